@@ -1,0 +1,1 @@
+//! The job's master: starts, snapshots, recovers and ends a job.

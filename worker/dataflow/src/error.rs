@@ -1,0 +1,68 @@
+//! What can go wrong in an operator, source or sink.
+
+use arrow::error::ArrowError;
+use datafusion_common::DataFusionError;
+use streamfleet_state::StateError;
+use streamfleet_types::BatchError;
+
+/// Why an operator, source or sink cannot go on. Fails the job.
+#[derive(Debug, thiserror::Error)]
+pub enum DataflowError {
+    /// An expression could not be evaluated.
+    #[error("{operator}: {source}")]
+    Expression {
+        /// The operator.
+        operator: String,
+        /// What the evaluation said.
+        source: DataFusionError,
+    },
+    /// State failed.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A batch could not be made.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// Arrow refused.
+    #[error(transparent)]
+    Arrow(#[from] ArrowError),
+    /// A row was taken back that was never given: the input is not the changelog that it claims to be.
+    #[error("{operator}: a row was retracted that is not in state: {row}")]
+    UnknownRetraction {
+        /// The operator.
+        operator: String,
+        /// The row's text.
+        row: String,
+    },
+    /// An arithmetic result does not fit its type.
+    #[error("{operator}: {detail}")]
+    Overflow {
+        /// The operator.
+        operator: String,
+        /// Which result.
+        detail: String,
+    },
+    /// A plan asks for what operators cannot do; the planner should have refused it.
+    #[error("{operator}: not supported: {detail}")]
+    Unsupported {
+        /// The operator.
+        operator: String,
+        /// What.
+        detail: String,
+    },
+    /// A record of the outside world cannot be read or written.
+    #[error("{place}: {detail}")]
+    Record {
+        /// Table, file and offset, or topic and partition.
+        place: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The outside world failed.
+    #[error("{place}: {detail}")]
+    External {
+        /// Table and system.
+        place: String,
+        /// What it said, and what to do.
+        detail: String,
+    },
+}

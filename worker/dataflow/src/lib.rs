@@ -1,0 +1,15 @@
+//! Streaming operators, and the traits that operators, sources and sinks are written to.
+//!
+//! A slot's thread drives everything here by calls that never wait. See [`Operator`] for the contract.
+
+mod error;
+pub mod operators;
+mod output;
+mod sink;
+mod source;
+
+pub use error::DataflowError;
+pub use operators::{Operator, OperatorContext, build};
+pub use output::{Flow, Output};
+pub use sink::{Sink, SinkContext};
+pub use source::{Source, SourceContext, SourceBatch, SourceStatus, SplitState};

@@ -1,0 +1,65 @@
+//! One file per operator, each with the same parts: state tables, on batch, on time.
+
+use crate::{DataflowError, Flow, Output};
+use arrow::datatypes::SchemaRef;
+use streamfleet_logical::OperatorSpec;
+use streamfleet_state::RowTable;
+use streamfleet_types::{Batch, Millis};
+
+/// What an operator is given when it is built.
+#[derive(Debug, Clone)]
+pub struct OperatorContext {
+    /// Its name for errors.
+    pub name: String,
+    /// Schemas of its inputs.
+    pub inputs: Vec<SchemaRef>,
+    /// Schema of its output.
+    pub output: SchemaRef,
+    /// Input streams that carry changes, per input; the others are append-only.
+    pub input_changes: Vec<bool>,
+    /// Its output is a changelog that somebody reads `-U` rows of.
+    pub output_changes: bool,
+    /// Batch mode: emit final results only, at the end of input.
+    pub batch_mode: bool,
+}
+
+/// One subtask of an operator: a state machine driven by a slot.
+///
+/// # Flow
+/// `restored` once, after the tables were filled from a snapshot (also when there was none). Then elements in order:
+/// `on_batch`, `on_watermark`, `on_end`. Any call may stop with [`Flow::More`] when the output is full: the slot calls
+/// `resume` when there is room, until `Done`. Barriers are answered by the slot alone: it freezes `tables` between calls,
+/// never after a `More`.
+///
+/// # Guarantees asked
+/// No call waits, locks, or does I/O. Everything that must survive is in `tables`; other fields are caches that
+/// `restored` rebuilds. Output depends only on the tables and the elements. No allocation per row.
+pub trait Operator: Send {
+    /// The state tables, always in the same order.
+    fn tables(&mut self) -> Vec<&mut RowTable>;
+
+    /// Rebuilds caches and indexes from the tables. `watermark` is the operator's in the snapshot.
+    fn restored(&mut self, watermark: Millis) -> Result<(), DataflowError>;
+
+    /// Takes rows of an input.
+    fn on_batch(&mut self, input: usize, batch: &Batch, output: &mut Output) -> Result<Flow, DataflowError>;
+
+    /// Event time has come this far on all inputs; always greater than before. The slot passes it on after `Done`.
+    fn on_watermark(&mut self, watermark: Millis, output: &mut Output) -> Result<Flow, DataflowError>;
+
+    /// All inputs have ended. In streaming mode a watermark of `MAX_WATERMARK` came before.
+    fn on_end(&mut self, output: &mut Output) -> Result<Flow, DataflowError>;
+
+    /// Goes on with the call that said `More`.
+    fn resume(&mut self, output: &mut Output) -> Result<Flow, DataflowError>;
+
+    /// Rows dropped because they came after their window, so far.
+    fn late_rows(&self) -> u64 {
+        0
+    }
+}
+
+/// Builds the operator of a spec. Scans and sinks are not operators: the slot runs them.
+pub fn build(_spec: &OperatorSpec, _context: OperatorContext) -> Result<Box<dyn Operator>, DataflowError> {
+    todo!()
+}

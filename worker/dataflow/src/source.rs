@@ -1,0 +1,82 @@
+//! Sources: where rows come from.
+
+use crate::DataflowError;
+use std::sync::Arc;
+use std::time::Duration;
+use streamfleet_env::{Clock, Storage};
+use streamfleet_types::{Batch, Millis};
+
+/// What a source is given when it is built.
+#[derive(Clone)]
+pub struct SourceContext {
+    /// The files of the outside world; paths as the user wrote them.
+    pub files: Arc<dyn Storage>,
+    /// Clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Wakes the slot; call it from any thread when [`Source::poll`] has something new to say.
+    pub waker: Arc<dyn Fn() + Send + Sync>,
+    /// This subtask of the source.
+    pub subtask: u32,
+    /// How many subtasks the source has.
+    pub parallelism: u32,
+    /// Batch mode: bounded, no need for watermarks.
+    pub batch_mode: bool,
+}
+
+/// Rows of one split.
+#[derive(Debug)]
+pub struct SourceBatch {
+    /// Number of the split, as in [`Source::splits`].
+    pub split: usize,
+    /// The rows.
+    pub batch: Batch,
+}
+
+/// Where a split stands after the last batch that was given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SplitState {
+    /// The split's name, unique in the source over all subtasks.
+    pub name: String,
+    /// Where to read on.
+    pub position: serde_json::Value,
+    /// Nothing is left.
+    pub finished: bool,
+}
+
+/// What a source has to say when polled.
+#[derive(Debug)]
+pub enum SourceStatus {
+    /// Rows.
+    Rows(SourceBatch),
+    /// Nothing now: poll again when woken, or after this time if given.
+    Waiting(Option<Duration>),
+    /// A split of this number has ended, after its last rows.
+    SplitEnded(usize),
+    /// All splits have ended and no new one will come.
+    Ended,
+}
+
+/// One subtask of a source. Never waits: I/O is submitted, and its answer wakes the slot.
+///
+/// # Flow
+/// [`Source::restore`] once when positions are known from a snapshot (the splits that fell to this subtask; also an empty
+/// list), or [`Source::start`] once when the job starts from nothing; then [`Source::poll`] again and again;
+/// [`Source::splits`] between any two polls.
+pub trait Source: Send {
+    /// Begins from nothing: finds this subtask's splits.
+    fn start(&mut self) -> Result<(), DataflowError>;
+
+    /// Goes on from a snapshot. Which subtask gets which split was decided by the caller.
+    fn restore(&mut self, splits: Vec<SplitState>) -> Result<(), DataflowError>;
+
+    /// The next rows, or why there are none.
+    fn poll(&mut self) -> Result<SourceStatus, DataflowError>;
+
+    /// Every split that this subtask has, as of the last batch given. A split keeps its number (its index here).
+    fn splits(&self) -> Vec<SplitState>;
+
+    /// Watermark of a split that the source itself knows (for instance a generator's), if any.
+    fn split_watermark(&self, _split: usize) -> Option<Millis> {
+        None
+    }
+}

@@ -1,0 +1,156 @@
+//! Storage of named objects: job log, snapshot files, input and output files.
+//!
+//! # Guarantees that every implementation gives
+//! - `PutNew` succeeds for at most one caller per path, and a reader sees the whole object or none.
+//! - A reply to `Put`, `PutNew` or `Publish` comes after the effect is durable.
+//! - What `Append` wrote is durable only after `Seal` of the same path was answered.
+
+use std::fmt;
+
+/// Takes the answer of a request; called once, on any thread.
+pub type Completion = Box<dyn FnOnce(Result<StorageReply, StorageError>) + Send>;
+
+/// One operation on storage. Paths use `/`; they are relative to the storage's root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorageRequest {
+    /// Create an object; fails with [`StorageErrorKind::AlreadyExists`] if the path is taken. Answered by `Done`.
+    PutNew {
+        /// Where.
+        path: String,
+        /// The whole content.
+        bytes: Vec<u8>,
+    },
+    /// Write a whole object. Answered by `Done`.
+    Put {
+        /// Where.
+        path: String,
+        /// The whole content.
+        bytes: Vec<u8>,
+    },
+    /// Append to a staged object, creating it. Answered by `Done`.
+    Append {
+        /// Where.
+        path: String,
+        /// What to append.
+        bytes: Vec<u8>,
+    },
+    /// Make all that was appended durable. Answered by `Done`.
+    Seal {
+        /// Where.
+        path: String,
+    },
+    /// Give a sealed object its final name. If `from` is gone and `to` is there, it was done before: `Done` as well.
+    Publish {
+        /// The staged name.
+        from: String,
+        /// The name that readers see.
+        to: String,
+    },
+    /// Read an object, or a part of it. Answered by `Bytes`; a range beyond the end is cut short.
+    Get {
+        /// Where.
+        path: String,
+        /// First byte and length; absent for all.
+        range: Option<(u64, u64)>,
+    },
+    /// All objects whose path begins with `prefix`, sorted by path. Answered by `Paths`.
+    List {
+        /// A folder's path ending in `/`, or empty for the root; also a single object's path.
+        prefix: String,
+    },
+    /// Delete an object; deleting what is not there is fine. Answered by `Done`.
+    Delete {
+        /// Where.
+        path: String,
+    },
+}
+
+impl StorageRequest {
+    /// The path that the request is about.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::PutNew { path, .. }
+            | Self::Put { path, .. }
+            | Self::Append { path, .. }
+            | Self::Seal { path }
+            | Self::Get { path, .. }
+            | Self::Delete { path } => path,
+            Self::Publish { to, .. } => to,
+            Self::List { prefix } => prefix,
+        }
+    }
+
+    /// The operation's name, for errors and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::PutNew { .. } => "create",
+            Self::Put { .. } => "write",
+            Self::Append { .. } => "append",
+            Self::Seal { .. } => "seal",
+            Self::Publish { .. } => "publish",
+            Self::Get { .. } => "read",
+            Self::List { .. } => "list",
+            Self::Delete { .. } => "delete",
+        }
+    }
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorageReply {
+    /// It is done.
+    Done,
+    /// What was read.
+    Bytes(Vec<u8>),
+    /// Path and size in bytes of every object found.
+    Paths(Vec<(String, u64)>),
+}
+
+/// What kind of thing went wrong: what a caller may do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageErrorKind {
+    /// The path is taken.
+    AlreadyExists,
+    /// There is no such object.
+    NotFound,
+    /// It may or may not have happened: look, or try again.
+    Uncertain,
+    /// No room is left.
+    Full,
+    /// Not allowed.
+    Denied,
+    /// Anything else that trying again will not mend.
+    Broken,
+}
+
+/// A failed request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageError {
+    /// What may be done about it.
+    pub kind: StorageErrorKind,
+    /// The operation, as by [`StorageRequest::name`].
+    pub operation: &'static str,
+    /// The path, as a user would find it.
+    pub path: String,
+    /// What the system said.
+    pub detail: String,
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} {}: {}", self.operation, self.path, self.detail)?;
+        match self.kind {
+            StorageErrorKind::Full => f.write_str(" (free some space and start the job again: it goes on from its last checkpoint)"),
+            StorageErrorKind::Denied => f.write_str(" (check the permissions of this place)"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for StorageError {}
+
+/// A place for objects.
+pub trait Storage: Send + Sync {
+    /// Starts a request; `done` gets its answer. Requests on one path from one caller happen in the order submitted.
+    fn submit(&self, request: StorageRequest, done: Completion);
+}

@@ -1,0 +1,1 @@
+//! Queues, credits and barrier alignment as state machines.

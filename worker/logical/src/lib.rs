@@ -1,0 +1,19 @@
+//! The logical plan and the descriptors that it refers to: data only.
+//!
+//! `sql` makes [`Node`] trees out of Flink SQL; `plan` turns them into job graphs; `dataflow` builds an operator from each
+//! [`OperatorSpec`]. Expressions are DataFusion's, over the schema of the node's input.
+
+mod changelog;
+mod connector;
+mod node;
+mod table;
+mod window;
+
+pub use changelog::{ChangelogMode, Properties, StateBound};
+pub use connector::{ConnectorDescriptor, FormatDescriptor, MetadataColumn, OptionKind, OptionSpec};
+pub use node::{
+    AggregateCall, AggregateFunction, CalcSpec, GroupAggregateSpec, JoinKind, JoinSpec, Node, OperatorSpec, RankSpec,
+    ScanSpec, SinkSpec, SortKey, TimeBounds, WindowAggregateSpec, WindowAssignSpec, WindowColumns, WindowInput,
+};
+pub use table::{Column, ColumnKind, Position, TableDescriptor, WatermarkStrategy};
+pub use window::WindowSpec;

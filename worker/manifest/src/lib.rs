@@ -1,0 +1,1 @@
+//! What a user writes: the StreamJob manifest as serde types.

@@ -1,0 +1,1 @@
+//! Logical plan to job graph to execution graph.

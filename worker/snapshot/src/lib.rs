@@ -1,0 +1,1 @@
+//! Snapshot decisions without I/O: begin, complete, abort, commit, retire.

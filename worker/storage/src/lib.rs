@@ -1,0 +1,1 @@
+//! Object storage: the local folder, conditional put, the job log.

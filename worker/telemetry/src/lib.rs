@@ -1,0 +1,1 @@
+//! Metrics registry and tracing set-up, for all.
