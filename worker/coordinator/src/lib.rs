@@ -1,1 +1,21 @@
 //! The job's master: starts, snapshots, recovers and ends a job.
+//!
+//! [`Coordinator::step`] is a pure state machine: events in, actions out, no I/O and no clock of its own. Its driver (a
+//! thread in production, the simulator under a seed) carries the actions out and brings their results back as events.
+//!
+//! # Flow
+//! probe the store, read the job log, append `Start` and `Claim`, commit what the base snapshot left open, deploy the slots;
+//! then snapshot after snapshot: trigger, gather, append `Complete`, commit, append `Committed`, retire old ones; at last
+//! append `End`.
+
+mod append;
+mod config;
+mod coordinator;
+mod log_view;
+mod message;
+mod startup;
+
+pub use config::{CoordinatorConfig, StartFrom};
+pub use coordinator::{CheckpointStats, Coordinator};
+pub use log_view::{LogView, ViewError};
+pub use message::{Action, CoordinatorError, Ending, Event};

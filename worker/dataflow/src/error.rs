@@ -49,6 +49,18 @@ pub enum DataflowError {
         /// What.
         detail: String,
     },
+    /// An option of a table has a value that its connector or format cannot use.
+    #[error("table {table}: option '{option}' = '{value}': {detail}")]
+    Option {
+        /// The table.
+        table: String,
+        /// The option's key.
+        option: String,
+        /// Its value; empty if it is absent.
+        value: String,
+        /// What is wrong, and what is needed.
+        detail: String,
+    },
     /// A record of the outside world cannot be read or written.
     #[error("{place}: {detail}")]
     Record {

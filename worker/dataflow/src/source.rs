@@ -75,8 +75,23 @@ pub trait Source: Send {
     /// Every split that this subtask has, as of the last batch given. A split keeps its number (its index here).
     fn splits(&self) -> Vec<SplitState>;
 
+    /// False while the source is still finding its splits: a snapshot must wait, or it would forget them.
+    fn splits_known(&self) -> bool {
+        true
+    }
+
+    /// True if splits are read one after another, in event-time order: then only the current one holds the watermark back.
+    fn reads_in_order(&self) -> bool {
+        false
+    }
+
     /// Watermark of a split that the source itself knows (for instance a generator's), if any.
     fn split_watermark(&self, _split: usize) -> Option<Millis> {
         None
+    }
+
+    /// Records skipped because they could not be read, so far.
+    fn skipped_records(&self) -> u64 {
+        0
     }
 }

@@ -5,7 +5,9 @@
 //! process dies first). Nothing in a slot or in the coordinator ever waits.
 
 mod clock;
+mod spawn;
 mod storage;
 
 pub use clock::{Clock, Entropy};
+pub use spawn::Spawner;
 pub use storage::{Completion, Storage, StorageError, StorageErrorKind, StorageReply, StorageRequest};

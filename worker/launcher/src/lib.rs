@@ -1,1 +1,22 @@
-//! The roles of the binary as a library.
+//! The roles of the binary as a library. `run` runs a whole job in one process.
+
+mod compile;
+mod driver;
+mod error;
+mod progress;
+mod run;
+mod savepoint;
+mod signals;
+mod system;
+
+pub use compile::{CompiledJob, JobSource, Overrides, compile, compile_text};
+pub use driver::{ConnectorRegistry, commit_requests, perform_in_order};
+pub use error::LauncherError;
+pub use savepoint::inspect;
+pub use signals::on_stop_signal;
+
+pub use streamfleet_manifest::JobMode;
+pub use streamfleet_telemetry::logging::{LogFormat, init as init_logging};
+pub use run::{RunOptions, RunOutcome, RunStart, run};
+pub use streamfleet_plan::{ExplainFormat, explain};
+pub use system::{SystemClock, SystemEntropy, ThreadSpawner};

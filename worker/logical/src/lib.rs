@@ -5,6 +5,7 @@
 
 mod changelog;
 mod connector;
+mod hint;
 mod node;
 mod table;
 mod window;

@@ -1,1 +1,9 @@
-//! Logical plan to job graph to execution graph.
+//! Logical plan to job graph: which operators there are, how rows travel between them, and the job's fingerprint.
+
+mod describe;
+mod explain;
+mod graph;
+
+pub use describe::describe;
+pub use explain::{ExplainFormat, explain};
+pub use graph::{Edge, JobGraph, Partitioning, PlanError, Vertex};

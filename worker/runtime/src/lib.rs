@@ -1,1 +1,24 @@
-//! Runs slots.
+//! Runs slots: a slot is one thread that runs one slice of the whole job.
+//!
+//! [`deploy`] turns a job graph into slots joined by queues. A slot is driven by [`Slot::step`] — by a thread in production,
+//! by the simulator under a seed — and never waits: everything slow is asked of the [`RuntimeEnv`] and comes back through
+//! the slot's mailbox.
+
+mod deploy;
+mod environment;
+mod error;
+mod mailbox;
+mod metrics;
+mod restore;
+mod slot;
+mod snapshots;
+mod task;
+mod thread;
+
+pub use deploy::{Deployment, JobSettings, deploy};
+pub use environment::{Connectors, RuntimeEnv};
+pub use error::RuntimeError;
+pub use mailbox::{SlotHandle, SlotMessage};
+pub use metrics::{SlotMetrics, TaskMetrics};
+pub use slot::{Slot, Step};
+pub use thread::run_slot;

@@ -1,1 +1,18 @@
 //! The whole fleet in one process under a seed.
+//!
+//! Coordinator and slots are the product's own; clock, randomness, threads and storage are models. One seed decides who runs
+//! next, how long storage takes, what fails, when a process dies or freezes, and with how many slots it comes back. The
+//! oracle: what the sinks show at the end equals the output of a run without faults, and after the faults stop it finishes.
+
+mod fault;
+mod job;
+mod process;
+mod random;
+mod storage;
+mod world;
+
+pub use fault::{Faults, Sabotage};
+pub use job::SimJob;
+pub use random::Random;
+pub use storage::SimStorage;
+pub use world::{Failure, Report, simulate};

@@ -1,1 +1,9 @@
-//! Snapshot decisions without I/O: begin, complete, abort, commit, retire.
+//! Snapshot decisions without I/O: what a snapshot is made of, when it is complete, what may be deleted.
+
+mod assembly;
+mod protocol;
+mod retention;
+
+pub use assembly::{Assembly, JobShape};
+pub use protocol::{SlotCommand, SlotFailure, SlotReport};
+pub use retention::{Retention, unreferenced_files};

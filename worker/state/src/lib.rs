@@ -5,6 +5,7 @@
 //! snapshot, and a block is copied when it is first written while shared. The [`file`] module encodes what changed since the
 //! last freeze as an immutable columnar file sorted by hash, and reads such files back, by range of hashes.
 
+mod block;
 mod error;
 pub mod file;
 mod layout;

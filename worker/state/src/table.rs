@@ -1,7 +1,12 @@
-//! STUB
-use crate::{RowLayout, StateError};
-use arrow::array::RecordBatch;
-use arrow::datatypes::FieldRef;
+//! A state table in memory: rows found by key, shared with snapshots without copying.
+
+use crate::block::{BLOCK_ROWS, Block, SlotSet};
+use crate::{RowLayout, Rows, StateError};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{FieldRef, Int8Type, UInt64Type};
+use hashbrown::HashTable;
+use std::sync::Arc;
+use streamfleet_types::hash::hash_bytes;
 use streamfleet_types::{Epoch, HashRange};
 
 /// The columns of a state table.
@@ -17,89 +22,407 @@ pub struct TableSchema {
     pub value: Vec<FieldRef>,
 }
 
+impl TableSchema {
+    /// Key and sub-key columns: what identifies a row.
+    pub fn identity(&self) -> Vec<FieldRef> {
+        self.key.iter().chain(&self.sub_key).cloned().collect()
+    }
+
+    /// All columns.
+    pub fn fields(&self) -> Vec<FieldRef> {
+        self.key.iter().chain(&self.sub_key).chain(&self.value).cloned().collect()
+    }
+}
+
 /// Names a row of one table for as long as it lives there. Not stable over a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RowId(pub u32);
 
+impl RowId {
+    const fn new(block: usize, slot: usize) -> Self {
+        Self((block * BLOCK_ROWS + slot) as u32)
+    }
+
+    #[inline]
+    const fn block(self) -> usize {
+        self.0 as usize / BLOCK_ROWS
+    }
+
+    #[inline]
+    const fn slot(self) -> usize {
+        self.0 as usize % BLOCK_ROWS
+    }
+}
+
+/// What a block's rows have been through since the last freeze.
+#[derive(Debug, Clone, Copy)]
+struct Changes {
+    /// Written.
+    dirty: SlotSet,
+    /// Added: no snapshot knows them.
+    fresh: SlotSet,
+    /// The block is listed in `RowTable::touched`.
+    listed: bool,
+}
+
+impl Changes {
+    const NONE: Self = Self { dirty: SlotSet::EMPTY, fresh: SlotSet::EMPTY, listed: false };
+}
+
 /// A state table in memory.
 #[derive(Debug)]
-pub struct RowTable {}
+pub struct RowTable {
+    schema: Arc<TableSchema>,
+    key_layout: Arc<RowLayout>,
+    value_layout: Arc<RowLayout>,
+    has_sub_key: bool,
+    blocks: Vec<Arc<Block>>,
+    changes: Vec<Changes>,
+    /// Blocks with changes since the last freeze.
+    touched: Vec<u32>,
+    index: HashTable<RowId>,
+    /// Removed rows' ids, to be given again.
+    free: Vec<RowId>,
+    /// Keys removed since the last freeze that a snapshot may know, with their hashes.
+    tombstones: Tombstones,
+    bytes: usize,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Tombstones {
+    hashes: Vec<u64>,
+    keys: Rows,
+}
 
 impl RowTable {
     /// An empty table.
-    pub fn new(_schema: TableSchema) -> Result<Self, StateError> {
-        todo!()
+    ///
+    /// # Errors
+    /// A column of a type that cannot be kept.
+    pub fn new(schema: TableSchema) -> Result<Self, StateError> {
+        Ok(Self {
+            key_layout: Arc::new(RowLayout::new(&schema.name, &schema.identity())?),
+            value_layout: Arc::new(RowLayout::new(&schema.name, &schema.value)?),
+            has_sub_key: !schema.sub_key.is_empty(),
+            schema: Arc::new(schema),
+            blocks: Vec::new(),
+            changes: Vec::new(),
+            touched: Vec::new(),
+            index: HashTable::new(),
+            free: Vec::new(),
+            tombstones: Tombstones::default(),
+            bytes: 0,
+        })
     }
+
     /// Its columns.
     pub fn schema(&self) -> &TableSchema {
-        todo!()
+        &self.schema
     }
+
     /// Layout of key and sub-key columns together: the bytes that identify a row.
     pub fn key_layout(&self) -> &RowLayout {
-        todo!()
+        &self.key_layout
     }
+
     /// Layout of the value columns.
     pub fn value_layout(&self) -> &RowLayout {
-        todo!()
+        &self.value_layout
     }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
-        todo!()
+        self.index.len()
     }
+
     /// True without rows.
     pub fn is_empty(&self) -> bool {
-        todo!()
+        self.index.is_empty()
     }
+
     /// Memory in bytes, index included.
     pub fn bytes(&self) -> usize {
-        todo!()
+        self.bytes + self.index.allocation_size()
     }
+
+    #[inline]
+    fn index_hash(has_sub_key: bool, hash: u64, key: &[u8]) -> u64 {
+        if has_sub_key { hash.rotate_left(17) ^ hash_bytes(key) } else { hash }
+    }
+
     /// The row with this key (key and sub-key, encoded), if any. `hash` is the canonical hash of the key columns.
-    pub fn find(&self, _hash: u64, _key: &[u8]) -> Option<RowId> {
-        todo!()
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<RowId> {
+        let index_hash = Self::index_hash(self.has_sub_key, hash, key);
+        let blocks = &self.blocks;
+        self.index.find(index_hash, |row| blocks[row.block()].key(row.slot()) == key).copied()
     }
+
     /// Finds the row, or adds it with `value`; true if it was added.
-    pub fn find_or_insert(&mut self, _hash: u64, _key: &[u8], _value: &[u8]) -> (RowId, bool) {
-        todo!()
+    #[inline]
+    pub fn find_or_insert(&mut self, hash: u64, key: &[u8], value: &[u8]) -> (RowId, bool) {
+        match self.find(hash, key) {
+            Some(row) => (row, false),
+            None => (self.insert(hash, key, value, true), true),
+        }
     }
+
+    fn insert(&mut self, hash: u64, key: &[u8], value: &[u8], changed: bool) -> RowId {
+        let row = self.free.pop().unwrap_or_else(|| self.fresh_slot());
+        let block = self.block_mut(row.block());
+        let before = block.bytes();
+        block.put(row.slot(), hash, key, value);
+        let grown = block.bytes() - before;
+        self.bytes += grown;
+        if changed {
+            let changes = self.touch(row.block());
+            changes.dirty.insert(row.slot());
+            changes.fresh.insert(row.slot());
+        }
+        let (blocks, has_sub_key) = (&self.blocks, self.has_sub_key);
+        self.index.insert_unique(Self::index_hash(has_sub_key, hash, key), row, |row| {
+            let block = &blocks[row.block()];
+            Self::index_hash(has_sub_key, block.hash(row.slot()), block.key(row.slot()))
+        });
+        row
+    }
+
+    fn fresh_slot(&mut self) -> RowId {
+        if self.blocks.last().is_none_or(|b| !b.has_fresh_slots()) {
+            self.blocks.push(Arc::new(Block::new()));
+            self.changes.push(Changes::NONE);
+        }
+        let last = self.blocks.len() - 1;
+        RowId::new(last, self.blocks[last].next_fresh_slot())
+    }
+
+    /// The block, to be written: copied first if a snapshot in flight still reads it.
+    #[inline]
+    fn block_mut(&mut self, block: usize) -> &mut Block {
+        Arc::make_mut(&mut self.blocks[block])
+    }
+
+    #[inline]
+    fn touch(&mut self, block: usize) -> &mut Changes {
+        let changes = &mut self.changes[block];
+        if !changes.listed {
+            changes.listed = true;
+            self.touched.push(block as u32);
+        }
+        changes
+    }
+
     /// Canonical hash of the row's key columns.
-    pub fn hash(&self, _row: RowId) -> u64 {
-        todo!()
+    #[inline]
+    pub fn hash(&self, row: RowId) -> u64 {
+        self.blocks[row.block()].hash(row.slot())
     }
+
     /// The row's key and sub-key, encoded.
-    pub fn key(&self, _row: RowId) -> &[u8] {
-        todo!()
+    #[inline]
+    pub fn key(&self, row: RowId) -> &[u8] {
+        self.blocks[row.block()].key(row.slot())
     }
+
     /// The row's value, encoded.
-    pub fn value(&self, _row: RowId) -> &[u8] {
-        todo!()
+    #[inline]
+    pub fn value(&self, row: RowId) -> &[u8] {
+        self.blocks[row.block()].value(row.slot())
     }
+
     /// The row's value, to change in place; the row counts as changed.
-    pub fn value_mut(&mut self, _row: RowId) -> &mut [u8] {
-        todo!()
+    #[inline]
+    pub fn value_mut(&mut self, row: RowId) -> &mut [u8] {
+        self.touch(row.block()).dirty.insert(row.slot());
+        self.block_mut(row.block()).value_mut(row.slot())
     }
+
     /// Another value, of any length; the row keeps its id and counts as changed.
-    pub fn replace(&mut self, _row: RowId, _value: &[u8]) {
-        todo!()
+    pub fn replace(&mut self, row: RowId, value: &[u8]) {
+        self.touch(row.block()).dirty.insert(row.slot());
+        let block = self.block_mut(row.block());
+        let before = block.bytes();
+        block.replace(row.slot(), value);
+        let after = block.bytes();
+        self.bytes = self.bytes + after - before;
     }
+
     /// Removes a row.
-    pub fn remove(&mut self, _row: RowId) {
-        todo!()
+    pub fn remove(&mut self, row: RowId) {
+        let (hash, key) = (self.hash(row), self.key(row));
+        let index_hash = Self::index_hash(self.has_sub_key, hash, key);
+        let is_fresh = self.changes[row.block()].fresh.contains(row.slot());
+        if !is_fresh {
+            self.tombstones.hashes.push(hash);
+            self.tombstones.keys.push(self.blocks[row.block()].key(row.slot()));
+        }
+        self.unlink(index_hash, row);
+        let changes = self.touch(row.block());
+        changes.dirty.remove(row.slot());
+        changes.fresh.remove(row.slot());
     }
+
+    fn unlink(&mut self, index_hash: u64, row: RowId) {
+        if let Ok(entry) = self.index.find_entry(index_hash, |other| *other == row) {
+            entry.remove();
+        }
+        let block = self.block_mut(row.block());
+        let before = block.bytes();
+        block.remove(row.slot());
+        let after = block.bytes();
+        self.bytes = self.bytes + after - before;
+        self.free.push(row);
+    }
+
     /// All rows, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = RowId> + '_ {
-        std::iter::empty()
+        let blocks = self.blocks.iter().enumerate();
+        blocks.flat_map(|(block, rows)| rows.live_slots().map(move |slot| RowId::new(block, slot)))
     }
+
     /// Shares what changed since the last freeze (rows written, keys removed) with the snapshot. Copies no row.
-    pub fn freeze(&mut self, _epoch: Epoch) -> FrozenTable {
-        todo!()
+    pub fn freeze(&mut self, epoch: Epoch) -> FrozenTable {
+        let touched = std::mem::take(&mut self.touched);
+        let mut blocks = Vec::with_capacity(touched.len());
+        for block in touched {
+            let changes = std::mem::replace(&mut self.changes[block as usize], Changes::NONE);
+            if changes.dirty != SlotSet::EMPTY {
+                blocks.push((Arc::clone(&self.blocks[block as usize]), changes.dirty));
+            }
+        }
+        FrozenTable {
+            schema: Arc::clone(&self.schema),
+            key_layout: Arc::clone(&self.key_layout),
+            value_layout: Arc::clone(&self.value_layout),
+            epoch,
+            blocks,
+            tombstones: std::mem::take(&mut self.tombstones),
+        }
     }
+
     /// Applies rows of a snapshot file (see [`crate::file`]), tombstones first. Loaded rows do not count as changed.
-    pub fn load(&mut self, _rows: &RecordBatch, _range: HashRange) -> Result<(), StateError> {
-        todo!()
+    ///
+    /// # Errors
+    /// The rows' columns are not the table's.
+    pub fn load(&mut self, rows: &RecordBatch, range: HashRange) -> Result<(), StateError> {
+        self.check_schema(rows)?;
+        let hashes = rows.column(0).as_primitive::<UInt64Type>().values();
+        let operations = rows.column(1).as_primitive::<Int8Type>().values();
+        let identity = self.schema.key.len() + self.schema.sub_key.len();
+        let columns: Vec<ArrayRef> = rows.columns()[2..].to_vec();
+        let (mut keys, mut values) = (Rows::new(), Rows::new());
+        self.key_layout.encode(&columns[..identity], rows.num_rows(), &mut keys)?;
+        self.value_layout.encode(&columns[identity..], rows.num_rows(), &mut values)?;
+        for row in (0..rows.num_rows()).filter(|row| range.contains(hashes[*row])) {
+            let (hash, key) = (hashes[row], keys.get(row));
+            let existing = self.find(hash, key);
+            match (operations[row] == crate::file::PUT, existing) {
+                (true, None) => {
+                    self.insert(hash, key, values.get(row), false);
+                }
+                (true, Some(existing)) => {
+                    let block = self.block_mut(existing.block());
+                    let before = block.bytes();
+                    block.replace(existing.slot(), values.get(row));
+                    let after = block.bytes();
+                    self.bytes = self.bytes + after - before;
+                }
+                (false, Some(existing)) => {
+                    let index_hash = Self::index_hash(self.has_sub_key, hash, key);
+                    self.unlink(index_hash, existing);
+                }
+                (false, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_schema(&self, rows: &RecordBatch) -> Result<(), StateError> {
+        let text = |fields: &[FieldRef]| {
+            fields.iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect::<Vec<_>>().join(", ")
+        };
+        let needed = self.schema.fields();
+        let schema = rows.schema();
+        let found = &schema.fields()[2.min(schema.fields().len())..];
+        if found.iter().map(|f| f.data_type()).eq(needed.iter().map(|f| f.data_type())) {
+            return Ok(());
+        }
+        Err(StateError::SchemaMismatch {
+            table: self.schema.name.clone(),
+            found: text(found),
+            needed: text(&needed),
+        })
     }
 }
 
 /// What changed in a table up to a freeze: shared blocks, to be encoded on another thread.
 #[derive(Debug)]
-pub struct FrozenTable {}
+pub struct FrozenTable {
+    schema: Arc<TableSchema>,
+    key_layout: Arc<RowLayout>,
+    value_layout: Arc<RowLayout>,
+    epoch: Epoch,
+    blocks: Vec<(Arc<Block>, SlotSet)>,
+    tombstones: Tombstones,
+}
+
+/// One change, by reference into the frozen blocks.
+pub(crate) struct Change<'a> {
+    pub hash: u64,
+    pub key: &'a [u8],
+    /// `None`: the row was removed.
+    pub value: Option<&'a [u8]>,
+}
+
+impl FrozenTable {
+    /// The table's columns.
+    pub fn schema(&self) -> &TableSchema {
+        &self.schema
+    }
+
+    /// The freeze's epoch.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// True if nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty() && self.tombstones.hashes.is_empty()
+    }
+
+    /// Rows written and keys removed.
+    pub fn rows(&self) -> usize {
+        self.blocks.iter().map(|(_, dirty)| dirty.len()).sum::<usize>() + self.tombstones.hashes.len()
+    }
+
+    pub(crate) fn key_layout(&self) -> &RowLayout {
+        &self.key_layout
+    }
+
+    pub(crate) fn value_layout(&self) -> &RowLayout {
+        &self.value_layout
+    }
+
+    /// All changes, removals first, each part sorted by hash.
+    pub(crate) fn sorted_changes(&self) -> Vec<Change<'_>> {
+        let keys = &self.tombstones.keys;
+        let removed = self.tombstones.hashes.iter().enumerate();
+        let mut changes: Vec<Change<'_>> =
+            removed.map(|(i, hash)| Change { hash: *hash, key: keys.get(i), value: None }).collect();
+        changes.sort_by_key(|c| c.hash);
+        let first_put = changes.len();
+        for (block, dirty) in &self.blocks {
+            changes.extend(dirty.iter().map(|slot| Change {
+                hash: block.hash(slot),
+                key: block.key(slot),
+                value: Some(block.value(slot)),
+            }));
+        }
+        changes[first_put..].sort_by_key(|c| c.hash);
+        changes
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -12,6 +12,10 @@ pub const LOG_VERSION: u32 = 1;
 pub struct LogEntry {
     /// [`LOG_VERSION`] of the writer.
     pub version: u32,
+    /// Names the job: two jobs never share a log.
+    pub job: String,
+    /// The job's uid, given at its first start; in the name of everything that it writes.
+    pub uid: String,
     /// A random number of the write: tells one's own record from another's after a lost answer.
     pub nonce: u64,
     /// The writer's run.
@@ -30,10 +34,6 @@ pub struct LogEntry {
 pub enum LogRecord {
     /// A run begins.
     Start {
-        /// Names the job: two jobs never share a log.
-        job: String,
-        /// The job's uid, given at its first start; in the name of everything that it writes.
-        uid: String,
         /// Fingerprint of the plan.
         fingerprint: String,
         /// The snapshot that the run begins from; absent for a run from nothing.

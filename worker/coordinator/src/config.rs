@@ -1,0 +1,35 @@
+//! What the coordinator is told.
+
+use std::time::Duration;
+use streamfleet_snapshot::JobShape;
+use streamfleet_types::log::Snapshot;
+
+/// Where a new run begins.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StartFrom {
+    /// The newest complete checkpoint of the job, if there is one. A job that has finished is not run again.
+    Newest,
+    /// Nothing, whatever there is.
+    Nothing,
+    /// This snapshot.
+    Snapshot(Box<Snapshot>),
+}
+
+/// What the coordinator is told.
+#[derive(Debug, Clone)]
+pub struct CoordinatorConfig {
+    /// The job's name.
+    pub job: String,
+    /// Parallelism, key groups, fingerprint.
+    pub shape: JobShape,
+    /// Where to begin.
+    pub start_from: StartFrom,
+    /// Time between two checkpoints; `None`: only the last one.
+    pub interval: Option<Duration>,
+    /// A checkpoint that takes longer is given up.
+    pub timeout: Duration,
+    /// Checkpoints kept; at least one.
+    pub retain: usize,
+    /// Who this is, for people: host and process.
+    pub address: String,
+}

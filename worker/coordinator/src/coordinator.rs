@@ -1,0 +1,550 @@
+//! The coordinator's state machine.
+
+use crate::append::{Appended, Appender};
+use crate::config::{CoordinatorConfig, StartFrom};
+use crate::log_view::LogView;
+use crate::message::{Action, CoordinatorError, Ending, Event};
+use crate::startup::{Progress, Startup};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use streamfleet_env::{Clock, Entropy, StorageError, StorageReply, StorageRequest};
+use streamfleet_snapshot::{Assembly, Retention, SlotCommand, SlotFailure, SlotReport, unreferenced_files};
+use streamfleet_storage::entry_path;
+use streamfleet_types::log::{LOG_VERSION, LogEntry, LogRecord, Outcome, Snapshot, Transaction};
+use streamfleet_types::{Epoch, Run, Term};
+use tracing::{info, warn};
+
+/// Times that a last snapshot or a commit is tried.
+const TRIES: u32 = 5;
+
+/// Pause before something that failed is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The folder of state files, below the job's place.
+const DATA_PREFIX: &str = "data/";
+
+/// What is known of checkpoints, for metrics and progress.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CheckpointStats {
+    /// Number of the newest complete one.
+    pub newest: Option<Epoch>,
+    /// Complete ones of this reign.
+    pub completed: u64,
+    /// Given up or failed ones of this reign.
+    pub failed: u64,
+    /// Time from trigger to record of the newest, seconds.
+    pub last_duration_seconds: f64,
+    /// Bytes of state files that the newest added.
+    pub last_bytes: u64,
+    /// Bytes of state files that the newest refers to.
+    pub total_bytes: u64,
+}
+
+/// Why a storage request was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Startup,
+    Append,
+    /// Lists state files, to find those that nobody refers to.
+    Sweep,
+    /// Deletes something nobody needs: failing is no harm.
+    Delete,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Starting(Startup),
+    /// `Start` and `Claim` are being appended.
+    Claiming,
+    /// Output of the base snapshot is being committed.
+    CommittingBase,
+    Deploying,
+    Running,
+    /// `End` is being appended.
+    Ending,
+    Over,
+}
+
+/// A snapshot under way.
+#[derive(Debug)]
+struct UnderWay {
+    assembly: Assembly,
+    since: Duration,
+    /// All parts are there; `Complete` is being appended.
+    recording: bool,
+    last: bool,
+}
+
+/// See the crate.
+pub struct Coordinator {
+    config: CoordinatorConfig,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    stage: Stage,
+    view: LogView,
+    appender: Appender,
+    asked: HashMap<u64, Purpose>,
+    next_id: u64,
+    run: Run,
+    term: Term,
+    uid: String,
+    base: Option<Snapshot>,
+    running: BTreeSet<u32>,
+    drained: BTreeSet<u32>,
+    under_way: Option<UnderWay>,
+    next_checkpoint: Duration,
+    newest_epoch: Epoch,
+    /// Complete snapshots whose output is being made visible, with tries left and when to try.
+    commits: Vec<PendingCommit>,
+    stop_asked: bool,
+    /// The last snapshot stands: nothing but commits and `End` is left.
+    last_done: bool,
+    last_tries: u32,
+    retry_last_at: Duration,
+    /// Why the run failed; `End` is being appended.
+    failure: Option<CoordinatorError>,
+    stats: CheckpointStats,
+}
+
+#[derive(Debug)]
+struct PendingCommit {
+    epoch: Epoch,
+    transactions: Vec<Transaction>,
+    tries: u32,
+    /// `None` while under way.
+    retry_at: Option<Duration>,
+}
+
+impl Coordinator {
+    /// A coordinator that begins, and its first actions.
+    pub fn new(config: CoordinatorConfig, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> (Self, Vec<Action>) {
+        let (startup, request) = Startup::new(&config.job, entropy.next_u64());
+        let mut coordinator = Self {
+            config,
+            clock,
+            entropy,
+            stage: Stage::Starting(startup),
+            view: LogView::default(),
+            appender: Appender::new(0),
+            asked: HashMap::new(),
+            next_id: 0,
+            run: Run(0),
+            term: Term(0),
+            uid: String::new(),
+            base: None,
+            running: BTreeSet::new(),
+            drained: BTreeSet::new(),
+            under_way: None,
+            next_checkpoint: Duration::ZERO,
+            newest_epoch: Epoch(0),
+            commits: Vec::new(),
+            stop_asked: false,
+            last_done: false,
+            last_tries: 0,
+            retry_last_at: Duration::ZERO,
+            failure: None,
+            stats: CheckpointStats::default(),
+        };
+        let mut actions = Vec::new();
+        coordinator.ask(Purpose::Startup, request, &mut actions);
+        (coordinator, actions)
+    }
+
+    /// What is known of checkpoints.
+    pub const fn stats(&self) -> &CheckpointStats {
+        &self.stats
+    }
+
+    /// When the coordinator wants a [`Event::Tick`], at the latest.
+    pub fn wake_at(&self) -> Option<Duration> {
+        let timeout = self.under_way.as_ref().map(|u| u.since + self.config.timeout);
+        let is_free = matches!(self.stage, Stage::Running) && self.under_way.is_none();
+        let next = (self.config.interval.is_some() && is_free).then_some(self.next_checkpoint);
+        let retry_last = (self.last_tries > 0 && is_free).then_some(self.retry_last_at);
+        let retries = self.commits.iter().filter_map(|c| c.retry_at).min();
+        [timeout, next, retry_last, retries, self.appender.wake_at()].into_iter().flatten().min()
+    }
+
+    /// Takes an event; what is to be done goes to `actions`.
+    pub fn step(&mut self, event: Event, actions: &mut Vec<Action>) {
+        if matches!(self.stage, Stage::Over) {
+            return;
+        }
+        let now = self.clock.monotonic();
+        match event {
+            Event::Tick => {}
+            Event::Storage { id, result } => self.on_storage(now, id, result, actions),
+            Event::Slot { slot, report } => self.on_slot(now, slot, report),
+            Event::Committed { epoch, result } => self.on_committed(now, epoch, result, actions),
+            Event::Stop => self.stop_asked = true,
+        }
+        self.advance(now, actions);
+    }
+
+    fn ask(&mut self, purpose: Purpose, request: StorageRequest, actions: &mut Vec<Action>) {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.asked.insert(id, purpose);
+        actions.push(Action::Storage { id, request });
+    }
+
+    fn append(&mut self, record: LogRecord) {
+        self.appender.push(LogEntry {
+            version: LOG_VERSION,
+            job: self.config.job.clone(),
+            uid: self.uid.clone(),
+            nonce: self.entropy.next_u64(),
+            run: self.run,
+            term: self.term,
+            written_at_ms: self.clock.wall_clock_ms(),
+            record,
+        });
+    }
+
+    fn over(&mut self, ending: Ending, actions: &mut Vec<Action>) {
+        self.stage = Stage::Over;
+        actions.push(Action::Over(ending));
+    }
+
+    fn on_storage(
+        &mut self,
+        now: Duration,
+        id: u64,
+        result: Result<StorageReply, StorageError>,
+        actions: &mut Vec<Action>,
+    ) {
+        match self.asked.remove(&id) {
+            Some(Purpose::Startup) => self.on_startup(result, actions),
+            Some(Purpose::Append) => match self.appender.on_answer(now, result) {
+                Appended::Ask(request) => self.ask(Purpose::Append, request, actions),
+                Appended::Waiting => {}
+                Appended::Done(place, record) => self.on_appended(now, place, record, actions),
+                Appended::Failed(error) => {
+                    let error = self.failure.take().unwrap_or(error);
+                    self.over(Ending::Failed(error), actions);
+                }
+            },
+            Some(Purpose::Sweep) => self.on_swept(result, actions),
+            Some(Purpose::Delete) => {
+                if let Err(error) = result {
+                    warn!(%error, "an old file stays");
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn on_startup(&mut self, result: Result<StorageReply, StorageError>, actions: &mut Vec<Action>) {
+        let Stage::Starting(startup) = &mut self.stage else { return };
+        match startup.on_answer(result) {
+            Progress::Ask(request) => self.ask(Purpose::Startup, request, actions),
+            Progress::Failed(error) => self.over(Ending::Failed(error), actions),
+            Progress::Read(view) => self.claim(view, actions),
+        }
+    }
+
+    /// The log is read: begins the next run with the next term.
+    fn claim(&mut self, view: LogView, actions: &mut Vec<Action>) {
+        if view.ended == Some(Outcome::Finished) && self.config.start_from == StartFrom::Newest {
+            self.over(Ending::AlreadyFinished(view.run), actions);
+            return;
+        }
+        self.run = view.run.next();
+        self.term = view.term.next();
+        self.newest_epoch = view.newest_epoch;
+        self.uid = view.uid.clone().unwrap_or_else(|| format!("{:016x}", self.entropy.next_u64()));
+        self.base = match &self.config.start_from {
+            StartFrom::Newest => view.newest().cloned(),
+            StartFrom::Nothing => None,
+            StartFrom::Snapshot(snapshot) => Some((**snapshot).clone()),
+        };
+        let base_committed = self.base.as_ref().is_none_or(|b| view.committed.contains(&b.epoch));
+        self.newest_epoch = self.newest_epoch.max(self.base.as_ref().map_or(Epoch(0), |b| b.epoch));
+        self.appender = Appender::new(view.tail);
+        self.view = view;
+        self.append(LogRecord::Start {
+            fingerprint: self.config.shape.fingerprint.clone(),
+            base: self.base.clone().map(Box::new),
+            base_committed,
+        });
+        self.append(LogRecord::Claim { address: self.config.address.clone() });
+        self.stage = Stage::Claiming;
+    }
+
+    fn on_appended(&mut self, now: Duration, place: u64, record: LogRecord, actions: &mut Vec<Action>) {
+        let entry = LogEntry {
+            version: LOG_VERSION,
+            job: self.config.job.clone(),
+            uid: self.uid.clone(),
+            nonce: 0,
+            run: self.run,
+            term: self.term,
+            written_at_ms: 0,
+            record,
+        };
+        let retired: Vec<Snapshot> = match &entry.record {
+            LogRecord::Retire { epoch } => {
+                self.view.snapshots.iter().map(|(_, s)| s).filter(|s| s.epoch == *epoch).cloned().collect()
+            }
+            _ => Vec::new(),
+        };
+        self.view.apply(place, &entry, &self.config.job).expect("the record is this job's own");
+        match entry.record {
+            LogRecord::Start { .. } => {}
+            LogRecord::Claim { .. } => self.on_claimed(actions),
+            LogRecord::Complete { snapshot } => self.on_complete(now, *snapshot, actions),
+            LogRecord::Abort { epoch, reason } => {
+                warn!(%epoch, reason, "checkpoint given up");
+                self.stats.failed += 1;
+                actions.push(Action::Slots(SlotCommand::Abort { epoch }));
+            }
+            LogRecord::Committed { .. } => {}
+            LogRecord::Retire { .. } => self.on_retired(&retired, actions),
+            LogRecord::End { outcome, .. } => {
+                let ending = self.failure.take().map_or(Ending::Ended(outcome), Ending::Failed);
+                self.over(ending, actions);
+            }
+        }
+    }
+
+    fn on_claimed(&mut self, actions: &mut Vec<Action>) {
+        self.ask(Purpose::Sweep, StorageRequest::List { prefix: DATA_PREFIX.to_owned() }, actions);
+        let open = self.base.as_ref().filter(|b| !self.view.committed.contains(&b.epoch));
+        match open.filter(|b| !b.transactions.is_empty()) {
+            Some(base) => {
+                let (epoch, transactions) = (base.epoch, base.transactions.clone());
+                self.stage = Stage::CommittingBase;
+                self.commit(epoch, transactions, actions);
+            }
+            None => self.deploy(actions),
+        }
+    }
+
+    fn deploy(&mut self, actions: &mut Vec<Action>) {
+        self.stage = Stage::Deploying;
+        let (run, term) = (self.run, self.term);
+        let base = self.base.clone().map(Box::new);
+        match &base {
+            Some(base) => info!(%run, %term, epoch = %base.epoch, "goes on from a checkpoint"),
+            None => info!(%run, %term, "begins from nothing"),
+        }
+        // The nonce keeps names apart even if two processes believe in one term.
+        let unique = format!("{}-{}-{:08x}", self.uid, term, self.entropy.next_u64() as u32);
+        actions.push(Action::Deploy { run, term, unique, base });
+    }
+
+    fn commit(&mut self, epoch: Epoch, transactions: Vec<Transaction>, actions: &mut Vec<Action>) {
+        self.commits.push(PendingCommit { epoch, transactions: transactions.clone(), tries: 1, retry_at: None });
+        actions.push(Action::Commit { epoch, transactions });
+    }
+
+    fn on_committed(&mut self, now: Duration, epoch: Epoch, result: Result<(), String>, actions: &mut Vec<Action>) {
+        let Some(index) = self.commits.iter().position(|c| c.epoch == epoch) else { return };
+        match result {
+            Ok(()) => {
+                self.commits.remove(index);
+                self.append(LogRecord::Committed { epoch });
+                if matches!(self.stage, Stage::CommittingBase) {
+                    self.deploy(actions);
+                }
+            }
+            Err(message) if self.commits[index].tries >= TRIES => {
+                self.fail(CoordinatorError::Commit { epoch, message });
+            }
+            Err(message) => {
+                warn!(%epoch, message, "output could not be committed; tried again");
+                self.commits[index].tries += 1;
+                self.commits[index].retry_at = Some(now + PAUSE);
+            }
+        }
+    }
+
+    fn on_slot(&mut self, now: Duration, slot: u32, report: SlotReport) {
+        match report {
+            SlotReport::Running => {
+                self.running.insert(slot);
+                if self.running.len() == self.config.shape.parallelism as usize {
+                    self.stage = Stage::Running;
+                    self.next_checkpoint = now + self.config.interval.unwrap_or_default();
+                }
+            }
+            SlotReport::Acknowledged { epoch, part } => {
+                let Some(under_way) = self.under_way.as_mut().filter(|u| u.assembly.epoch() == epoch) else { return };
+                if under_way.assembly.add(slot, *part, &self.config.shape) {
+                    under_way.recording = true;
+                    self.record_snapshot();
+                }
+            }
+            SlotReport::Declined { epoch, reason } => {
+                if self.under_way.as_ref().is_some_and(|u| u.assembly.epoch() == epoch) {
+                    self.abort(now, format!("slot {slot}: {reason}"));
+                }
+            }
+            SlotReport::Drained => {
+                self.drained.insert(slot);
+            }
+            SlotReport::Failed(failure) => self.on_slot_failed(slot, failure),
+        }
+    }
+
+    fn record_snapshot(&mut self) {
+        let Some(under_way) = &mut self.under_way else { return };
+        let epoch = under_way.assembly.epoch();
+        let assembly = std::mem::replace(&mut under_way.assembly, Assembly::new(epoch));
+        // Transactions of earlier snapshots that are not known to be done stay listed.
+        let open: Vec<Transaction> = self.commits.iter().flat_map(|c| c.transactions.clone()).collect();
+        let snapshot = assembly.finish(&self.config.shape, self.view.newest(), &open);
+        self.append(LogRecord::Complete { snapshot: Box::new(snapshot) });
+    }
+
+    fn on_slot_failed(&mut self, slot: u32, failure: SlotFailure) {
+        let error = match self.base.as_ref().filter(|_| failure.in_restore) {
+            Some(base) => {
+                let previous = self.view.snapshots.iter().rev().find(|(_, s)| s.epoch < base.epoch);
+                let advice = match previous {
+                    Some((place, s)) => format!(
+                        "; the checkpoint before it is {}: start with --from-savepoint {} (below the checkpoint place)",
+                        s.epoch,
+                        entry_path(*place)
+                    ),
+                    None => "; no earlier checkpoint is retained: start with --from-nothing to run the job anew".to_owned(),
+                };
+                CoordinatorError::Restore { epoch: base.epoch, message: failure.message, advice }
+            }
+            None => CoordinatorError::Slot { slot, message: failure.message },
+        };
+        self.fail(error);
+    }
+
+    /// Gives the snapshot under way up. Slots are told when the record stands.
+    fn abort(&mut self, now: Duration, reason: String) {
+        let Some(under_way) = self.under_way.take() else { return };
+        let epoch = under_way.assembly.epoch();
+        self.next_checkpoint = now + self.config.interval.unwrap_or(PAUSE);
+        if under_way.last {
+            self.last_tries += 1;
+            self.retry_last_at = now + PAUSE;
+            if self.last_tries >= TRIES {
+                self.fail(CoordinatorError::LastSnapshot(reason));
+                return;
+            }
+        }
+        self.append(LogRecord::Abort { epoch, reason });
+    }
+
+    /// Records that the run failed; then it is over.
+    fn fail(&mut self, error: CoordinatorError) {
+        if self.failure.is_none() {
+            self.append(LogRecord::End { outcome: Outcome::Failed, reason: error.to_string() });
+            self.failure = Some(error);
+            self.stage = Stage::Ending;
+        }
+    }
+
+    fn on_complete(&mut self, now: Duration, snapshot: Snapshot, actions: &mut Vec<Action>) {
+        let epoch = snapshot.epoch;
+        let under_way = self.under_way.take().expect("only a snapshot under way is recorded");
+        self.last_done |= under_way.last;
+        let total: u64 = snapshot.files.iter().map(|f| f.bytes).sum();
+        self.stats = CheckpointStats {
+            newest: Some(epoch),
+            completed: self.stats.completed + 1,
+            failed: self.stats.failed,
+            last_duration_seconds: now.saturating_sub(under_way.since).as_secs_f64(),
+            last_bytes: snapshot.files.iter().filter(|f| f.epoch == epoch).map(|f| f.bytes).sum(),
+            total_bytes: total,
+        };
+        info!(%epoch, seconds = self.stats.last_duration_seconds, bytes = self.stats.last_bytes, "checkpoint complete");
+        actions.push(Action::Slots(SlotCommand::Completed { epoch }));
+        self.commits.clear();
+        self.commit(epoch, snapshot.transactions, actions);
+        let existing: Vec<Snapshot> = self.view.snapshots.iter().map(|(_, s)| s.clone()).collect();
+        for epoch in (Retention { keep: self.config.retain }).to_retire(&existing) {
+            self.append(LogRecord::Retire { epoch });
+        }
+        self.next_checkpoint = now + self.config.interval.unwrap_or_default();
+    }
+
+    /// A snapshot was retired: deletes the files that only it referred to, and the records that nobody needs.
+    fn on_retired(&mut self, retired: &[Snapshot], actions: &mut Vec<Action>) {
+        let kept: Vec<Snapshot> = self.view.snapshots.iter().map(|(_, s)| s.clone()).collect();
+        for path in unreferenced_files(retired, &kept) {
+            self.ask(Purpose::Delete, StorageRequest::Delete { path }, actions);
+        }
+        let needed_from = self.view.snapshots.first().map_or(0, |(place, _)| *place);
+        for place in self.view.lowest..needed_from {
+            self.ask(Purpose::Delete, StorageRequest::Delete { path: entry_path(place) }, actions);
+        }
+        self.view.lowest = self.view.lowest.max(needed_from);
+    }
+
+    /// State files are listed: deletes those that earlier terms of this job left and no snapshot refers to.
+    fn on_swept(&mut self, result: Result<StorageReply, StorageError>, actions: &mut Vec<Action>) {
+        let Ok(StorageReply::Paths(paths)) = result else { return };
+        let needed: BTreeSet<&str> =
+            self.view.snapshots.iter().flat_map(|(_, s)| &s.files).map(|f| f.path.as_str()).collect();
+        let orphans: Vec<String> = paths
+            .into_iter()
+            .map(|(path, _)| path)
+            .filter(|path| !needed.contains(path.as_str()) && self.is_of_earlier_term(path))
+            .collect();
+        for path in orphans {
+            self.ask(Purpose::Delete, StorageRequest::Delete { path }, actions);
+        }
+    }
+
+    /// True for a state file that this job wrote under an earlier term; see `Deploy::unique` for how they are named.
+    fn is_of_earlier_term(&self, path: &str) -> bool {
+        let name = path.strip_prefix(DATA_PREFIX).and_then(|n| n.strip_prefix(self.uid.as_str()));
+        let term = name.and_then(|n| n.strip_prefix('-')).and_then(|n| n.split('-').next());
+        term.and_then(|t| t.parse().ok()).is_some_and(|t| Term(t) < self.term)
+    }
+
+    /// Does what is due.
+    fn advance(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if matches!(self.stage, Stage::Over) {
+            return;
+        }
+        let timed_out = self.under_way.as_ref().is_some_and(|u| !u.recording && now >= u.since + self.config.timeout);
+        if timed_out {
+            self.abort(now, format!("not complete after {:?}", self.config.timeout));
+        }
+        for index in 0..self.commits.len() {
+            if self.commits[index].retry_at.is_some_and(|at| now >= at) {
+                self.commits[index].retry_at = None;
+                let (epoch, transactions) = (self.commits[index].epoch, self.commits[index].transactions.clone());
+                actions.push(Action::Commit { epoch, transactions });
+            }
+        }
+        self.begin_what_is_due(now, actions);
+        if let Some(request) = self.appender.poll(now) {
+            self.ask(Purpose::Append, request, actions);
+        }
+    }
+
+    fn begin_what_is_due(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if !matches!(self.stage, Stage::Running) || self.under_way.is_some() {
+            return;
+        }
+        let all_drained = self.drained.len() == self.config.shape.parallelism as usize;
+        if self.last_done {
+            if self.commits.is_empty() && self.appender.is_idle() {
+                let outcome = if all_drained { Outcome::Finished } else { Outcome::Stopped };
+                self.append(LogRecord::End { outcome, reason: String::new() });
+                self.stage = Stage::Ending;
+            }
+            return;
+        }
+        let last = all_drained || self.stop_asked;
+        let retrying = now < self.retry_last_at;
+        let due = self.config.interval.is_some() && now >= self.next_checkpoint;
+        if (last && !retrying) || due {
+            let epoch = self.newest_epoch.next();
+            self.newest_epoch = epoch;
+            self.under_way =
+                Some(UnderWay { assembly: Assembly::new(epoch), since: now, recording: false, last });
+            actions.push(Action::Slots(SlotCommand::Trigger { epoch, last: self.stop_asked }));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Before a reign: is the place fit for a log, and what does the log say?
+
+use crate::log_view::LogView;
+use crate::message::CoordinatorError;
+use std::collections::VecDeque;
+use streamfleet_env::{StorageError, StorageErrorKind, StorageReply, StorageRequest};
+use streamfleet_storage::{LOG_PREFIX, parse_entry, parse_entry_path};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    FirstProbe,
+    SecondProbe,
+    ProbeRemoval,
+    Listing,
+    Reading,
+}
+
+/// What came of an answer.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Progress {
+    /// Ask this next.
+    Ask(StorageRequest),
+    /// The log is read.
+    Read(LogView),
+    /// It cannot be.
+    Failed(CoordinatorError),
+}
+
+/// Probes the place and reads the log.
+#[derive(Debug)]
+pub(crate) struct Startup {
+    job: String,
+    probe: String,
+    stage: Stage,
+    unread: VecDeque<u64>,
+    view: LogView,
+}
+
+impl Startup {
+    /// Begins; `nonce` makes the probe's name unique.
+    pub fn new(job: &str, nonce: u64) -> (Self, StorageRequest) {
+        let probe = format!("probe/{nonce:016x}");
+        let startup = Self {
+            job: job.to_owned(),
+            probe: probe.clone(),
+            stage: Stage::FirstProbe,
+            unread: VecDeque::new(),
+            view: LogView::default(),
+        };
+        (startup, StorageRequest::PutNew { path: probe, bytes: b"first".to_vec() })
+    }
+
+    /// The answer to the request at hand.
+    pub fn on_answer(&mut self, result: Result<StorageReply, StorageError>) -> Progress {
+        match (self.stage, result) {
+            (Stage::FirstProbe, Ok(_)) => {
+                self.stage = Stage::SecondProbe;
+                Progress::Ask(StorageRequest::PutNew { path: self.probe.clone(), bytes: b"second".to_vec() })
+            }
+            (Stage::SecondProbe, Ok(_)) => {
+                Progress::Failed(CoordinatorError::NotExclusive { place: self.probe.clone() })
+            }
+            (Stage::SecondProbe, Err(error)) if error.kind == StorageErrorKind::AlreadyExists => {
+                self.stage = Stage::ProbeRemoval;
+                Progress::Ask(StorageRequest::Delete { path: self.probe.clone() })
+            }
+            (Stage::ProbeRemoval, Ok(_)) => {
+                self.stage = Stage::Listing;
+                Progress::Ask(StorageRequest::List { prefix: LOG_PREFIX.to_owned() })
+            }
+            (Stage::Listing, Ok(StorageReply::Paths(paths))) => {
+                self.unread = paths.iter().filter_map(|(p, _)| parse_entry_path(p)).collect();
+                self.stage = Stage::Reading;
+                self.next()
+            }
+            (Stage::Reading, Ok(StorageReply::Bytes(bytes))) => match self.read(&bytes) {
+                Ok(()) => self.next(),
+                Err(error) => Progress::Failed(error),
+            },
+            // A record that vanished between the listing and the reading was old.
+            (Stage::Reading, Err(error)) if error.kind == StorageErrorKind::NotFound => {
+                self.unread.pop_front();
+                self.next()
+            }
+            (_, Err(source)) => {
+                Progress::Failed(CoordinatorError::Storage { what: "the checkpoint place cannot be used", source })
+            }
+            (_, Ok(_)) => self.next(),
+        }
+    }
+
+    fn next(&self) -> Progress {
+        match self.unread.front() {
+            Some(n) => Progress::Ask(StorageRequest::Get { path: streamfleet_storage::entry_path(*n), range: None }),
+            None => Progress::Read(self.view.clone()),
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<(), CoordinatorError> {
+        let n = self.unread.pop_front().expect("a record was asked for");
+        let entry = parse_entry(&streamfleet_storage::entry_path(n), bytes).map_err(|e| CoordinatorError::Log(e.into()))?;
+        Ok(self.view.apply(n, &entry, &self.job)?)
+    }
+}

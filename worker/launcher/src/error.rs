@@ -1,0 +1,54 @@
+//! Why a job cannot be run, and the exit code that says so.
+
+use streamfleet_coordinator::CoordinatorError;
+use streamfleet_dataflow::DataflowError;
+use streamfleet_manifest::ManifestError;
+use streamfleet_plan::PlanError;
+use streamfleet_runtime::RuntimeError;
+use streamfleet_sql::SqlError;
+
+/// Why a job cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum LauncherError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Its path.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The manifest is wrong.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The SQL is wrong.
+    #[error("{origin}: {source}")]
+    Sql {
+        /// The file.
+        origin: String,
+        /// What is wrong.
+        source: SqlError,
+    },
+    /// The plan is no job.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A connector refuses its table.
+    #[error(transparent)]
+    Connector(#[from] DataflowError),
+    /// An option of the command line or the manifest is not usable.
+    #[error("{0}")]
+    Option(String),
+    /// The slots cannot be made.
+    #[error(transparent)]
+    Deploy(#[from] RuntimeError),
+    /// The job failed.
+    #[error(transparent)]
+    Job(#[from] CoordinatorError),
+}
+
+impl LauncherError {
+    /// True if what the user gave is wrong (exit code 2), false if the job failed (exit code 1).
+    pub const fn is_bad_input(&self) -> bool {
+        !matches!(self, Self::Deploy(_) | Self::Job(_))
+    }
+}

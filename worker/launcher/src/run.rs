@@ -1,0 +1,266 @@
+//! `run`: coordinator and slots in one process.
+
+use crate::compile::CompiledJob;
+use crate::driver::{ConnectorRegistry, commit_requests, perform_in_order};
+use crate::error::LauncherError;
+use crate::progress::Progress;
+use crate::savepoint::load_for;
+use crate::system::{SystemClock, SystemEntropy, ThreadSpawner};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+use streamfleet_coordinator::{
+    Action, Coordinator, CoordinatorConfig, CoordinatorError, Ending, Event, StartFrom,
+};
+use streamfleet_env::{Clock, Storage};
+use streamfleet_exchange::Wake;
+use streamfleet_runtime::{JobSettings, RuntimeEnv, SlotHandle, SlotMetrics, deploy, run_slot};
+use streamfleet_snapshot::{JobShape, SlotReport};
+use streamfleet_storage::LocalFolder;
+use streamfleet_types::log::{Outcome, Snapshot};
+use streamfleet_types::Run;
+use tracing::debug;
+
+/// The longest that the coordinator's thread sleeps.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// Where a run begins.
+#[derive(Debug, Clone)]
+pub enum RunStart {
+    /// The newest complete checkpoint, if there is one.
+    Newest,
+    /// Nothing, whatever there is.
+    Nothing,
+    /// The checkpoint whose record lies at this path.
+    Savepoint(std::path::PathBuf),
+}
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Where to begin.
+    pub start: RunStart,
+    /// Where relative paths of the filesystem connector begin.
+    pub working_folder: std::path::PathBuf,
+    /// Show progress on standard error.
+    pub progress: bool,
+}
+
+/// How it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// All input was read and all output committed.
+    Finished,
+    /// Stopped with a last checkpoint.
+    Stopped,
+    /// There was nothing to do.
+    AlreadyFinished(Run),
+}
+
+/// Runs a job to its end, or until `stop` says so.
+///
+/// # Errors
+/// The job failed, or could not begin.
+pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Result<RunOutcome, LauncherError> {
+    let place = std::path::Path::new(&job.location).join(&job.name);
+    let start_from = match &options.start {
+        RunStart::Newest => StartFrom::Newest,
+        RunStart::Nothing => StartFrom::Nothing,
+        RunStart::Savepoint(path) => StartFrom::Snapshot(Box::new(load_for(path, &job.name, &place)?)),
+    };
+    let (events, inbox) = channel();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let env = RuntimeEnv {
+        clock: Arc::clone(&clock),
+        entropy: Arc::new(SystemEntropy),
+        spawner: Arc::new(ThreadSpawner::new()),
+        storage: Arc::new(LocalFolder::new(place)),
+        files: Arc::new(LocalFolder::new(&options.working_folder)),
+        connectors: Arc::new(ConnectorRegistry),
+    };
+    forward_stop(stop, events.clone());
+    let config = CoordinatorConfig {
+        job: job.name.clone(),
+        shape: JobShape {
+            parallelism: job.parallelism,
+            max_parallelism: job.max_parallelism,
+            fingerprint: job.graph.fingerprint.clone(),
+        },
+        start_from,
+        interval: job.interval,
+        timeout: job.timeout,
+        retain: job.retain,
+        address: address(),
+    };
+    let (coordinator, actions) = Coordinator::new(config, clock, Arc::clone(&env.entropy));
+    let mut driver = Driver {
+        job,
+        env,
+        events,
+        coordinator,
+        fleet: None,
+        progress: Progress::new(&job.name, options.progress),
+        ending: None,
+    };
+    driver.perform(actions)?;
+    let ending = driver.drive(&inbox)?;
+    driver.stop_fleet();
+    match ending {
+        Ending::Ended(Outcome::Finished) => Ok(RunOutcome::Finished),
+        Ending::Ended(Outcome::Stopped | Outcome::Cancelled) => Ok(RunOutcome::Stopped),
+        Ending::Ended(Outcome::Failed) => {
+            Err(CoordinatorError::LastSnapshot("the run was recorded as failed".to_owned()).into())
+        }
+        Ending::AlreadyFinished(run) => Ok(RunOutcome::AlreadyFinished(run)),
+        Ending::Failed(error) => Err(error.into()),
+    }
+}
+
+fn forward_stop(stop: Receiver<()>, events: Sender<Event>) {
+    std::thread::spawn(move || {
+        // When the job ends first, the receiver of events is gone and so is the need.
+        if stop.recv().is_ok() {
+            let _ = events.send(Event::Stop);
+        }
+    });
+}
+
+fn address() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{} process {}", host.trim(), std::process::id())
+}
+
+/// The slots' threads.
+struct Fleet {
+    handles: Vec<SlotHandle>,
+    threads: Vec<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+}
+
+/// Carries out what the coordinator wants.
+struct Driver<'a> {
+    job: &'a CompiledJob,
+    env: RuntimeEnv,
+    events: Sender<Event>,
+    coordinator: Coordinator,
+    fleet: Option<Fleet>,
+    progress: Progress,
+    ending: Option<Ending>,
+}
+
+impl Driver<'_> {
+    fn drive(&mut self, inbox: &Receiver<Event>) -> Result<Ending, LauncherError> {
+        loop {
+            if let Some(ending) = self.ending.take() {
+                return Ok(ending);
+            }
+            let now = self.env.clock.monotonic();
+            let sleep = self.coordinator.wake_at().map_or(LONGEST_SLEEP, |at| at.saturating_sub(now).min(LONGEST_SLEEP));
+            let event = match inbox.recv_timeout(sleep) {
+                Ok(event) => event,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Event::Tick,
+            };
+            let mut actions = Vec::new();
+            self.coordinator.step(event, &mut actions);
+            self.perform(actions)?;
+            self.progress.show(self.env.clock.monotonic(), self.coordinator.stats());
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) -> Result<(), LauncherError> {
+        for action in actions {
+            match action {
+                Action::Storage { id, request } => {
+                    let events = self.events.clone();
+                    let answer = move |result| {
+                        // Answers after the end have no reader any more.
+                        let _ = events.send(Event::Storage { id, result });
+                    };
+                    self.env.storage.submit(request, Box::new(answer));
+                }
+                Action::Deploy { unique, base, run, .. } => self.deploy(unique, base.as_deref(), run)?,
+                Action::Slots(command) => {
+                    for handle in self.fleet.iter().flat_map(|f| &f.handles) {
+                        handle.send(command.clone().into());
+                    }
+                }
+                Action::Commit { epoch, transactions } => {
+                    let events = self.events.clone();
+                    let done = move |result: Result<(), String>| {
+                        let _ = events.send(Event::Committed { epoch, result });
+                    };
+                    match commit_requests(&self.job.graph, &transactions) {
+                        Ok(requests) => perform_in_order(
+                            Arc::clone(&self.env.files),
+                            requests.into_iter(),
+                            Box::new(move |r| done(r.map_err(|e| e.to_string()))),
+                        ),
+                        Err(message) => done(Err(message)),
+                    }
+                }
+                Action::Over(ending) => self.ending = Some(ending),
+            }
+        }
+        Ok(())
+    }
+
+    fn deploy(&mut self, unique: String, base: Option<&Snapshot>, run: Run) -> Result<(), LauncherError> {
+        self.progress.started(run, base.map(|b| b.epoch));
+        let settings = JobSettings {
+            parallelism: self.job.parallelism,
+            max_parallelism: self.job.max_parallelism,
+            unique,
+            batch_mode: self.job.batch_mode,
+        };
+        let cells: Vec<Arc<OnceLock<Thread>>> = (0..settings.parallelism).map(|_| Arc::default()).collect();
+        let wakes: Vec<Wake> = cells.iter().map(wake_of).collect();
+        let events = self.events.clone();
+        let reports = || -> Box<dyn Fn(u32, SlotReport) + Send> {
+            let events = events.clone();
+            Box::new(move |slot, report| {
+                debug!(slot, ?report, "slot reports");
+                // After the end nobody listens any more.
+                let _ = events.send(Event::Slot { slot, report });
+            })
+        };
+        let deployment = deploy(&self.job.graph, &settings, base, &self.env, &wakes, &reports)?;
+        let metrics: Vec<Arc<SlotMetrics>> = deployment.slots.iter().map(|s| s.metrics()).collect();
+        self.progress.watch(metrics);
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
+        for (slot, cell) in deployment.slots.into_iter().zip(cells) {
+            let (clock, stop) = (Arc::clone(&self.env.clock), Arc::clone(&stop));
+            let thread = std::thread::Builder::new().name(format!("slot-{}", slot.number())).spawn(move || {
+                cell.set(std::thread::current()).expect("a cell belongs to one thread");
+                run_slot(slot, &clock, &stop);
+            });
+            threads.push(thread.expect("the system can start a thread"));
+        }
+        self.fleet = Some(Fleet { handles: deployment.handles, threads, stop });
+        Ok(())
+    }
+
+    fn stop_fleet(&mut self) {
+        self.progress.clear();
+        let Some(fleet) = self.fleet.take() else { return };
+        fleet.stop.store(true, Ordering::Release);
+        for thread in fleet.threads {
+            thread.thread().unpark();
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+fn wake_of(cell: &Arc<OnceLock<Thread>>) -> Wake {
+    let cell = Arc::clone(cell);
+    // Before the thread has begun there is nothing to wake: its first step looks at everything.
+    Arc::new(move || {
+        if let Some(thread) = cell.get() {
+            thread.unpark();
+        }
+    })
+}

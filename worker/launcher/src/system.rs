@@ -1,0 +1,79 @@
+//! The machine behind the `Env` traits.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use streamfleet_env::{Clock, Entropy, Spawner};
+
+/// The machine's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// Begins at zero.
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn wall_clock_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Randomness seeded by the operating system.
+#[derive(Debug, Default)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn next_u64(&self) -> u64 {
+        // Every `RandomState` has fresh keys; hashing nothing with them gives a random number.
+        RandomState::new().build_hasher().finish()
+    }
+}
+
+/// Threads beside the slots.
+pub struct ThreadSpawner {
+    work: Mutex<Sender<Box<dyn FnOnce() + Send>>>,
+}
+
+impl ThreadSpawner {
+    /// One thread: encoding must not take the slots' cores away.
+    pub fn new() -> Self {
+        let (sender, receiver) = channel::<Box<dyn FnOnce() + Send>>();
+        std::thread::Builder::new()
+            .name("background".into())
+            .spawn(move || receiver.into_iter().for_each(|work| work()))
+            .expect("the system can start a thread");
+        Self { work: Mutex::new(sender) }
+    }
+}
+
+impl Default for ThreadSpawner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Spawner for ThreadSpawner {
+    fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
+        let sender = self.work.lock().expect("no holder of this lock panics");
+        sender.send(work).expect("the background thread lives as long as its spawner");
+    }
+}

@@ -1,0 +1,95 @@
+//! One line about an operator: for people, and (being complete) for ids and fingerprints.
+
+use datafusion_expr::Expr;
+use std::fmt::Write;
+use streamfleet_logical::{JoinKind, Node, OperatorSpec, WindowInput};
+
+/// What an operator does, in one line: kind, arguments, output columns with types.
+pub fn describe(node: &Node) -> String {
+    let mut text = headline(node);
+    let fields: Vec<String> =
+        node.schema.fields().iter().map(|f| format!("{} {}", f.name(), short_type(f.data_type()))).collect();
+    write!(text, " -> ({})", fields.join(", ")).expect("a string takes any text");
+    text
+}
+
+fn short_type(data_type: &arrow::datatypes::DataType) -> String {
+    data_type.to_string().replace(' ', "")
+}
+
+fn list(expressions: &[Expr]) -> String {
+    expressions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn columns(node: &Node, input: usize, indices: &[usize]) -> String {
+    let schema = &node.inputs[input].schema;
+    indices.iter().map(|i| schema.field(*i).name().clone()).collect::<Vec<_>>().join(", ")
+}
+
+fn headline(node: &Node) -> String {
+    match &node.spec {
+        OperatorSpec::Scan(scan) => {
+            let mut text = format!("Scan {} [{}]", scan.table.name, list(&scan.expressions));
+            if let Some(watermark) = &scan.watermark {
+                write!(text, " watermark {watermark}").expect("a string takes any text");
+            }
+            text
+        }
+        OperatorSpec::Calc(calc) => match &calc.predicate {
+            Some(predicate) => format!("Calc [{}] where {predicate}", list(&calc.expressions)),
+            None => format!("Calc [{}]", list(&calc.expressions)),
+        },
+        OperatorSpec::WindowAssign(assign) => {
+            format!("WindowAssign {} on {}", assign.window, columns(node, 0, &[assign.time]))
+        }
+        OperatorSpec::WindowAggregate(aggregate) => {
+            let window = match &aggregate.window {
+                WindowInput::Assign { window, time } => format!("{window} on {}", columns(node, 0, &[*time])),
+                WindowInput::Attached { start, end } => format!("windows of {}", columns(node, 0, &[*start, *end])),
+            };
+            let calls = calls(node, &aggregate.aggregates);
+            format!("WindowAggregate {window} by [{}] [{calls}]", columns(node, 0, &aggregate.keys))
+        }
+        OperatorSpec::GroupAggregate(aggregate) => {
+            let calls = calls(node, &aggregate.aggregates);
+            format!("GroupAggregate by [{}] [{calls}]", columns(node, 0, &aggregate.keys))
+        }
+        OperatorSpec::Join(join) => {
+            let kind = match join.kind {
+                JoinKind::Inner => "InnerJoin",
+                JoinKind::Left => "LeftJoin",
+            };
+            let on = join.on.iter().map(|(l, r)| format!("{} = {}", columns(node, 0, &[*l]), columns(node, 1, &[*r])));
+            let mut text = format!("{kind} on [{}]", on.collect::<Vec<_>>().join(", "));
+            if let Some(filter) = &join.filter {
+                write!(text, " where {filter}").expect("a string takes any text");
+            }
+            if let Some(b) = &join.bounds {
+                let (left, right) = (columns(node, 0, &[b.left_time]), columns(node, 1, &[b.right_time]));
+                write!(text, " within {right} - {left} in [{}, {}] ms", b.lower, b.upper)
+                    .expect("a string takes any text");
+            }
+            text
+        }
+        OperatorSpec::Union => "Union".to_owned(),
+        OperatorSpec::Rank(rank) => {
+            let order = rank.order.iter().map(|k| {
+                let direction = if k.descending { " DESC" } else { "" };
+                format!("{}{direction}", columns(node, 0, &[k.column]))
+            });
+            let order = order.collect::<Vec<_>>().join(", ");
+            format!("Rank first {} by [{}] order [{order}]", rank.limit, columns(node, 0, &rank.partition))
+        }
+        OperatorSpec::Sink(sink) => format!("Sink {}", sink.table.name),
+    }
+}
+
+fn calls(node: &Node, calls: &[streamfleet_logical::AggregateCall]) -> String {
+    let one = |call: &streamfleet_logical::AggregateCall| {
+        let argument = call.argument.map_or_else(|| "*".to_owned(), |a| columns(node, 0, &[a]));
+        let distinct = if call.distinct { "DISTINCT " } else { "" };
+        let filter = call.filter.map_or_else(String::new, |f| format!(" FILTER {}", columns(node, 0, &[f])));
+        format!("{}({distinct}{argument}){filter} AS {}", call.function, call.name)
+    };
+    calls.iter().map(one).collect::<Vec<_>>().join(", ")
+}

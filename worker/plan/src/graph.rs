@@ -1,0 +1,188 @@
+//! The job graph: operators once each (equal parts of the plan are shared), and the edges between them.
+
+use crate::describe;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use streamfleet_logical::{ChangelogMode, Node, OperatorSpec};
+use streamfleet_types::OperatorId;
+use streamfleet_types::hash::hash_bytes;
+
+/// Why a plan cannot become a job.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Nothing writes anything.
+    #[error("the script has no INSERT INTO: there is nothing to run")]
+    NoSink,
+}
+
+/// How rows of an edge find their consumer subtask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Partitioning {
+    /// The subtask of the same slot.
+    Forward,
+    /// The owner of the key's hash; columns of the producer's output. No column: all rows to one subtask.
+    Hash(Vec<usize>),
+    /// Batches in turn to all subtasks.
+    Rebalance,
+}
+
+/// An edge into a vertex.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// The producing vertex.
+    pub from: usize,
+    /// How rows travel.
+    pub partitioning: Partitioning,
+}
+
+/// An operator of the job.
+#[derive(Debug, Clone)]
+pub struct Vertex {
+    /// Stable over restarts as long as the plan beneath is the same.
+    pub id: OperatorId,
+    /// Short name, for logs and metrics.
+    pub name: String,
+    /// The plan node.
+    pub node: Arc<Node>,
+    /// One edge per input of the node (a union's inputs too).
+    pub inputs: Vec<Edge>,
+    /// It has subtasks only in the first so many slots; `None`: in all.
+    pub max_subtasks: Option<u32>,
+}
+
+/// The whole job, producers before consumers.
+#[derive(Debug, Clone)]
+pub struct JobGraph {
+    /// Its operators.
+    pub vertices: Vec<Vertex>,
+    /// Two plans with the same fingerprint keep the same state.
+    pub fingerprint: String,
+}
+
+impl JobGraph {
+    /// The graph of a program's sinks. `source_subtasks` says how many subtasks a scan can use, if limited.
+    ///
+    /// # Errors
+    /// There is no sink.
+    pub fn new(sinks: &[Arc<Node>], source_subtasks: &dyn Fn(&Node) -> Option<u32>) -> Result<Self, PlanError> {
+        if sinks.is_empty() {
+            return Err(PlanError::NoSink);
+        }
+        let mut builder = Builder { vertices: Vec::new(), by_text: HashMap::new(), source_subtasks };
+        for (index, sink) in sinks.iter().enumerate() {
+            builder.add(sink, Some(index));
+        }
+        let mut text = String::new();
+        for vertex in &builder.vertices {
+            writeln!(text, "{}", vertex.id).expect("a string takes any text");
+        }
+        let fingerprint = format!("{:016x}", hash_bytes(text.as_bytes()));
+        Ok(Self { vertices: builder.vertices, fingerprint })
+    }
+
+    /// Indices of the vertices that read from `from`, with the input they read it at.
+    pub fn consumers(&self, from: usize) -> Vec<(usize, usize)> {
+        let mut found = Vec::new();
+        for (index, vertex) in self.vertices.iter().enumerate() {
+            for (input, edge) in vertex.inputs.iter().enumerate() {
+                if edge.from == from {
+                    found.push((index, input));
+                }
+            }
+        }
+        found
+    }
+
+    /// The vertex with this id.
+    pub fn vertex(&self, id: &OperatorId) -> Option<&Vertex> {
+        self.vertices.iter().find(|v| v.id == *id)
+    }
+}
+
+struct Builder<'a> {
+    vertices: Vec<Vertex>,
+    by_text: HashMap<String, usize>,
+    source_subtasks: &'a dyn Fn(&Node) -> Option<u32>,
+}
+
+impl Builder<'_> {
+    /// Adds a node and all beneath it; equal nodes become one vertex. `sink` numbers the statement of a sink: two INSERTs of
+    /// the same query into one table stay two.
+    fn add(&mut self, node: &Arc<Node>, sink: Option<usize>) -> usize {
+        let inputs: Vec<usize> = node.inputs.iter().map(|input| self.add(input, None)).collect();
+        let mut text = describe(node);
+        for input in &inputs {
+            write!(text, " < {}", self.vertices[*input].id).expect("a string takes any text");
+        }
+        let nth = sink.filter(|_| self.by_text.contains_key(&text));
+        if let Some(nth) = nth {
+            write!(text, " #{nth}").expect("a string takes any text");
+        }
+        if let Some(existing) = self.by_text.get(&text) {
+            return *existing;
+        }
+        let index = self.vertices.len();
+        let kind = kind_name(&node.spec);
+        let edges = inputs.iter().enumerate().map(|(port, from)| Edge {
+            from: *from,
+            partitioning: self.partitioning(node, port, *from),
+        });
+        let vertex = Vertex {
+            id: OperatorId(format!("{kind}-{:016x}", hash_bytes(text.as_bytes()))),
+            name: vertex_name(node),
+            node: Arc::clone(node),
+            inputs: edges.collect(),
+            max_subtasks: match node.spec {
+                OperatorSpec::Scan(_) => (self.source_subtasks)(node),
+                _ => None,
+            },
+        };
+        self.by_text.insert(text, index);
+        self.vertices.push(vertex);
+        index
+    }
+
+    fn partitioning(&self, node: &Node, port: usize, from: usize) -> Partitioning {
+        match &node.spec {
+            OperatorSpec::GroupAggregate(spec) => Partitioning::Hash(spec.keys.clone()),
+            OperatorSpec::WindowAggregate(spec) => Partitioning::Hash(spec.keys.clone()),
+            OperatorSpec::Rank(spec) => Partitioning::Hash(spec.partition.clone()),
+            OperatorSpec::Join(spec) => {
+                let side = |(left, right): &(usize, usize)| if port == 0 { *left } else { *right };
+                Partitioning::Hash(spec.on.iter().map(side).collect())
+            }
+            _ => {
+                let producer = &self.vertices[from];
+                let append_only = producer.node.properties.changelog == ChangelogMode::AppendOnly;
+                if producer.max_subtasks.is_some() && append_only {
+                    Partitioning::Rebalance
+                } else {
+                    Partitioning::Forward
+                }
+            }
+        }
+    }
+}
+
+const fn kind_name(spec: &OperatorSpec) -> &'static str {
+    match spec {
+        OperatorSpec::Scan(_) => "scan",
+        OperatorSpec::Calc(_) => "calc",
+        OperatorSpec::WindowAssign(_) => "window-assign",
+        OperatorSpec::WindowAggregate(_) => "window-aggregate",
+        OperatorSpec::GroupAggregate(_) => "group-aggregate",
+        OperatorSpec::Join(_) => "join",
+        OperatorSpec::Union => "union",
+        OperatorSpec::Rank(_) => "rank",
+        OperatorSpec::Sink(_) => "sink",
+    }
+}
+
+fn vertex_name(node: &Node) -> String {
+    match &node.spec {
+        OperatorSpec::Scan(scan) => format!("scan {}", scan.table.name),
+        OperatorSpec::Sink(sink) => format!("sink {}", sink.table.name),
+        other => kind_name(other).to_owned(),
+    }
+}

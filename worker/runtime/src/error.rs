@@ -1,0 +1,36 @@
+//! What ends a slot.
+
+use streamfleet_dataflow::DataflowError;
+use streamfleet_env::StorageError;
+use streamfleet_state::StateError;
+
+/// Why a slot cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// An operator, source or sink failed.
+    #[error("{task}: {source}")]
+    Task {
+        /// The task's name.
+        task: String,
+        /// What it said.
+        source: DataflowError,
+    },
+    /// A file of the snapshot to begin from cannot be read.
+    #[error("cannot restore from {path}: {source}")]
+    RestoreRead {
+        /// Its path.
+        path: String,
+        /// What storage said.
+        source: StorageError,
+    },
+    /// A file of the snapshot to begin from is not usable.
+    #[error("cannot restore: {0}")]
+    RestoreState(#[from] StateError),
+}
+
+impl RuntimeError {
+    /// True if the slot failed before any row flowed, over the snapshot's own files.
+    pub const fn in_restore(&self) -> bool {
+        matches!(self, Self::RestoreRead { .. } | Self::RestoreState(_))
+    }
+}

@@ -1,0 +1,252 @@
+//! A slot: one slice of the whole job, driven by one thread.
+
+use crate::RuntimeEnv;
+use crate::error::RuntimeError;
+use crate::mailbox::{SlotMessage, epoch_of};
+use crate::metrics::{SlotMetrics, add_time};
+use crate::restore::Restore;
+use crate::snapshots::Snapshots;
+use crate::task::{Progress, Task, TaskSnapshot};
+use crossbeam_channel::Receiver;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use streamfleet_snapshot::{SlotCommand, SlotFailure, SlotReport};
+use streamfleet_types::{Epoch, MIN_WATERMARK, Millis, OperatorId};
+
+/// What came of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Something was done; step again.
+    Ran,
+    /// Nothing to do until woken, or until this time of the monotonic clock.
+    IdleUntil(Option<Duration>),
+}
+
+/// Where reports go.
+pub type Reports = Box<dyn Fn(u32, SlotReport) + Send>;
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    Restoring,
+    Running,
+    Dead,
+}
+
+/// See the module.
+pub struct Slot {
+    number: u32,
+    env: RuntimeEnv,
+    /// Producers before consumers.
+    tasks: Vec<Task>,
+    mailbox: Receiver<SlotMessage>,
+    reports: Reports,
+    stage: Stage,
+    restore: Restore,
+    /// Watermark of every operator in the snapshot that the slot begins from.
+    restored_watermarks: BTreeMap<OperatorId, Millis>,
+    snapshots: Snapshots,
+    drained: bool,
+    metrics: Arc<SlotMetrics>,
+    taken: Vec<(Epoch, TaskSnapshot)>,
+    last_step: Option<(Duration, bool)>,
+}
+
+/// What a slot is made of; see `deploy`.
+pub(crate) struct SlotParts {
+    pub number: u32,
+    pub env: RuntimeEnv,
+    pub tasks: Vec<Task>,
+    pub mailbox: Receiver<SlotMessage>,
+    pub reports: Reports,
+    pub restore: Restore,
+    pub restored_watermarks: BTreeMap<OperatorId, Millis>,
+    pub snapshots: Snapshots,
+    pub metrics: Arc<SlotMetrics>,
+}
+
+impl Slot {
+    pub(crate) fn new(parts: SlotParts) -> Self {
+        Self {
+            number: parts.number,
+            env: parts.env,
+            tasks: parts.tasks,
+            mailbox: parts.mailbox,
+            reports: parts.reports,
+            stage: Stage::Restoring,
+            restore: parts.restore,
+            restored_watermarks: parts.restored_watermarks,
+            snapshots: parts.snapshots,
+            drained: false,
+            metrics: parts.metrics,
+            taken: Vec::new(),
+            last_step: None,
+        }
+    }
+
+    /// The slot's number.
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What the slot counts.
+    pub fn metrics(&self) -> Arc<SlotMetrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// Does up to `budget` calls of tasks: the most downstream runnable first, each task at most a few times a round, sources
+    /// last. Never waits.
+    pub fn step(&mut self, budget: usize) -> Step {
+        if self.stage == Stage::Dead {
+            return Step::IdleUntil(None);
+        }
+        let now = self.env.clock.monotonic();
+        self.count_time_since_last_step(now);
+        match self.try_step(budget, now) {
+            Ok(step) => step,
+            Err(error) => {
+                self.stage = Stage::Dead;
+                let failure = SlotFailure { message: error.to_string(), in_restore: error.in_restore() };
+                (self.reports)(self.number, SlotReport::Failed(failure));
+                Step::IdleUntil(None)
+            }
+        }
+    }
+
+    fn count_time_since_last_step(&mut self, now: Duration) {
+        if let Some((idle_since, backpressured)) = self.last_step.take() {
+            let counter = if backpressured { &self.metrics.backpressured_ns } else { &self.metrics.idle_ns };
+            add_time(counter, now.saturating_sub(idle_since));
+        }
+    }
+
+    fn try_step(&mut self, budget: usize, now: Duration) -> Result<Step, RuntimeError> {
+        let mut ran = self.read_mail()?;
+        if self.stage == Stage::Restoring {
+            if !self.restore.is_done() {
+                return Ok(Step::IdleUntil(None));
+            }
+            self.begin()?;
+            ran = true;
+        }
+        let mut wake_at: Option<Duration> = None;
+        let mut backpressured = false;
+        let mut left = budget;
+        loop {
+            let mut ran_in_round = false;
+            for index in (0..self.tasks.len()).rev() {
+                let calls = if matches!(self.tasks[index], Task::Source(_)) { 1 } else { 4 };
+                for _ in 0..calls {
+                    match self.call(index, now)? {
+                        Progress::Worked => ran_in_round = true,
+                        Progress::Idle(until) => {
+                            wake_at = match (wake_at, until) {
+                                (Some(a), Some(b)) => Some(a.min(b)),
+                                (a, b) => a.or(b),
+                            };
+                            break;
+                        }
+                        Progress::Backpressured => {
+                            backpressured = true;
+                            break;
+                        }
+                    }
+                    left = left.saturating_sub(1);
+                }
+            }
+            ran |= ran_in_round;
+            if !ran_in_round || left == 0 {
+                break;
+            }
+        }
+        self.poll_sinks()?;
+        if let Some(report) = self.snapshots.poll_report() {
+            (self.reports)(self.number, report);
+        }
+        if !self.drained && self.tasks.iter().all(Task::is_finished) {
+            self.drained = true;
+            (self.reports)(self.number, SlotReport::Drained);
+        }
+        let end = self.env.clock.monotonic();
+        add_time(&self.metrics.busy_ns, end.saturating_sub(now));
+        if ran {
+            return Ok(Step::Ran);
+        }
+        self.last_step = Some((end, backpressured));
+        Ok(Step::IdleUntil(wake_at))
+    }
+
+    fn call(&mut self, index: usize, now: Duration) -> Result<Progress, RuntimeError> {
+        let task = &mut self.tasks[index];
+        let progress = task.call(now, &mut self.taken).map_err(|source| failed(task, source))?;
+        self.hand_over(index);
+        Ok(progress)
+    }
+
+    fn hand_over(&mut self, index: usize) {
+        for (epoch, snapshot) in self.taken.drain(..) {
+            self.snapshots.on_task(index, epoch, snapshot);
+        }
+    }
+
+    fn poll_sinks(&mut self) -> Result<(), RuntimeError> {
+        for (index, epoch) in self.snapshots.preparing().to_vec() {
+            let Task::Sink(task) = &mut self.tasks[index] else { continue };
+            let prepared = task.sink.poll_prepared(epoch);
+            let prepared = prepared.map_err(|source| RuntimeError::Task { task: task.metrics.name.clone(), source })?;
+            if let Some(handles) = prepared {
+                self.snapshots.on_prepared(index, epoch, &task.id, handles);
+            }
+        }
+        Ok(())
+    }
+
+    /// State is loaded: operators rebuild what they derive from it.
+    fn begin(&mut self) -> Result<(), RuntimeError> {
+        for task in &mut self.tasks {
+            let Task::Operator(operator) = task else { continue };
+            let watermark = self.restored_watermarks.get(&operator.id).copied().unwrap_or(MIN_WATERMARK);
+            let restored = operator.operator.restored(watermark);
+            restored.map_err(|source| RuntimeError::Task { task: operator.metrics.name.clone(), source })?;
+        }
+        self.stage = Stage::Running;
+        (self.reports)(self.number, SlotReport::Running);
+        Ok(())
+    }
+
+    fn read_mail(&mut self) -> Result<bool, RuntimeError> {
+        let mut read = false;
+        while let Ok(message) = self.mailbox.try_recv() {
+            read = true;
+            match message {
+                SlotMessage::Command(command) => self.on_command(&command)?,
+                SlotMessage::Uploaded { upload, result } => self.snapshots.on_uploaded(upload, result),
+                SlotMessage::FileRead { index, result } => self.restore.on_read(index, result, &mut self.tasks)?,
+            }
+        }
+        Ok(read)
+    }
+
+    fn on_command(&mut self, command: &SlotCommand) -> Result<(), RuntimeError> {
+        let epoch = epoch_of(command);
+        match command {
+            SlotCommand::Trigger { last, .. } => {
+                for index in 0..self.tasks.len() {
+                    let task = &mut self.tasks[index];
+                    task.on_trigger(epoch, *last, &mut self.taken).map_err(|source| failed(task, source))?;
+                    self.hand_over(index);
+                }
+            }
+            SlotCommand::Abort { .. } => {
+                self.tasks.iter_mut().for_each(|t| t.on_abort(epoch));
+                self.snapshots.on_abort(epoch);
+            }
+            SlotCommand::Completed { .. } => self.snapshots.on_completed(epoch),
+        }
+        Ok(())
+    }
+}
+
+fn failed(task: &Task, source: streamfleet_dataflow::DataflowError) -> RuntimeError {
+    RuntimeError::Task { task: task.metrics().name.clone(), source }
+}

@@ -1,0 +1,262 @@
+//! A slot's part in snapshots: what its tasks contribute, on its way to storage, until a record covers it.
+//!
+//! # Guarantees
+//! What was frozen or prepared is never forgotten before a record covers it: an aborted snapshot's table changes and
+//! transactions go into the next acknowledgement, and rows whose upload failed are sent again with the next snapshot.
+
+use crate::mailbox::{SlotHandle, SlotMessage};
+use crate::task::TaskSnapshot;
+use crate::RuntimeEnv;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use streamfleet_env::{Storage, StorageError, StorageRequest};
+use streamfleet_snapshot::SlotReport;
+use streamfleet_state::{FrozenTable, file};
+use streamfleet_types::log::{OperatorWatermark, SlotSnapshot, SplitPosition, StateFile, Transaction};
+use streamfleet_types::{Epoch, HashRange, OperatorId};
+
+/// Frozen tables of one epoch, with the operator that each belongs to.
+type FrozenTables = Vec<(String, FrozenTable)>;
+
+/// A snapshot that tasks still contribute to, or that waits for storage.
+struct InProgress {
+    epoch: Epoch,
+    tasks_left: usize,
+    frozen: FrozenTables,
+    positions: Vec<SplitPosition>,
+    watermarks: Vec<OperatorWatermark>,
+}
+
+/// What waits for a record: made durable, first named in this epoch's acknowledgement.
+struct Unrecorded<T> {
+    item: T,
+    /// `None` until it was part of an acknowledgement.
+    acknowledged_in: Option<Epoch>,
+}
+
+/// See the module.
+pub(crate) struct Snapshots {
+    env: RuntimeEnv,
+    handle: SlotHandle,
+    tasks: usize,
+    range: HashRange,
+    /// Begins every file's name; unique to job, term and slot.
+    file_prefix: String,
+    in_progress: Option<InProgress>,
+    /// Frozen, not yet handed to an upload; oldest first.
+    carried: Vec<(Epoch, FrozenTables)>,
+    /// Handed to an upload, kept until it is known to be durable.
+    uploads: BTreeMap<u64, Arc<Mutex<Vec<(Epoch, FrozenTables)>>>>,
+    next_upload: u64,
+    failure: Option<StorageError>,
+    files: Vec<Unrecorded<StateFile>>,
+    transactions: Vec<Unrecorded<Transaction>>,
+    /// Sinks (by task index) whose output of an epoch is not durable yet.
+    preparing: Vec<(usize, Epoch)>,
+}
+
+impl Snapshots {
+    pub fn new(env: RuntimeEnv, handle: SlotHandle, tasks: usize, range: HashRange, file_prefix: String) -> Self {
+        Self {
+            env,
+            handle,
+            tasks,
+            range,
+            file_prefix,
+            in_progress: None,
+            carried: Vec::new(),
+            uploads: BTreeMap::new(),
+            next_upload: 0,
+            failure: None,
+            files: Vec::new(),
+            transactions: Vec::new(),
+            preparing: Vec::new(),
+        }
+    }
+
+    /// A task reached the barrier of an epoch.
+    pub fn on_task(&mut self, task: usize, epoch: Epoch, snapshot: TaskSnapshot) {
+        if self.in_progress.as_ref().is_none_or(|p| p.epoch < epoch) {
+            self.give_up();
+            self.in_progress = Some(InProgress {
+                epoch,
+                tasks_left: self.tasks,
+                frozen: Vec::new(),
+                positions: Vec::new(),
+                watermarks: Vec::new(),
+            });
+        }
+        if snapshot.prepares {
+            self.preparing.push((task, epoch));
+        }
+        let operator = snapshot.operator;
+        let tables: FrozenTables = snapshot.tables.into_iter().map(|t| (operator.0.clone(), t)).collect();
+        let progress = self.in_progress.as_mut().expect("set above");
+        if progress.epoch != epoch {
+            // A straggler of a snapshot that was given up: its changes must not be lost.
+            self.carry(epoch, tables);
+            return;
+        }
+        progress.frozen.extend(tables);
+        progress.positions.extend(snapshot.positions);
+        if let Some(watermark) = snapshot.watermark {
+            progress.watermarks.push(OperatorWatermark { operator, watermark });
+        }
+        progress.tasks_left -= 1;
+        if progress.tasks_left == 0 {
+            let frozen = std::mem::take(&mut progress.frozen);
+            self.carry(epoch, frozen);
+            self.upload();
+        }
+    }
+
+    /// The coordinator gave up every snapshot up to this one.
+    pub fn on_abort(&mut self, epoch: Epoch) {
+        if self.in_progress.as_ref().is_some_and(|p| p.epoch <= epoch) {
+            self.give_up();
+        }
+    }
+
+    fn give_up(&mut self) {
+        if let Some(progress) = self.in_progress.take() {
+            self.carry(progress.epoch, progress.frozen);
+        }
+    }
+
+    fn carry(&mut self, epoch: Epoch, tables: FrozenTables) {
+        if !tables.is_empty() {
+            self.carried.push((epoch, tables));
+            self.carried.sort_by_key(|(epoch, _)| *epoch);
+        }
+    }
+
+    /// The snapshot was recorded: what its acknowledgement named is covered.
+    pub fn on_completed(&mut self, epoch: Epoch) {
+        self.files.retain(|f| f.acknowledged_in.is_none_or(|e| e > epoch));
+        self.transactions.retain(|t| t.acknowledged_in.is_none_or(|e| e > epoch));
+    }
+
+    /// A sink's output of an epoch is durable.
+    pub fn on_prepared(&mut self, task: usize, epoch: Epoch, operator: &OperatorId, handles: Vec<serde_json::Value>) {
+        self.preparing.retain(|p| *p != (task, epoch));
+        self.transactions.extend(handles.into_iter().map(|handle| Unrecorded {
+            item: Transaction { operator: operator.clone(), handle },
+            acknowledged_in: None,
+        }));
+    }
+
+    /// Sinks whose output is awaited, with its epoch.
+    pub fn preparing(&self) -> &[(usize, Epoch)] {
+        &self.preparing
+    }
+
+    fn upload(&mut self) {
+        let epochs = std::mem::take(&mut self.carried);
+        let upload = self.next_upload;
+        self.next_upload += 1;
+        let kept = Arc::new(Mutex::new(epochs));
+        self.uploads.insert(upload, Arc::clone(&kept));
+        let (storage, handle, range) = (Arc::clone(&self.env.storage), self.handle.clone(), self.range);
+        let prefix = format!("{}-{upload:06}", self.file_prefix);
+        self.env.spawner.spawn(Box::new(move || {
+            let mut requests = Vec::new();
+            {
+                let epochs = kept.lock().expect("no holder of this lock panics");
+                for (number, (epoch, tables)) in epochs.iter().enumerate() {
+                    let Some(encoded) = file::encode(tables, *epoch, range) else { continue };
+                    let path = format!("{prefix}-{number}.state");
+                    let bytes = encoded.bytes.len() as u64;
+                    let file = StateFile { path: path.clone(), epoch: *epoch, range, bytes, rows: encoded.rows };
+                    requests.push((StorageRequest::Put { path, bytes: encoded.bytes }, file));
+                }
+            }
+            put_all(storage.as_ref(), requests, upload, &handle);
+        }));
+    }
+
+    /// An upload ended.
+    pub fn on_uploaded(&mut self, upload: u64, result: Result<Vec<StateFile>, StorageError>) {
+        let kept = self.uploads.remove(&upload).expect("an upload ends once");
+        match result {
+            Ok(files) => {
+                let new = files.into_iter().map(|item| Unrecorded { item, acknowledged_in: None });
+                self.files.extend(new);
+            }
+            Err(error) => {
+                let tables = std::mem::take(&mut *kept.lock().expect("no holder of this lock panics"));
+                for (epoch, tables) in tables {
+                    self.carry(epoch, tables);
+                }
+                self.failure = Some(error);
+            }
+        }
+    }
+
+    /// The report that is due, if any.
+    pub fn poll_report(&mut self) -> Option<SlotReport> {
+        let ready = self.in_progress.as_ref().is_some_and(|p| p.tasks_left == 0)
+            && self.uploads.is_empty()
+            && self.preparing.is_empty();
+        if !ready {
+            return None;
+        }
+        let progress = self.in_progress.take().expect("ready");
+        if let Some(error) = self.failure.take() {
+            return Some(SlotReport::Declined { epoch: progress.epoch, reason: error.to_string() });
+        }
+        for file in &mut self.files {
+            file.acknowledged_in.get_or_insert(progress.epoch);
+        }
+        for transaction in &mut self.transactions {
+            transaction.acknowledged_in.get_or_insert(progress.epoch);
+        }
+        let part = SlotSnapshot {
+            files: self.files.iter().map(|f| f.item.clone()).collect(),
+            positions: progress.positions,
+            transactions: self.transactions.iter().map(|t| t.item.clone()).collect(),
+            watermarks: progress.watermarks,
+        };
+        Some(SlotReport::Acknowledged { epoch: progress.epoch, part: Box::new(part) })
+    }
+}
+
+/// What an upload of several files has come to.
+struct Gathered {
+    outstanding: usize,
+    written: Vec<StateFile>,
+    failure: Option<StorageError>,
+}
+
+/// Writes all files, then reports to the slot. Storage orders only requests on one path, and every path here is another.
+fn put_all(
+    storage: &dyn Storage,
+    requests: Vec<(StorageRequest, StateFile)>,
+    upload: u64,
+    handle: &SlotHandle,
+) {
+    if requests.is_empty() {
+        handle.send(SlotMessage::Uploaded { upload, result: Ok(Vec::new()) });
+        return;
+    }
+    let gathered = Gathered { outstanding: requests.len(), written: Vec::new(), failure: None };
+    let gathered = Arc::new(Mutex::new(gathered));
+    for (request, file) in requests {
+        let (gathered, handle) = (Arc::clone(&gathered), handle.clone());
+        storage.submit(
+            request,
+            Box::new(move |answer| {
+                let mut gathered = gathered.lock().expect("no holder of this lock panics");
+                gathered.outstanding -= 1;
+                match answer {
+                    Ok(_) => gathered.written.push(file),
+                    Err(error) => gathered.failure = Some(error),
+                }
+                if gathered.outstanding == 0 {
+                    let written = std::mem::take(&mut gathered.written);
+                    let result = gathered.failure.take().map_or(Ok(written), Err);
+                    handle.send(SlotMessage::Uploaded { upload, result });
+                }
+            }),
+        );
+    }
+}

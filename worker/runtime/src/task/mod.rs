@@ -1,0 +1,123 @@
+//! Tasks: what a slot runs. A source, an operator or a sink, with its input channels and output edges.
+
+mod input;
+mod operator;
+mod output;
+mod sink;
+mod source;
+
+pub(crate) use input::Input;
+pub(crate) use operator::OperatorTask;
+pub(crate) use output::{OutputEdge, Outputs, Router};
+pub(crate) use sink::SinkTask;
+pub(crate) use source::SourceTask;
+
+use crate::metrics::TaskMetrics;
+use std::sync::Arc;
+use std::time::Duration;
+use streamfleet_dataflow::DataflowError;
+use streamfleet_exchange::Verdict;
+use streamfleet_state::FrozenTable;
+use streamfleet_types::log::SplitPosition;
+use streamfleet_types::{Epoch, Millis, OperatorId};
+
+/// What came of one call of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Something was done.
+    Worked,
+    /// Nothing to do until woken or until then.
+    Idle(Option<Duration>),
+    /// Work is there, but an output is full.
+    Backpressured,
+}
+
+/// What a task contributes to a snapshot at its barrier.
+pub(crate) struct TaskSnapshot {
+    pub operator: OperatorId,
+    pub tables: Vec<FrozenTable>,
+    pub positions: Vec<SplitPosition>,
+    pub watermark: Option<Millis>,
+    /// The task is a sink that prepares its output.
+    pub prepares: bool,
+}
+
+/// A task of any kind.
+pub(crate) enum Task {
+    Source(SourceTask),
+    Operator(OperatorTask),
+    Sink(SinkTask),
+}
+
+impl Task {
+    pub fn id(&self) -> &OperatorId {
+        match self {
+            Self::Source(t) => &t.id,
+            Self::Operator(t) => &t.id,
+            Self::Sink(t) => &t.id,
+        }
+    }
+
+    pub fn metrics(&self) -> &Arc<TaskMetrics> {
+        match self {
+            Self::Source(t) => &t.metrics,
+            Self::Operator(t) => &t.metrics,
+            Self::Sink(t) => &t.metrics,
+        }
+    }
+
+    /// Runs one call: one element, or one poll. Snapshots taken on the way go to `taken`.
+    pub fn call(&mut self, now: Duration, taken: &mut Vec<(Epoch, TaskSnapshot)>) -> Result<Progress, DataflowError> {
+        match self {
+            Self::Source(t) => t.call(now, taken),
+            Self::Operator(t) => t.call(taken),
+            Self::Sink(t) => t.call(taken),
+        }
+    }
+
+    /// The coordinator asks for a snapshot.
+    pub fn on_trigger(
+        &mut self,
+        epoch: Epoch,
+        last: bool,
+        taken: &mut Vec<(Epoch, TaskSnapshot)>,
+    ) -> Result<(), DataflowError> {
+        match self {
+            Self::Source(t) => t.on_trigger(epoch, last, taken),
+            Self::Operator(t) => {
+                if let Verdict::Aligned(epoch) = t.input.alignment.on_trigger(epoch) {
+                    t.barrier_due = Some(epoch);
+                }
+            }
+            Self::Sink(t) => {
+                if let Verdict::Aligned(epoch) = t.input.alignment.on_trigger(epoch) {
+                    t.take_snapshot(epoch, taken)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The coordinator gave a snapshot up.
+    pub fn on_abort(&mut self, epoch: Epoch) {
+        match self {
+            Self::Source(t) => t.on_abort(epoch),
+            Self::Operator(t) => {
+                t.input.alignment.on_abort(epoch);
+                if t.barrier_due.is_some_and(|due| due <= epoch) {
+                    t.barrier_due = None;
+                }
+            }
+            Self::Sink(t) => t.input.alignment.on_abort(epoch),
+        }
+    }
+
+    /// True if all input has ended and everything was passed on.
+    pub const fn is_finished(&self) -> bool {
+        match self {
+            Self::Source(t) => t.is_finished(),
+            Self::Operator(t) => t.finished,
+            Self::Sink(t) => t.finished,
+        }
+    }
+}

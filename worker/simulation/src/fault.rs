@@ -1,0 +1,58 @@
+//! What may go wrong in a simulated run.
+
+/// How much goes wrong. After `until_step`, nothing does.
+#[derive(Debug, Clone, Copy)]
+pub struct Faults {
+    /// Steps of the scheduler during which faults happen.
+    pub until_step: u64,
+    /// Storage requests that fail, percent: half of them after their effect.
+    pub storage_errors: u64,
+    /// The longest that storage takes, milliseconds.
+    pub storage_delay_ms: u64,
+    /// Chance that a process dies at a storage request, per ten thousand: before its effect, or after it unanswered.
+    pub death_at_request: u64,
+    /// Chance that a process dies between two steps, per ten thousand.
+    pub death_at_step: u64,
+    /// Instead of dying, a process freezes while its successor starts, and thaws later; percent of deaths.
+    pub freeze: u64,
+    /// A death takes un-synced writes with it (a power failure), percent of deaths.
+    pub power_failure: u64,
+}
+
+impl Faults {
+    /// Nothing goes wrong.
+    pub const NONE: Self = Self {
+        until_step: 0,
+        storage_errors: 0,
+        storage_delay_ms: 5,
+        death_at_request: 0,
+        death_at_step: 0,
+        freeze: 0,
+        power_failure: 0,
+    };
+
+    /// What a seed brings: from calm to rough.
+    pub const fn of_seed(seed: u64) -> Self {
+        let mut random = crate::Random::new(seed ^ 0xFA17);
+        Self {
+            until_step: 2_000 + random.below(20_000),
+            storage_errors: [0, 0, 1, 5][random.below(4) as usize],
+            storage_delay_ms: [5, 50, 500][random.below(3) as usize],
+            death_at_request: [0, 100, 300, 800][random.below(4) as usize],
+            death_at_step: [0, 5, 20][random.below(3) as usize],
+            freeze: [0, 30, 60][random.below(3) as usize],
+            power_failure: 50,
+        }
+    }
+}
+
+/// A bug put in by hand at the boundary between coordinator, slots and storage, to see that the simulation finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// State files of an aborted snapshot are not named by the next one.
+    DeltaDroppedWithAbortedEpoch,
+    /// Sinks' output is made visible when all slots have acknowledged, before `Complete` stands.
+    CommitBeforeComplete,
+    /// `Start` and `Claim` are written over whatever stands at the log's tail.
+    ClaimDoesNotCompete,
+}

@@ -1,0 +1,60 @@
+//! What coordinator and slots say to each other about snapshots.
+
+use streamfleet_types::Epoch;
+use streamfleet_types::log::SlotSnapshot;
+
+/// From the coordinator to every slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SlotCommand {
+    /// Begin a snapshot: sources emit its barrier before anything else.
+    Trigger {
+        /// Its number.
+        epoch: Epoch,
+        /// Sources give nothing more after the barrier: the job stops with this snapshot.
+        last: bool,
+    },
+    /// The snapshot will never be: forget its barriers. What was written for it goes into the next one.
+    Abort {
+        /// Its number.
+        epoch: Epoch,
+    },
+    /// The snapshot is recorded: what it names need not be named again.
+    Completed {
+        /// Its number.
+        epoch: Epoch,
+    },
+}
+
+/// From a slot to the coordinator.
+#[derive(Debug, Clone)]
+pub enum SlotReport {
+    /// State is loaded; rows begin to flow.
+    Running,
+    /// The slot's part of a snapshot is durable.
+    Acknowledged {
+        /// The snapshot's number.
+        epoch: Epoch,
+        /// The part.
+        part: Box<SlotSnapshot>,
+    },
+    /// The slot's part could not be written; it goes on, and tries again with the next snapshot.
+    Declined {
+        /// The snapshot's number.
+        epoch: Epoch,
+        /// Why.
+        reason: String,
+    },
+    /// All input has ended and all rows are through; what remains is a last snapshot.
+    Drained,
+    /// The slot cannot go on.
+    Failed(SlotFailure),
+}
+
+/// Why a slot cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotFailure {
+    /// What happened, for people.
+    pub message: String,
+    /// It could not read the snapshot that it was to begin from.
+    pub in_restore: bool,
+}

@@ -1,0 +1,140 @@
+//! What the command line takes.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Runs stateful stream and batch jobs written in Flink SQL, exactly-once.
+#[derive(Debug, Parser)]
+#[command(name = "streamfleet", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Form of the log on standard error; its level is set by STREAMFLEET_LOG (error, warn, info, debug).
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub log_format: LogFormatArg,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormatArg {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a job in this process until it ends or is stopped.
+    ///
+    /// A job that is started again with the same name and checkpoint place goes on from its newest complete checkpoint.
+    /// SIGINT and SIGTERM stop it with a last checkpoint.
+    #[command(after_help = "\
+Examples:
+  streamfleet run job.yaml
+  streamfleet run job.yaml --parallelism 4 --checkpoints /var/lib/streamfleet
+  streamfleet run script.sql --mode batch --set table.exec.state.ttl='1 d'
+
+Exit codes: 0 finished or stopped, 1 failed, 2 bad input")]
+    Run(RunArgs),
+
+    /// Check a manifest or SQL script without running it.
+    #[command(after_help = "Example:\n  streamfleet validate job.yaml")]
+    Validate(JobArgs),
+
+    /// Show how a job would run: operators, exchanges, state.
+    #[command(after_help = "Example:\n  streamfleet explain job.yaml --format dot | dot -Tsvg > job.svg")]
+    Explain {
+        #[command(flatten)]
+        job: JobArgs,
+        /// How to render.
+        #[arg(long, value_enum, default_value = "text")]
+        format: ExplainFormatArg,
+    },
+
+    /// Look at checkpoints and savepoints.
+    Savepoint {
+        #[command(subcommand)]
+        command: SavepointCommand,
+    },
+
+    /// Print a shell's completion script.
+    #[command(after_help = "Example:\n  streamfleet completions bash > /etc/bash_completion.d/streamfleet")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SavepointCommand {
+    /// Show what a checkpoint consists of: state files, positions, watermarks.
+    #[command(after_help = "\
+Examples:
+  streamfleet savepoint inspect checkpoints/flights
+  streamfleet savepoint inspect checkpoints/flights/log/00000000000000000007")]
+    Inspect {
+        /// A job's checkpoint folder (its newest checkpoint), or a record of its log.
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ExplainFormatArg {
+    Text,
+    Json,
+    Dot,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ModeArg {
+    Streaming,
+    Batch,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobArgs {
+    /// A StreamJob manifest, or a bare .sql script.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Number of slots (threads); over the manifest's.
+    #[arg(long, short = 'p', value_name = "N")]
+    pub parallelism: Option<u32>,
+
+    /// Streaming emits as rows come; batch emits final results of bounded input.
+    #[arg(long, value_enum)]
+    pub mode: Option<ModeArg>,
+
+    /// A configuration option, as in the manifest's spec.job.config; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub config: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub job: JobArgs,
+
+    /// Folder for the job log and checkpoints (a folder per job is made in it); over the manifest's.
+    #[arg(long, value_name = "DIR")]
+    pub checkpoints: Option<String>,
+
+    /// Begin from this checkpoint of the job: the path of its record in the job log (see `savepoint inspect`).
+    #[arg(long, value_name = "PATH", conflicts_with = "from_nothing")]
+    pub from_savepoint: Option<PathBuf>,
+
+    /// Begin from nothing, even if there is a checkpoint or the job has finished before.
+    #[arg(long)]
+    pub from_nothing: bool,
+
+    /// Show no progress line.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}

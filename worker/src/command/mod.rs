@@ -1,0 +1,109 @@
+//! What the subcommands do.
+
+use crate::cli::{Cli, Command, ExplainFormatArg, JobArgs, LogFormatArg, ModeArg, RunArgs, SavepointCommand};
+use clap::CommandFactory;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, channel};
+use streamfleet_launcher::{
+    CompiledJob, ExplainFormat, JobMode, JobSource, LauncherError, LogFormat, Overrides, RunOptions, RunOutcome,
+    RunStart, compile, explain, init_logging, inspect, run as run_job,
+};
+
+const FAILED: u8 = 1;
+const BAD_INPUT: u8 = 2;
+
+/// Runs the command; the exit code says how it went.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    let format = match cli.log_format {
+        LogFormatArg::Text => LogFormat::Text,
+        LogFormatArg::Json => LogFormat::Json,
+    };
+    init_logging(format, "warn");
+    let result = match cli.command {
+        Command::Run(args) => run_command(&args),
+        Command::Validate(args) => validate(&args),
+        Command::Explain { job, format } => explain_command(&job, format),
+        Command::Savepoint { command: SavepointCommand::Inspect { path } } => inspect(&path).map(|text| print!("{text}")),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "streamfleet", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if error.is_bad_input() { BAD_INPUT } else { FAILED })
+        }
+    }
+}
+
+fn compile_job(args: &JobArgs, checkpoints: Option<String>) -> Result<CompiledJob, LauncherError> {
+    let overrides = Overrides {
+        parallelism: args.parallelism,
+        mode: args.mode.map(|m| match m {
+            ModeArg::Streaming => JobMode::Streaming,
+            ModeArg::Batch => JobMode::Batch,
+        }),
+        config: args.config.iter().cloned().collect(),
+        checkpoints,
+    };
+    let job = compile(&JobSource::File(args.file.clone()), &overrides)?;
+    for warning in &job.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(job)
+}
+
+fn validate(args: &JobArgs) -> Result<(), LauncherError> {
+    let job = compile_job(args, None)?;
+    println!("{} is valid: {} operators, parallelism {}", job.name, job.graph.vertices.len(), job.parallelism);
+    Ok(())
+}
+
+fn explain_command(args: &JobArgs, format: ExplainFormatArg) -> Result<(), LauncherError> {
+    let job = compile_job(args, None)?;
+    let format = match format {
+        ExplainFormatArg::Text => ExplainFormat::Text,
+        ExplainFormatArg::Json => ExplainFormat::Json,
+        ExplainFormatArg::Dot => ExplainFormat::Dot,
+    };
+    print!("{}", explain(&job.graph, format));
+    Ok(())
+}
+
+fn run_command(args: &RunArgs) -> Result<(), LauncherError> {
+    let job = compile_job(&args.job, args.checkpoints.clone())?;
+    let options = RunOptions {
+        start: match &args.from_savepoint {
+            Some(path) => RunStart::Savepoint(path.clone()),
+            None if args.from_nothing => RunStart::Nothing,
+            None => RunStart::Newest,
+        },
+        working_folder: ".".into(),
+        progress: !args.quiet,
+    };
+    match run_job(&job, &options, stop_signals()?)? {
+        RunOutcome::Finished => eprintln!("{}: finished", job.name),
+        RunOutcome::Stopped => eprintln!("{}: stopped with a checkpoint; start it again to go on", job.name),
+        RunOutcome::AlreadyFinished(run) => eprintln!(
+            "{}: has finished already (run {run}); nothing to do. Use --from-nothing to run it anew",
+            job.name
+        ),
+    }
+    Ok(())
+}
+
+/// The first SIGINT or SIGTERM asks the job to stop; the second ends the process at once.
+fn stop_signals() -> Result<Receiver<()>, LauncherError> {
+    let (sender, receiver) = channel();
+    streamfleet_launcher::on_stop_signal(move |count| {
+        if count > 1 {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping with a last checkpoint (once more to stop at once)");
+        // A job that has ended listens no more.
+        let _ = sender.send(());
+    })?;
+    Ok(receiver)
+}

@@ -1,0 +1,194 @@
+//! A block: up to 1024 rows of a state table in one arena.
+//!
+//! A record is hash (8 bytes), key length (4), value length (4), key, value. A row keeps its slot for life; removing or
+//! moving it leaves garbage in the arena, which is squeezed out when it is more than half.
+
+/// Rows in a block.
+pub(crate) const BLOCK_ROWS: usize = 1024;
+
+const WORDS: usize = BLOCK_ROWS / 64;
+const HEADER: usize = 16;
+const NO_RECORD: u32 = u32::MAX;
+
+/// A set of slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SlotSet([u64; WORDS]);
+
+impl SlotSet {
+    pub const EMPTY: Self = Self([0; WORDS]);
+
+    #[inline]
+    pub fn contains(&self, slot: usize) -> bool {
+        self.0[slot / 64] & (1 << (slot % 64)) != 0
+    }
+
+    /// Adds a slot; true if the set was empty.
+    #[inline]
+    pub fn insert(&mut self, slot: usize) {
+        self.0[slot / 64] |= 1 << (slot % 64);
+    }
+
+    #[inline]
+    pub fn remove(&mut self, slot: usize) {
+        self.0[slot / 64] &= !(1 << (slot % 64));
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().flat_map(|(word, bits)| {
+            let mut bits = *bits;
+            std::iter::from_fn(move || {
+                let bit = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
+                bits &= bits - 1;
+                Some(word * 64 + bit)
+            })
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|bits| bits.count_ones() as usize).sum()
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    arena: Vec<u8>,
+    /// Where each slot's record begins.
+    records: Vec<u32>,
+    garbage: usize,
+    live: usize,
+}
+
+impl Block {
+    pub const fn new() -> Self {
+        Self { arena: Vec::new(), records: Vec::new(), garbage: 0, live: 0 }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.arena.capacity() + self.records.capacity() * 4
+    }
+
+    pub const fn live(&self) -> usize {
+        self.live
+    }
+
+    pub fn has_fresh_slots(&self) -> bool {
+        self.records.len() < BLOCK_ROWS
+    }
+
+    fn record(&self, slot: usize) -> usize {
+        self.records[slot] as usize
+    }
+
+    #[inline]
+    fn length_at(&self, at: usize) -> usize {
+        u32::from_le_bytes(self.arena[at..at + 4].try_into().expect("four bytes")) as usize
+    }
+
+    #[inline]
+    pub fn hash(&self, slot: usize) -> u64 {
+        let at = self.record(slot);
+        u64::from_le_bytes(self.arena[at..at + 8].try_into().expect("eight bytes"))
+    }
+
+    #[inline]
+    pub fn key(&self, slot: usize) -> &[u8] {
+        let at = self.record(slot);
+        let length = self.length_at(at + 8);
+        &self.arena[at + HEADER..at + HEADER + length]
+    }
+
+    #[inline]
+    fn value_range(&self, slot: usize) -> std::ops::Range<usize> {
+        let at = self.record(slot);
+        let start = at + HEADER + self.length_at(at + 8);
+        start..start + self.length_at(at + 12)
+    }
+
+    #[inline]
+    pub fn value(&self, slot: usize) -> &[u8] {
+        &self.arena[self.value_range(slot)]
+    }
+
+    #[inline]
+    pub fn value_mut(&mut self, slot: usize) -> &mut [u8] {
+        let range = self.value_range(slot);
+        &mut self.arena[range]
+    }
+
+    /// Puts a row into a slot: the next fresh one, or one that was removed.
+    pub fn put(&mut self, slot: usize, hash: u64, key: &[u8], value: &[u8]) {
+        let at = self.append(hash, key, value);
+        if slot == self.records.len() {
+            self.records.push(at);
+        } else {
+            self.records[slot] = at;
+        }
+        self.live += 1;
+    }
+
+    pub fn next_fresh_slot(&self) -> usize {
+        self.records.len()
+    }
+
+    fn append(&mut self, hash: u64, key: &[u8], value: &[u8]) -> u32 {
+        let at = u32::try_from(self.arena.len()).expect("a block of 1024 rows stays below 4 GiB");
+        self.arena.extend_from_slice(&hash.to_le_bytes());
+        self.arena.extend_from_slice(&(key.len() as u32).to_le_bytes());
+        self.arena.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        self.arena.extend_from_slice(key);
+        self.arena.extend_from_slice(value);
+        at
+    }
+
+    fn record_length(&self, slot: usize) -> usize {
+        let at = self.record(slot);
+        HEADER + self.length_at(at + 8) + self.length_at(at + 12)
+    }
+
+    pub fn replace(&mut self, slot: usize, value: &[u8]) {
+        let range = self.value_range(slot);
+        if range.len() == value.len() {
+            self.arena[range].copy_from_slice(value);
+            return;
+        }
+        let (hash, key) = (self.hash(slot), self.key(slot).to_vec());
+        self.garbage += self.record_length(slot);
+        self.records[slot] = self.append(hash, &key, value);
+        self.squeeze();
+    }
+
+    pub fn remove(&mut self, slot: usize) {
+        self.garbage += self.record_length(slot);
+        self.records[slot] = NO_RECORD;
+        self.live -= 1;
+        if self.live == 0 {
+            self.arena = Vec::new();
+            self.garbage = 0;
+        } else {
+            self.squeeze();
+        }
+    }
+
+    /// Rewrites the arena without garbage when that is most of it.
+    fn squeeze(&mut self) {
+        if self.garbage < 4096 || self.garbage * 2 < self.arena.len() {
+            return;
+        }
+        let mut arena = Vec::with_capacity(self.arena.len() - self.garbage);
+        for slot in 0..self.records.len() {
+            if self.records[slot] == NO_RECORD {
+                continue;
+            }
+            let (at, length) = (self.record(slot), self.record_length(slot));
+            self.records[slot] = arena.len() as u32;
+            arena.extend_from_slice(&self.arena[at..at + length]);
+        }
+        self.arena = arena;
+        self.garbage = 0;
+    }
+
+    pub fn live_slots(&self) -> impl Iterator<Item = usize> + '_ {
+        self.records.iter().enumerate().filter(|(_, at)| **at != NO_RECORD).map(|(slot, _)| slot)
+    }
+}

@@ -1,0 +1,64 @@
+use super::*;
+use crate::{RowTable, TableSchema};
+use arrow::array::{AsArray, Int64Array};
+use arrow::datatypes::Int64Type;
+use streamfleet_types::hash::hash_columns;
+
+fn frozen(rows: i64) -> FrozenTable {
+    let field = |name: &str| Arc::new(Field::new(name, DataType::Int64, true));
+    let schema = TableSchema { name: "t".to_owned(), key: vec![field("k")], sub_key: vec![], value: vec![field("v")] };
+    let mut table = RowTable::new(schema).expect("known types");
+    let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(0..rows))];
+    let hashes = hash_columns(&columns, rows as usize).expect("a key type");
+    let mut encoded = crate::Rows::new();
+    table.key_layout().encode(&columns, rows as usize, &mut encoded).expect("encodes");
+    for (row, hash) in hashes.into_iter().enumerate() {
+        table.find_or_insert(hash, encoded.get(row), encoded.get(row));
+    }
+    table.freeze(Epoch(7))
+}
+
+fn file(rows: i64) -> Vec<u8> {
+    let tables = [("op".to_owned(), frozen(rows))];
+    encode(&tables, Epoch(7), HashRange::ALL).expect("encodes").expect("something changed").bytes
+}
+
+#[test]
+fn nothing_changed_gives_no_file() {
+    assert!(encode(&[("op".to_owned(), frozen(0))], Epoch(1), HashRange::ALL).expect("encodes").is_none());
+}
+
+#[test]
+fn reads_only_the_batches_of_a_range() {
+    let reader = Reader::open("f", file(30_000)).expect("sound");
+    assert_eq!(reader.tables()[0].rows, 30_000);
+    let all: Vec<RecordBatch> = reader.read("op", "t", HashRange::ALL).collect::<Result<_, _>>().expect("sound");
+    assert_eq!(all.iter().map(RecordBatch::num_rows).sum::<usize>(), 30_000);
+    let low = HashRange { first: 0, last: u64::MAX / 8 };
+    assert!(reader.read("op", "t", low).count() < all.len());
+    assert_eq!(reader.read("other", "t", HashRange::ALL).count(), 0);
+    assert_eq!(all[0].column(2).as_primitive::<Int64Type>().len(), 8192);
+}
+
+#[test]
+fn damage_is_found_and_never_panics() {
+    let good = file(3_000);
+    let check = |bytes: Vec<u8>| -> Result<usize, StateError> {
+        let reader = Reader::open("f", bytes)?;
+        let batches: Vec<RecordBatch> = reader.read("op", "t", HashRange::ALL).collect::<Result<_, _>>()?;
+        Ok(batches.iter().map(RecordBatch::num_rows).sum())
+    };
+    assert_eq!(check(good.clone()).expect("sound"), 3_000);
+    for length in (0..good.len()).step_by(97) {
+        check(good[..length].to_vec()).expect_err("a cut file is damaged");
+    }
+    for at in (0..good.len()).step_by(31) {
+        let mut bytes = good.clone();
+        bytes[at] ^= 0x41;
+        check(bytes).expect_err("a flipped bit is found");
+    }
+    let mut newer = good;
+    newer[8] = 9;
+    let error = check(newer).expect_err("a newer version is refused");
+    assert_eq!(error.to_string(), "snapshot file f has format version 9; this build reads up to 1");
+}
