@@ -1,7 +1,7 @@
 //! Connectors, one folder per external system, and formats.
 //!
-//! A connector is found by the table's `'connector'` option. The planner knows it by its descriptor ([`descriptors`]), the
-//! runtime builds its [`Source`] and [`Sink`], the coordinator asks [`commit_requests`] what makes output visible.
+//! A connector is found by the table's `'connector'` option. The planner knows it by its descriptor ([`descriptors`]),
+//! the runtime builds its [`Source`] and [`Sink`], the coordinator asks [`commit_requests`] what makes output visible.
 
 mod blackhole;
 mod datagen;
@@ -98,5 +98,47 @@ fn cannot(table: &TableDescriptor, what: &str) -> DataflowError {
     DataflowError::Unsupported {
         operator: format!("table {}", table.name),
         detail: format!("a table with 'connector' = '{}' cannot be {what}", table.connector()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{StepClock, context, scan, table};
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    #[test]
+    fn every_descriptor_is_complete() {
+        let (connectors, formats) = descriptors();
+        let names: BTreeSet<&str> = connectors.iter().map(|c| c.name).collect();
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["blackhole", "datagen", "filesystem", "nexmark", "print"]);
+        for (name, options) in
+            connectors.iter().map(|c| (c.name, &c.options)).chain(formats.iter().map(|f| (f.name, &f.options)))
+        {
+            let keys: BTreeSet<&str> = options.iter().map(|o| o.name).collect();
+            assert_eq!(keys.len(), options.len(), "{name} describes an option twice");
+            assert!(options.iter().all(|o| !o.help.is_empty()), "{name}");
+        }
+        assert!(connectors.iter().all(|c| c.source || c.sink));
+    }
+
+    #[test]
+    fn what_a_connector_cannot_do_is_refused() {
+        let error = source(&scan(&[], &[("connector", "print")]), context(0, 1, &Arc::<StepClock>::default()));
+        let error = error.err().expect("refused").to_string();
+        assert!(error.contains("table t") && error.contains("'print' cannot be read"), "{error}");
+        assert!(is_bounded(&scan(&[], &[("connector", "blackhole")])).is_err());
+        let handle = serde_json::json!({ "file": "a" });
+        let error = commit_requests(&table(&[], &[("connector", "print")]), &handle).unwrap_err().to_string();
+        assert!(error.contains("'print' prepares no output"), "{error}");
+    }
+
+    #[test]
+    fn declared_splits_bound_the_parallelism() {
+        let most = |options: &[(&str, &str)]| max_source_parallelism(&scan(&[], options));
+        assert_eq!(most(&[("connector", "nexmark"), ("splits", "3")]), Some(3));
+        assert_eq!(most(&[("connector", "nexmark")]), None);
+        assert_eq!(most(&[("connector", "datagen"), ("splits", "1")]), Some(1));
     }
 }

@@ -1,5 +1,5 @@
-//! The values of `WITH` options, as Flink reads them. The SQL front checks their kinds; here they are checked again, since a
-//! table may also come from elsewhere, and their sense is checked by the connector.
+//! The values of `WITH` options, as Flink reads them. The SQL front checks their kinds; here they are checked again,
+//! since a table may also come from elsewhere, and their sense is checked by the connector.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -94,4 +94,43 @@ fn bytes_of(unit: &str) -> Option<u64> {
 /// Describes an option that may be absent.
 pub const fn option(name: &'static str, kind: OptionKind, default: &'static str, help: &'static str) -> OptionSpec {
     OptionSpec { name, kind, required: false, default, help }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::table;
+
+    #[test]
+    fn durations_and_sizes_are_flinks() {
+        let spans = |text: &str| duration(&table(&[], &[("d", text)]), "d").ok().flatten();
+        assert_eq!(spans("10 s"), Some(Duration::from_secs(10)));
+        assert_eq!(spans("10s"), Some(Duration::from_secs(10)));
+        assert_eq!(spans("500"), Some(Duration::from_millis(500)));
+        assert_eq!(spans("1 MIN"), Some(Duration::from_secs(60)));
+        assert_eq!(spans("2 d"), Some(Duration::from_secs(172_800)));
+        for wrong in ["", "s", "-1 s", "1.5 s", "1 fortnight", "999999999999999 d"] {
+            assert_eq!(spans(wrong), None, "{wrong}");
+        }
+        let sizes = |text: &str| memory_size(&table(&[], &[("m", text)]), "m").ok().flatten();
+        assert_eq!(sizes("200b"), Some(200));
+        assert_eq!(sizes("64 mb"), Some(64 << 20));
+        assert_eq!(sizes("1 kibibytes"), Some(1024));
+        assert_eq!(sizes("1 pb"), None);
+    }
+
+    #[test]
+    fn an_absent_option_has_its_default() {
+        let table = table(&[], &[("there", "true")]);
+        assert!(boolean(&table, "there", false).unwrap());
+        assert!(!boolean(&table, "absent", false).unwrap());
+        assert_eq!(number(&table, "absent", 7).unwrap(), 7);
+        assert_eq!(duration(&table, "absent").unwrap(), None);
+    }
+
+    #[test]
+    fn errors_name_table_option_and_value() {
+        let error = number::<i8>(&table(&[], &[("n", "200")]), "n", 0).unwrap_err().to_string();
+        assert_eq!(error, "table t: option 'n' = '200': a number is needed that fits i8");
+    }
 }

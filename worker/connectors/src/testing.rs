@@ -10,17 +10,20 @@ use streamfleet_dataflow::{Source, SourceContext, SourceStatus};
 use streamfleet_env::{Clock, Completion, Storage, StorageRequest};
 use streamfleet_logical::{Column, ColumnKind, Position, ScanSpec, TableDescriptor};
 
-/// A clock that stands still until told otherwise.
+/// A clock that goes on by `step` milliseconds with every look at it; by default it stands still.
 #[derive(Debug, Default)]
-pub struct StillClock(pub AtomicU64);
+pub struct StepClock {
+    pub now: AtomicU64,
+    pub step: u64,
+}
 
-impl Clock for StillClock {
+impl Clock for StepClock {
     fn monotonic(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed))
+        Duration::from_millis(self.now.fetch_add(self.step, Ordering::Relaxed))
     }
 
     fn wall_clock_ms(&self) -> i64 {
-        self.0.load(Ordering::Relaxed) as i64
+        self.now.load(Ordering::Relaxed) as i64
     }
 }
 
@@ -33,16 +36,9 @@ impl Storage for NoStorage {
 }
 
 /// A context without storage.
-pub fn context(subtask: u32, parallelism: u32, clock: &Arc<StillClock>) -> SourceContext {
-    let clock: Arc<dyn Clock> = Arc::<StillClock>::clone(clock);
-    SourceContext {
-        files: Arc::new(NoStorage),
-        clock,
-        waker: Arc::new(|| {}),
-        subtask,
-        parallelism,
-        batch_mode: false,
-    }
+pub fn context(subtask: u32, parallelism: u32, clock: &Arc<StepClock>) -> SourceContext {
+    let clock: Arc<dyn Clock> = Arc::<StepClock>::clone(clock);
+    SourceContext { files: Arc::new(NoStorage), clock, waker: Arc::new(|| {}), subtask, parallelism, batch_mode: false }
 }
 
 /// A table of physical columns.

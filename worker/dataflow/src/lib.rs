@@ -2,13 +2,16 @@
 //!
 //! A slot's thread drives everything here by calls that never wait. See [`Operator`] for the contract.
 
+mod aggregate;
 mod error;
+mod expression;
 pub mod operators;
 mod output;
 mod sink;
 mod source;
 
 pub use error::DataflowError;
+pub use expression::{Predicate, Projector};
 pub use operators::{Operator, OperatorContext, build};
 pub use output::{Flow, Output};
 pub use sink::{Sink, SinkContext};

@@ -1,1 +1,212 @@
-//! Flink SQL text to logical plan.
+//! Flink SQL text to logical plans.
+//!
+//! A script is cut into statements; tables, views and functions are declared one after the other; every `INSERT INTO` becomes
+//! a plan whose root is a sink. Parsing, name resolution and types come from DataFusion behind an allow-list of functions
+//! ([`functions`]) and rules ([`optimize`]); what comes out is lowered to streaming nodes ([`lower`]) or refused with the
+//! place in the text.
+
+mod context;
+mod data_type;
+mod ddl;
+mod declare;
+mod dialect;
+mod error;
+mod functions;
+mod insert;
+mod lower;
+mod optimize;
+mod options;
+mod script;
+mod table_source;
+mod window_tvf;
+
+pub use error::{SqlError, SqlErrorKind};
+
+use context::Context;
+use data_type::word_follows;
+use error::from_parser;
+use script::{StatementTokens, position_of, statements};
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use streamfleet_logical::{ConnectorDescriptor, FormatDescriptor, Node, Position};
+
+/// What connectors and formats there are.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    /// The connectors.
+    pub connectors: Vec<ConnectorDescriptor>,
+    /// The formats.
+    pub formats: Vec<FormatDescriptor>,
+}
+
+/// Something that is allowed, but that the user should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Where.
+    pub position: Position,
+    /// What.
+    pub text: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.position, self.text)
+    }
+}
+
+/// A compiled script.
+#[derive(Debug)]
+pub struct Program {
+    /// One sink per `INSERT INTO`.
+    pub sinks: Vec<Arc<Node>>,
+    /// Settings: those given, overlaid by the script's `SET`s.
+    pub settings: BTreeMap<String, String>,
+    /// What the user should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Compiles a script.
+///
+/// # Errors
+/// Anything that is wrong with it, with its place.
+pub fn compile(script: &str, catalog: &Catalog, settings: &BTreeMap<String, String>) -> Result<Program, SqlError> {
+    let mut compiler = Compiler {
+        catalog,
+        context: Context::new(),
+        program: Program { sinks: Vec::new(), settings: settings.clone(), warnings: Vec::new() },
+    };
+    for statement in statements(script)? {
+        compiler.statement(&statement)?;
+    }
+    Ok(compiler.program)
+}
+
+pub(crate) struct Compiler<'a> {
+    pub catalog: &'a Catalog,
+    pub context: Context,
+    pub program: Program,
+}
+
+impl Compiler<'_> {
+    fn statement(&mut self, statement: &StatementTokens) -> Result<(), SqlError> {
+        let tokens = without_table_words(&statement.tokens);
+        let mut parser = Parser::new(&dialect::FlinkDialect).with_tokens_with_locations(tokens);
+        let position = statement.position();
+        if word_follows(&mut parser, "CREATE") {
+            let is_temporary = word_follows(&mut parser, "TEMPORARY");
+            if is_temporary {
+                word_follows(&mut parser, "SYSTEM");
+            }
+            if word_follows(&mut parser, "TABLE") {
+                let declaration = ddl::parse_create_table(&mut parser)?;
+                end(&mut parser)?;
+                return self.create_table(statement, declaration);
+            }
+            if word_follows(&mut parser, "VIEW") {
+                return self.create_view(statement, &mut parser);
+            }
+            if word_follows(&mut parser, "FUNCTION") {
+                return self.create_function(&mut parser);
+            }
+            let token = parser.peek_token();
+            return Err(SqlErrorKind::Unsupported(format!("CREATE {token}")).at(position_of(&token)));
+        }
+        if word_follows(&mut parser, "SET") {
+            return self.set(&mut parser);
+        }
+        if word_follows(&mut parser, "INSERT") {
+            return self.insert(statement, &mut parser);
+        }
+        let token = parser.peek_token();
+        let what = match token.token.to_string().to_uppercase().as_str() {
+            word @ ("DROP" | "ALTER" | "USE" | "SHOW" | "DESCRIBE" | "EXPLAIN" | "UPDATE" | "DELETE" | "ADD") => {
+                format!("{word} in a job's script")
+            }
+            "SELECT" | "WITH" => "a query without INSERT INTO: say where its rows go".to_owned(),
+            _ => {
+                let text = format!("expected a statement, found {token}");
+                return Err(SqlErrorKind::Syntax(text).at(position));
+            }
+        };
+        Err(SqlErrorKind::Unsupported(what).at(position))
+    }
+
+    fn set(&mut self, parser: &mut Parser<'_>) -> Result<(), SqlError> {
+        let text = |parser: &mut Parser<'_>| {
+            let token = parser.next_token();
+            match &token.token {
+                Token::SingleQuotedString(text) => Ok(text.clone()),
+                _ => {
+                    let message = format!("expected 'key' = 'value' in single quotes, found {token}");
+                    Err(SqlErrorKind::Syntax(message).at(position_of(&token)))
+                }
+            }
+        };
+        let key = text(parser)?;
+        data_type::expect(parser, &Token::Eq)?;
+        let value = text(parser)?;
+        end(parser)?;
+        self.program.settings.insert(key, value);
+        Ok(())
+    }
+
+    fn create_function(&mut self, parser: &mut Parser<'_>) -> Result<(), SqlError> {
+        ddl::if_not_exists(parser)?;
+        let position = position_of(&parser.peek_token());
+        let name = parser.parse_identifier().map_err(|e| from_parser(&e, position))?;
+        data_type::words(parser, &["AS"])?;
+        let token = parser.next_token();
+        let Token::SingleQuotedString(class) = &token.token else {
+            let text = format!("expected a class name in single quotes, found {token}");
+            return Err(SqlErrorKind::Syntax(text).at(position_of(&token)));
+        };
+        if word_follows(parser, "LANGUAGE") {
+            parser.next_token();
+        }
+        end(parser)?;
+        let Some(function) = self.context.functions.of_class(class) else {
+            let what = format!("the function class {class}: there is no JVM here, so it");
+            return Err(SqlErrorKind::Unsupported(what).at(position_of(&token)));
+        };
+        self.context.functions.scalars.insert(name.value.to_lowercase(), function);
+        Ok(())
+    }
+}
+
+/// Nothing may follow.
+pub(crate) fn end(parser: &mut Parser<'_>) -> Result<(), SqlError> {
+    let token = parser.peek_token();
+    if token.token == Token::EOF {
+        return Ok(());
+    }
+    let text = format!("expected the end of the statement, found {token}");
+    Err(SqlErrorKind::Syntax(text).at(position_of(&token)))
+}
+
+/// The tokens without the word TABLE before a window function's table: `TUMBLE(TABLE t, ..)`.
+fn without_table_words(tokens: &[sqlparser::tokenizer::TokenWithSpan]) -> Vec<sqlparser::tokenizer::TokenWithSpan> {
+    let mut kept: Vec<sqlparser::tokenizer::TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut last = Token::EOF;
+    let solid: Vec<&sqlparser::tokenizer::TokenWithSpan> =
+        tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
+    for (index, token) in solid.iter().enumerate() {
+        let is_table = matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("TABLE"));
+        let before_name = solid.get(index + 1).is_some_and(|next| matches!(next.token, Token::Word(_) | Token::LParen));
+        let in_call = matches!(last, Token::LParen | Token::RArrow) && index >= 2;
+        let of_window = in_call
+            && matches!(&solid[index - 2].token, Token::Word(w)
+                if ["TUMBLE", "HOP", "CUMULATE", "SESSION"].iter().any(|f| w.value.eq_ignore_ascii_case(f)));
+        last = token.token.clone();
+        if !(is_table && before_name && of_window) {
+            kept.push((*token).clone());
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

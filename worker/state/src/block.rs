@@ -22,7 +22,6 @@ impl SlotSet {
         self.0[slot / 64] & (1 << (slot % 64)) != 0
     }
 
-    /// Adds a slot; true if the set was empty.
     #[inline]
     pub fn insert(&mut self, slot: usize) {
         self.0[slot / 64] |= 1 << (slot % 64);
@@ -66,10 +65,6 @@ impl Block {
 
     pub fn bytes(&self) -> usize {
         self.arena.capacity() + self.records.capacity() * 4
-    }
-
-    pub const fn live(&self) -> usize {
-        self.live
     }
 
     pub fn has_fresh_slots(&self) -> bool {

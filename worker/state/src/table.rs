@@ -2,7 +2,7 @@
 
 use crate::block::{BLOCK_ROWS, Block, SlotSet};
 use crate::{RowLayout, Rows, StateError};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{FieldRef, Int8Type, UInt64Type};
 use hashbrown::HashTable;
 use std::sync::Arc;
@@ -235,6 +235,27 @@ impl RowTable {
     pub fn value_mut(&mut self, row: RowId) -> &mut [u8] {
         self.touch(row.block()).dirty.insert(row.slot());
         self.block_mut(row.block()).value_mut(row.slot())
+    }
+
+    /// Changes the row's value in place, with the value's layout at hand; the row counts as changed.
+    #[inline]
+    pub fn update<T>(&mut self, row: RowId, change: impl FnOnce(&RowLayout, &mut [u8]) -> T) -> T {
+        self.touch(row.block()).dirty.insert(row.slot());
+        let block = Arc::make_mut(&mut self.blocks[row.block()]);
+        change(&self.value_layout, block.value_mut(row.slot()))
+    }
+
+    /// Like [`Self::update`], if `needed` says so of the value as it is.
+    #[inline]
+    pub fn update_if(
+        &mut self,
+        row: RowId,
+        needed: impl FnOnce(&RowLayout, &[u8]) -> bool,
+        change: impl FnOnce(&RowLayout, &mut [u8]),
+    ) {
+        if needed(&self.value_layout, self.value(row)) {
+            self.update(row, change);
+        }
     }
 
     /// Another value, of any length; the row keeps its id and counts as changed.

@@ -1,1 +1,3 @@
-//! Metrics registry and tracing set-up, for all.
+//! Tracing set-up for all.
+
+pub mod logging;

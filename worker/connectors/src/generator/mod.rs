@@ -1,7 +1,7 @@
 //! What the generating sources share: random numbers by position, and blocks of rows dealt to splits.
 //!
-//! Row `n` of a generator is a pure function of the seed and `n`, so that the rows are the same at any parallelism and after
-//! any restore.
+//! Row `n` of a generator is a pure function of the seed and `n`, so that the rows are the same at any parallelism and
+//! after any restore.
 
 mod pace;
 mod random;

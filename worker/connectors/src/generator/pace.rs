@@ -4,12 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_env::Clock;
 
-/// Lets a generator run no faster than its rate. The pace begins with the first row asked for, so that a restored generator
-/// does not hurry to make good the time that it was down.
+/// Lets a generator run no faster than its rate. The pace begins with the first row asked for, so that a restored
+/// generator does not hurry to make good the time that it was down.
 pub struct Pace {
     clock: Arc<dyn Clock>,
-    /// When a row at time zero of the generator is due.
-    start: Option<Duration>,
+    /// Where the pace began.
+    start: Option<Due>,
+}
+
+/// The generator's time `own` is due at `clock`.
+#[derive(Clone, Copy)]
+struct Due {
+    own: Duration,
+    clock: Duration,
 }
 
 impl Pace {
@@ -18,11 +25,11 @@ impl Pace {
         Self { clock, start: None }
     }
 
-    /// How long to wait until what begins at `begin` and ends at `end` of the generator's own time is due; `None` if it is.
-    pub fn wait(&mut self, begin: Duration, end: Duration) -> Option<Duration> {
+    /// How long to wait until a moment of the generator's own time; `None` if it is there.
+    pub fn wait(&mut self, own: Duration) -> Option<Duration> {
         let now = self.clock.monotonic();
-        let start = *self.start.get_or_insert(now.saturating_sub(begin));
-        let due = start + end;
+        let start = *self.start.get_or_insert(Due { own, clock: now });
+        let due = start.clock + own.saturating_sub(start.own);
         (due > now).then(|| due - now)
     }
 }

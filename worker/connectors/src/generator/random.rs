@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 
-/// The random numbers of one field: `at(n)` is the n-th output of the SplitMix64 generator that begins at the field's key.
-/// Numbers are read at any position, in any order.
+/// The random numbers of one field: `at(n)` is the n-th output of the SplitMix64 generator that begins at the field's
+/// key. Numbers are read at any position, in any order.
 #[derive(Debug, Clone, Copy)]
 pub struct Random {
     key: u64,

@@ -9,8 +9,8 @@ pub fn declared_splits(table: &TableDescriptor) -> Option<u32> {
     table.option("splits")?.trim().parse().ok().filter(|&n| n > 0)
 }
 
-/// The splits of one subtask. Split `k` of `n` has the blocks `k`, `k + n`, `k + 2n` and so on. The block with the lowest number
-/// comes next, whichever split it belongs to, so that event time stays near.
+/// The splits of one subtask. Split `k` of `n` has the blocks `k`, `k + n`, `k + 2n` and so on. The block with the
+/// lowest number comes next, whichever split it belongs to, so that event time stays near.
 #[derive(Debug)]
 pub struct Splits {
     table: String,

@@ -144,7 +144,7 @@ impl Auctions {
                 return events.strings(self.options.auction_bytes as usize, |event, out| {
                     let used = 8 + self.item(event).len() + self.description(event).len() + 5 * 8;
                     let bits = self.extra.at(event.number);
-                    out.extend_from_slice(self.text.filler(bits, used as u64, self.options.auction_bytes));
+                    self.text.write_filler(out, bits, used as u64, self.options.auction_bytes);
                 });
             }
         })

@@ -78,33 +78,30 @@ impl Bids {
     pub fn column(&self, field: BidField, events: &Events<'_>) -> Result<ArrayRef, ArrowError> {
         match field {
             BidField::Auction => Ok(events.integers(|event| {
-                if self.hot_auction.below(event.number, self.options.hot_auctions) > 0 {
-                    auction::hot_id(&self.options, event)
-                } else {
-                    auction::some_id(&self.options, event, self.auction.at(event.number))
-                }
+                // Both are worked out: a branch that nobody can foresee would cost more.
+                let hot = auction::hot_id(&self.options, event);
+                let some = auction::some_id(&self.options, event, self.auction.at(event.number));
+                if self.hot_auction.below(event.number, self.options.hot_auctions) > 0 { hot } else { some }
             })),
             BidField::Bidder => Ok(events.integers(|event| {
-                if self.hot_bidder.below(event.number, self.options.hot_bidders) > 0 {
-                    // The second of the hundred: hot bidders are not hot sellers.
-                    person::hot_id(&self.options, event, 1)
-                } else {
-                    person::some_id(&self.options, event, self.bidder.at(event.number))
-                }
+                // The second of the hundred: hot bidders are not hot sellers.
+                let hot = person::hot_id(&self.options, event, 1);
+                let some = person::some_id(&self.options, event, self.bidder.at(event.number));
+                if self.hot_bidder.below(event.number, self.options.hot_bidders) > 0 { hot } else { some }
             })),
             BidField::Price => Ok(events.integers(|event| self.prices.at(self.price, event.number))),
             BidField::DateTime => Ok(events.timestamps(|event| self.options.time(event.number))),
             BidField::Channel => events.strings(12, |event, out| {
-                out.extend_from_slice(self.channels.names.get(Channels::pick(self.channel.at(event.number))));
+                self.channels.names.write(Channels::pick(self.channel.at(event.number)), out);
             }),
             BidField::Url => events.strings(76, |event, out| {
-                out.extend_from_slice(self.channels.urls.get(Channels::pick(self.channel.at(event.number))));
+                self.channels.urls.write(Channels::pick(self.channel.at(event.number)), out);
             }),
             BidField::Extra => {
                 let mean = self.options.bid_bytes.saturating_sub(USED_BYTES);
                 events.strings(mean as usize, |event, out| {
                     let bits = self.extra.at(event.number);
-                    out.extend_from_slice(self.text.filler(bits, USED_BYTES, self.options.bid_bytes));
+                    self.text.write_filler(out, bits, USED_BYTES, self.options.bid_bytes);
                 })
             }
         }
@@ -117,14 +114,14 @@ const COLD_CHANNELS: u64 = 10_000;
 /// The channels with their addresses: the hot ones, then the others.
 #[derive(Debug)]
 struct Channels {
-    names: Texts,
-    urls: Texts,
+    names: Texts<12>,
+    urls: Texts<80>,
 }
 
 impl Channels {
     fn new(seed: u64) -> Self {
         let (path, has_id) = (Random::new(seed, 3), Random::new(seed, 4));
-        let (mut names, mut urls) = (Texts::default(), Texts::default());
+        let (mut names, mut urls) = (Texts::new(), Texts::new());
         for channel in 0..HOT_CHANNELS.len() as u64 + COLD_CHANNELS {
             let cold = channel.checked_sub(HOT_CHANNELS.len() as u64);
             match cold {
@@ -142,14 +139,12 @@ impl Channels {
         Self { names, urls }
     }
 
-    /// One of the hot channels in half of all cases.
+    /// One of the hot channels in half of all cases. Without a branch, which nobody could foresee.
     const fn pick(bits: u64) -> usize {
-        let (cold, rest) = (bits >> 63 == 0, bits << 1);
-        if cold {
-            HOT_CHANNELS.len() + scale(rest, COLD_CHANNELS) as usize
-        } else {
-            scale(rest, HOT_CHANNELS.len() as u64) as usize
-        }
+        const HOT: u64 = HOT_CHANNELS.len() as u64;
+        let cold = 1 - (bits >> 63);
+        let among = HOT + cold * (COLD_CHANNELS - HOT);
+        (cold * HOT + scale(bits << 1, among)) as usize
     }
 }
 
@@ -169,26 +164,30 @@ fn write_url(out: &mut Vec<u8>, path: Random, channel: u64) {
     out.extend_from_slice(b"item.htm?query=1");
 }
 
-/// Many short texts in one buffer.
+/// Many short texts of up to `N` bytes, each in a place of that size.
 #[derive(Debug)]
-struct Texts {
-    bytes: Vec<u8>,
-    bounds: Vec<u32>,
+struct Texts<const N: usize> {
+    texts: Vec<([u8; N], u8)>,
 }
 
-impl Default for Texts {
-    fn default() -> Self {
-        Self { bytes: vec![], bounds: vec![0] }
+impl<const N: usize> Texts<N> {
+    const fn new() -> Self {
+        Self { texts: Vec::new() }
     }
-}
 
-impl Texts {
     fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.bytes);
-        self.bounds.push(self.bytes.len() as u32);
+        let mut text = Vec::with_capacity(N);
+        write(&mut text);
+        let length = text.len() as u8;
+        text.resize(N, b' ');
+        self.texts.push((text.try_into().expect("no text is longer than its place"), length));
     }
 
-    fn get(&self, index: usize) -> &[u8] {
-        &self.bytes[self.bounds[index] as usize..self.bounds[index + 1] as usize]
+    /// Appends a text. A copy of the same length every time is faster than one of the right length.
+    fn write(&self, index: usize, out: &mut Vec<u8>) {
+        let (text, length) = &self.texts[index];
+        let end = out.len() + usize::from(*length);
+        out.extend_from_slice(text);
+        out.truncate(end);
     }
 }

@@ -102,9 +102,10 @@ impl Columns {
                 vec![Some(new_null_array(&DataType::Struct(fields.clone()), layout.rows))]
             }
             Column::Record { fields, leaves, .. } => {
-                let unused = leaves.iter().zip(fields).map(|(leaf, field)| {
-                    leaf.is_none().then(|| new_null_array(field.data_type(), layout.rows))
-                });
+                let unused = leaves
+                    .iter()
+                    .zip(fields)
+                    .map(|(leaf, field)| leaf.is_none().then(|| new_null_array(field.data_type(), layout.rows)));
                 unused.collect()
             }
         });
@@ -181,7 +182,9 @@ fn leaf_of(kind: Kind, name: &str) -> Result<(Leaf, DataType), Vec<&'static str>
         leaf: impl Fn(T) -> Leaf,
     ) -> Result<(Leaf, DataType), Vec<&'static str>> {
         let found = all.iter().find(|(known, ..)| *known == name);
-        found.map(|(_, field, t)| (leaf(*field), t.clone())).ok_or_else(|| all.iter().map(|(known, ..)| *known).collect())
+        found
+            .map(|(_, field, t)| (leaf(*field), t.clone()))
+            .ok_or_else(|| all.iter().map(|(known, ..)| *known).collect())
     }
     match kind {
         Kind::Person => find(&PersonField::ALL, name, Leaf::Person),

@@ -107,11 +107,7 @@ fn auctions_are_as_published() {
     assert!(integers(&auctions, "id").values().iter().copied().eq(1000..1000 + auctions.len() as i64));
     let sellers = integers(&auctions, "seller").values();
     let newest = |row: usize| (row / 3) as i64;
-    assert_near(
-        share(sellers.iter().enumerate().map(|(row, id)| *id == newest(row) / 100 * 100 + 1000)),
-        0.75,
-        0.01,
-    );
+    assert_near(share(sellers.iter().enumerate().map(|(row, id)| *id == newest(row) / 100 * 100 + 1000)), 0.75, 0.01);
     assert!(sellers.iter().enumerate().all(|(row, id)| (1000..=newest(row) + 1010).contains(id)));
     for category in 10..15 {
         assert_near(share(integers(&auctions, "category").values().iter().map(|c| *c == category)), 0.2, 0.02);

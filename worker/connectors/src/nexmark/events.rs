@@ -146,10 +146,17 @@ impl<'a> Events<'a> {
     pub fn strings(&self, mean_bytes: usize, write: impl Fn(Event, &mut Vec<u8>)) -> Result<ArrayRef, ArrowError> {
         let mut text = Vec::with_capacity(self.layout.rows.len() * mean_bytes);
         let mut offsets: Vec<i32> = Vec::with_capacity(self.layout.total + 1);
-        for row in &self.layout.rows {
-            // This row's beginning, which is also that of the null rows before it.
-            offsets.resize(row.row as usize + 1, text.len() as i32);
-            write(self.event(row), &mut text);
+        if self.layout.nulls.is_none() {
+            for row in &self.layout.rows {
+                offsets.push(text.len() as i32);
+                write(self.event(row), &mut text);
+            }
+        } else {
+            for row in &self.layout.rows {
+                // This row's beginning, which is also that of the null rows before it.
+                offsets.resize(row.row as usize + 1, text.len() as i32);
+                write(self.event(row), &mut text);
+            }
         }
         offsets.resize(self.layout.total + 1, text.len() as i32);
         let offsets = OffsetBuffer::new(offsets.into());

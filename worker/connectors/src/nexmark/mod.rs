@@ -1,8 +1,8 @@
 //! The Nexmark benchmark's events: people, auctions and bids of an online auction.
 //!
-//! Event `n` (from 0) is a pure function of the options and `n`: no state is kept but the number of the next block. Events come in
-//! blocks; a block is one batch, generated column by column, and only the columns, leaves and kinds of event that the query uses.
-//! Proportions, fields and distributions are those of the published benchmark.
+//! Event `n` (from 0) is a pure function of the options and `n`: no state is kept but the number of the next block.
+//! Events come in blocks; a block is one batch, generated column by column, and only the columns, leaves and kinds of
+//! event that the query uses. Proportions, fields and distributions are those of the published benchmark.
 
 mod auction;
 mod bid;
@@ -35,9 +35,19 @@ pub fn descriptor() -> ConnectorDescriptor {
             option("keep-alive", Boolean, "false", "Do not end after the last event."),
             option("first-event.rate", Integer, "10000", "Events per second of event time."),
             option("next-event.rate", Integer, "10000", "Taken, and without effect, as in the published generator."),
-            option("rate.shape", OneOf(&["SQUARE", "SINE"]), "SQUARE", "Taken, and without effect, as in the published generator."),
+            option(
+                "rate.shape",
+                OneOf(&["SQUARE", "SINE"]),
+                "SQUARE",
+                "Taken, and without effect, as in the published generator.",
+            ),
             option("rate.period", Duration, "600 s", "Taken, and without effect, as in the published generator."),
-            option("rate.limited", Boolean, "false", "Give events no sooner than their event time has passed since the start."),
+            option(
+                "rate.limited",
+                Boolean,
+                "false",
+                "Give events no sooner than their event time has passed since the start.",
+            ),
             option("max-emit-speed", Boolean, "true", "false: the same as 'rate.limited' = 'true'."),
             option("person.proportion", Integer, "1", "People among person + auction + bid proportions."),
             option("auction.proportion", Integer, "3", "Auctions among person + auction + bid proportions."),

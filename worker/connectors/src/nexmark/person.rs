@@ -17,13 +17,11 @@ const ACTIVE: i64 = 1_000;
 const LEAD: i64 = 10;
 
 const STATES: [&str; 6] = ["AZ", "CA", "ID", "OR", "WA", "WY"];
-const CITIES: [&str; 10] = [
-    "Phoenix", "Los Angeles", "San Francisco", "Boise", "Portland", "Bend", "Redmond", "Seattle", "Kent", "Cheyenne",
-];
+const CITIES: [&str; 10] =
+    ["Phoenix", "Los Angeles", "San Francisco", "Boise", "Portland", "Bend", "Redmond", "Seattle", "Kent", "Cheyenne"];
 const FIRST_NAMES: [&str; 11] =
     ["Peter", "Paul", "Luke", "John", "Saul", "Vicky", "Kate", "Julie", "Sarah", "Deiter", "Walter"];
-const LAST_NAMES: [&str; 9] =
-    ["Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris"];
+const LAST_NAMES: [&str; 9] = ["Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris"];
 const CARD_BYTES: u64 = 19;
 
 /// The fields of a person.
@@ -132,7 +130,7 @@ impl People {
                 let name = first.len() + 1 + last.len();
                 let used = 8 + name + mailbox.len() + host.len() + 5 + self.city(event).len() + 2;
                 let bits = self.extra.at(event.number);
-                out.extend_from_slice(self.text.filler(bits, used as u64 + CARD_BYTES, self.options.person_bytes));
+                self.text.write_filler(out, bits, used as u64 + CARD_BYTES, self.options.person_bytes);
             }),
         }
     }

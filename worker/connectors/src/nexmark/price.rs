@@ -3,7 +3,7 @@
 use crate::generator::{Random, scale};
 
 const STEPS: usize = 4096;
-/// The millionth power root: `10 ^ (6 / STEPS)`.
+/// From one step to the next: `10 ^ (6 / STEPS)`.
 const STEP: f64 = 1.003_378_622_102_704_8;
 
 /// A table of the exponential function, made by multiplication alone, so that prices are the same on every machine.

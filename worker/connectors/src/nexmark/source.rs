@@ -52,10 +52,8 @@ impl Source for NexmarkSource {
         };
         let first = block * self.options.block_events();
         let end = self.options.events.unwrap_or(u64::MAX).min(first + self.options.block_events());
-        if let Some(pace) = &mut self.pace {
-            if let Some(wait) = pace.wait(self.options.since_start(first), self.options.since_start(end)) {
-                return Ok(SourceStatus::Waiting(Some(wait)));
-            }
+        if let Some(wait) = self.pace.as_mut().and_then(|pace| pace.wait(self.options.since_start(first))) {
+            return Ok(SourceStatus::Waiting(Some(wait)));
         }
         let batch = Batch::inserts(self.columns.batch(first, end - first)?);
         self.splits.taken(split);

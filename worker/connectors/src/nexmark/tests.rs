@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{StillClock, context, read, rows, scan};
+use crate::testing::{StepClock, context, read, rows, scan};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, TimeUnit, TimestampMillisecondType};
@@ -59,15 +59,16 @@ fn the_same_events_at_any_parallelism_and_after_any_restore() {
             batches.extend(read(source.as_mut(), usize::MAX));
             assert!(source.splits().iter().all(|s| s.finished));
         }
-        assert_eq!(sorted(&batches), expected, "{before} subtasks, then {after}");
+        let found = sorted(&batches);
+        assert!(found == expected, "{before} subtasks, then {after}: {} rows", found.len());
     }
 }
 
 #[test]
 fn splits_do_not_change_the_events() {
     let expected = sorted(&[read_all(EVENTS)]);
-    assert_eq!(sorted(&[read_all(&[("events.num", "50000"), ("splits", "3")])]), expected);
-    assert_ne!(sorted(&[read_all(&[("events.num", "50000"), ("seed", "1")])]), expected);
+    assert!(sorted(&[read_all(&[("events.num", "50000"), ("splits", "3")])]) == expected);
+    assert!(sorted(&[read_all(&[("events.num", "50000"), ("seed", "1")])]) != expected);
 }
 
 #[test]
@@ -96,7 +97,7 @@ fn a_pattern_longer_than_a_block_is_cut() {
     let pattern: Vec<i32> = [vec![0; 3000], vec![1; 3], vec![2; 7000]].concat();
     assert!(kinds.iter().zip(pattern.iter().cycle()).all(|(found, expected)| found == expected));
     let ids = all.column(1).as_struct().column(0).as_primitive::<Int64Type>().clone();
-    assert!(ids.iter().flatten().eq(1000..1000 + 9000 - 9));
+    assert!(ids.iter().flatten().eq(1000..1000 + 9000));
 }
 
 #[test]
@@ -136,18 +137,18 @@ fn a_subtask_without_a_split_ends_at_once() {
 
 #[test]
 fn paced_events_wait_for_their_time() {
-    let clock = Arc::new(StillClock::default());
-    clock.0.store(1_000_000, Ordering::Relaxed);
+    let clock = Arc::new(StepClock::default());
+    clock.now.store(1_000_000, Ordering::Relaxed);
     let spec = scan(&columns(), &[("max-emit-speed", "false"), ("first-event.rate", "10000")]);
     let mut source = source(&spec, context(0, 1, &clock)).unwrap();
     source.start().unwrap();
-    let wait = Duration::from_millis(50);
-    let SourceStatus::Waiting(Some(first)) = source.poll().unwrap() else { panic!("nothing is due") };
-    assert_eq!(first, wait);
-    clock.0.fetch_add(50, Ordering::Relaxed);
-    let SourceStatus::Rows(rows) = source.poll().unwrap() else { panic!("a block is due") };
-    assert_eq!(rows.batch.rows(), 500);
-    assert!(matches!(source.poll().unwrap(), SourceStatus::Waiting(Some(next)) if next == wait));
+    for _ in 0..3 {
+        let SourceStatus::Rows(rows) = source.poll().unwrap() else { panic!("a block is due") };
+        assert_eq!(rows.batch.rows(), 500);
+        let SourceStatus::Waiting(Some(wait)) = source.poll().unwrap() else { panic!("nothing is due") };
+        assert_eq!(wait, Duration::from_millis(50));
+        clock.now.fetch_add(50, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -27,10 +27,15 @@ impl Text {
         }
     }
 
-    /// The filler that brings a record of `used` bytes to `average` bytes on average, give or take a fifth of the filler.
-    pub fn filler(&self, bits: u64, used: u64, average: u64) -> &[u8] {
+    /// Appends the filler that brings a record of `used` bytes to `average` bytes on average, give or take a fifth of
+    /// itself.
+    pub fn write_filler(&self, out: &mut Vec<u8>, bits: u64, used: u64, average: u64) {
         let begin = bits as usize % BEGINNINGS;
-        &self.letters[begin..begin + filler_length(bits, used, average) as usize]
+        let Some((shortest, spread)) = filler_lengths(used, average) else { return };
+        // A copy of the same length every time is faster than one of the right length.
+        let end = out.len() + (shortest + scale(bits, spread)) as usize;
+        out.extend_from_slice(&self.letters[begin..begin + (shortest + spread) as usize]);
+        out.truncate(end);
     }
 
     /// Some words: of 3 bytes up to but without `longest`, less the spaces around them.
@@ -41,10 +46,11 @@ impl Text {
     }
 }
 
-const fn filler_length(bits: u64, used: u64, average: u64) -> u64 {
-    let Some(wished) = average.checked_sub(used) else { return 0 };
+/// The least length of a filler, and how many lengths there are from there on; `None`: no room for any.
+const fn filler_lengths(used: u64, average: u64) -> Option<(u64, u64)> {
+    let Some(wished) = average.checked_sub(used) else { return None };
     let delta = (wished * 2 + 5) / 10;
-    wished - delta + scale(bits, 2 * delta)
+    Some((wished - delta, 2 * delta))
 }
 
 /// The longest filler of a record of `average` bytes.
@@ -61,11 +67,17 @@ pub const fn character(bits: u64, special: u8) -> u8 {
 mod tests {
     use super::*;
 
+    fn filler(text: &Text, bits: u64, used: u64, average: u64) -> Vec<u8> {
+        let mut out = b"before".to_vec();
+        text.write_filler(&mut out, bits, used, average);
+        out.strip_prefix(b"before").unwrap().to_vec()
+    }
+
     #[test]
     fn texts_have_the_published_lengths() {
         let text = Text::new(7, 1000);
         let bits = Random::new(7, 99);
-        let fillers: Vec<usize> = (0..10_000).map(|n| text.filler(bits.at(n), 32, 100).len()).collect();
+        let fillers: Vec<usize> = (0..10_000).map(|n| filler(&text, bits.at(n), 32, 100).len()).collect();
         assert_eq!((fillers.iter().min(), fillers.iter().max()), (Some(&54), Some(&81)));
         let mean = fillers.iter().sum::<usize>() as f64 / 10_000.0;
         assert!((mean - 67.5).abs() < 0.3, "{mean}");
@@ -77,7 +89,7 @@ mod tests {
     #[test]
     fn a_record_above_its_average_has_no_filler() {
         let text = Text::new(7, 10);
-        assert_eq!(text.filler(u64::MAX, 101, 100), b"");
-        assert_eq!(text.filler(u64::MAX, 100, 100), b"");
+        assert_eq!(filler(&text, u64::MAX, 101, 100), b"");
+        assert_eq!(filler(&text, u64::MAX, 100, 100), b"");
     }
 }

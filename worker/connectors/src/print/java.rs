@@ -1,6 +1,8 @@
 //! Numbers, dates and times as Java's classes print them.
 
+use std::fmt::LowerExp;
 use std::io::Write;
+use std::str::FromStr;
 
 fn put(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
     out.write_fmt(arguments).expect("writing to memory does not fail");
@@ -13,48 +15,44 @@ pub fn integer(out: &mut Vec<u8>, value: i64) {
 
 /// `Double.toString`: the fewest digits that name the value; with an exponent below 0.001 and from 10,000,000 on.
 pub fn double(out: &mut Vec<u8>, value: f64) {
-    if let Some(magnitude) = special(out, value) {
-        let mut text = Scientific::of(format_args!("{magnitude:e}"));
-        if text.digits().len() == 1 {
-            // Java takes two digits where they come nearer.
-            let two = Scientific::of(format_args!("{magnitude:.1e}"));
-            if two.text().parse() == Ok(magnitude) {
-                text = two;
-            }
-        }
-        write_scientific(out, &text);
+    if is_number(out, value) {
+        write_scientific(out, &shortest(value.abs()));
     }
 }
 
 /// `Float.toString`.
 pub fn float(out: &mut Vec<u8>, value: f32) {
-    if special(out, value.into()).is_some() {
-        let magnitude = value.abs();
-        let mut text = Scientific::of(format_args!("{magnitude:e}"));
-        if text.digits().len() == 1 {
-            let two = Scientific::of(format_args!("{magnitude:.1e}"));
-            if two.text().parse() == Ok(magnitude) {
-                text = two;
-            }
-        }
-        write_scientific(out, &text);
+    if is_number(out, value.into()) {
+        write_scientific(out, &shortest(value.abs()));
     }
 }
 
-/// Writes the sign, and what is no number; returns the magnitude of what is one.
-fn special(out: &mut Vec<u8>, value: f64) -> Option<f64> {
+/// The shortest text that names the value; two digits where Java takes them because they come nearer than one.
+fn shortest<T: LowerExp + FromStr + PartialEq>(magnitude: T) -> Scientific {
+    let shortest = Scientific::of(format_args!("{magnitude:e}"));
+    if shortest.digits().len() == 1 {
+        let two = Scientific::of(format_args!("{magnitude:.1e}"));
+        if two.text().parse().is_ok_and(|parsed: T| parsed == magnitude) {
+            return two;
+        }
+    }
+    shortest
+}
+
+/// Writes the sign, and what is no number.
+fn is_number(out: &mut Vec<u8>, value: f64) -> bool {
     if value.is_nan() {
         out.extend_from_slice(b"NaN");
-        return None;
+        return false;
     }
     if value.is_sign_negative() {
         out.push(b'-');
     }
     if value.is_infinite() {
         out.extend_from_slice(b"Infinity");
-        return None;
+        return false;
     }
-    Some(value.abs())
+    true
 }
 
 /// The text `d.ddde-n` of a number: at most 17 digits, a point, `e`, a sign and three digits.

@@ -22,7 +22,12 @@ pub fn descriptor() -> ConnectorDescriptor {
         options: vec![
             option("print-identifier", OptionKind::Text, "", "Stands before every row."),
             option("standard-error", OptionKind::Boolean, "false", "Write to standard error."),
-            option("sink.parallelism", OptionKind::Integer, "", "Taken, and without effect: a job has one parallelism."),
+            option(
+                "sink.parallelism",
+                OptionKind::Integer,
+                "",
+                "Taken, and without effect: a job has one parallelism.",
+            ),
         ],
         metadata: vec![],
     }
@@ -62,8 +67,7 @@ struct Print<W> {
 
 impl<W: Write + Send> Sink for Print<W> {
     fn write(&mut self, batch: &Batch) -> Result<Flow, DataflowError> {
-        let columns =
-            batch.records().columns().iter().map(|c| Cells::of(c.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        let columns = batch.records().columns().iter().map(|c| Cells::of(c.as_ref())).collect::<Result<Vec<_>, _>>()?;
         self.text.clear();
         for row in 0..batch.rows() {
             self.text.extend_from_slice(self.prefix.as_bytes());

@@ -1,8 +1,8 @@
 use super::*;
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
-    Int32Array, Int64Array, ListArray, MapBuilder, RecordBatch, StringArray, StringBuilder, StructArray,
-    Time32MillisecondArray, Int32Builder, TimestampMillisecondArray, TimestampNanosecondArray,
+    Int32Array, Int32Builder, Int64Array, ListArray, MapBuilder, RecordBatch, StringArray, StringBuilder, StructArray,
+    Time32MillisecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int32Type};
 use std::collections::BTreeMap;
@@ -39,7 +39,9 @@ fn the_prefix_is_flinks() {
         watermark: None,
         primary_key: vec![],
         partitioned_by: vec![],
-        options: identifier.map(|id| BTreeMap::from([("print-identifier".to_owned(), id.to_owned())])).unwrap_or_default(),
+        options: identifier
+            .map(|id| BTreeMap::from([("print-identifier".to_owned(), id.to_owned())]))
+            .unwrap_or_default(),
         position: Position::default(),
     };
     assert_eq!(prefix(&table(None), 0, 1), "");
@@ -51,15 +53,52 @@ fn the_prefix_is_flinks() {
 #[test]
 fn doubles_as_java_prints_them() {
     let values = vec![
-        0.0, -0.0, 1.0, 100.0, 1_234_567.0, 9_999_999.0, 1e7, 12_345_678.9, 1e10, 0.001, 0.01, 0.1, 0.000_999, 1.5e-5,
-        -2.5, 123.456, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, 5e-324,
+        0.0,
+        -0.0,
+        1.0,
+        100.0,
+        1_234_567.0,
+        9_999_999.0,
+        1e7,
+        12_345_678.9,
+        1e10,
+        0.001,
+        0.01,
+        0.1,
+        0.000_999,
+        1.5e-5,
+        -2.5,
+        123.456,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::MAX,
+        5e-324,
     ];
     assert_eq!(
         lines(Float64Array::from(values)),
         [
-            "0.0", "-0.0", "1.0", "100.0", "1234567.0", "9999999.0", "1.0E7", "1.23456789E7", "1.0E10", "0.001",
-            "0.01", "0.1", "9.99E-4", "1.5E-5", "-2.5", "123.456", "NaN", "Infinity", "-Infinity",
-            "1.7976931348623157E308", "4.9E-324",
+            "0.0",
+            "-0.0",
+            "1.0",
+            "100.0",
+            "1234567.0",
+            "9999999.0",
+            "1.0E7",
+            "1.23456789E7",
+            "1.0E10",
+            "0.001",
+            "0.01",
+            "0.1",
+            "9.99E-4",
+            "1.5E-5",
+            "-2.5",
+            "123.456",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "1.7976931348623157E308",
+            "4.9E-324",
         ]
     );
     assert_eq!(lines(Float32Array::from(vec![0.1, 1e10, 3.25])), ["0.1", "1.0E10", "3.25"]);
@@ -67,9 +106,8 @@ fn doubles_as_java_prints_them() {
 
 #[test]
 fn decimals_as_java_prints_them() {
-    let decimals = |values: Vec<i128>, scale| {
-        lines(Decimal128Array::from(values).with_precision_and_scale(30, scale).unwrap())
-    };
+    let decimals =
+        |values: Vec<i128>, scale| lines(Decimal128Array::from(values).with_precision_and_scale(30, scale).unwrap());
     assert_eq!(decimals(vec![12_345, -12_345, 5, 0, -5], 2), ["123.45", "-123.45", "0.05", "0.00", "-0.05"]);
     assert_eq!(decimals(vec![7, -7], 0), ["7", "-7"]);
     assert_eq!(decimals(vec![1, 12, 1_200], 8), ["1E-8", "1.2E-7", "0.00001200"]);
@@ -82,7 +120,10 @@ fn times_as_java_prints_them() {
     assert_eq!(
         lines(TimestampMillisecondArray::from(millis.clone())),
         [
-            "2001-01-01T00:10", "2001-01-01T00:10:05", "2001-01-01T00:10:05.120", "1969-12-31T23:59:59.999",
+            "2001-01-01T00:10",
+            "2001-01-01T00:10:05",
+            "2001-01-01T00:10:05.120",
+            "1969-12-31T23:59:59.999",
             "+10000-01-01T00:00",
         ]
     );
@@ -104,7 +145,10 @@ fn nested_values() {
     assert_eq!(lines(list), ["[1, null]", "null", "[]"]);
     let row = StructArray::from(vec![
         (Arc::new(Field::new("a", DataType::Int32, true)), Arc::new(Int32Array::from(vec![Some(1), None])) as ArrayRef),
-        (Arc::new(Field::new("b", DataType::Boolean, true)), Arc::new(BooleanArray::from(vec![true, false])) as ArrayRef),
+        (
+            Arc::new(Field::new("b", DataType::Boolean, true)),
+            Arc::new(BooleanArray::from(vec![true, false])) as ArrayRef,
+        ),
     ]);
     assert_eq!(lines(row), ["+I[1, true]", "+I[null, false]"]);
     let mut map = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());

@@ -69,9 +69,7 @@ impl<'a> Cells<'a> {
             DataType::Int64 => Values::Int64(array.as_primitive::<Int64Type>().values()),
             DataType::Float32 => Values::Float32(array.as_primitive::<Float32Type>().values()),
             DataType::Float64 => Values::Float64(array.as_primitive::<Float64Type>().values()),
-            DataType::Decimal128(_, scale) => {
-                Values::Decimal(array.as_primitive::<Decimal128Type>().values(), *scale)
-            }
+            DataType::Decimal128(_, scale) => Values::Decimal(array.as_primitive::<Decimal128Type>().values(), *scale),
             DataType::Utf8 => Values::Text(array.as_string()),
             DataType::Utf8View => Values::TextView(array.as_string_view()),
             DataType::Binary => Values::Bytes(array.as_binary()),

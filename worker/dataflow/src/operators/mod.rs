@@ -1,7 +1,16 @@
 //! One file per operator, each with the same parts: state tables, on batch, on time.
 
+mod calc;
+mod group_aggregate;
+mod join;
+mod rank;
+mod union;
+mod window_aggregate;
+mod window_assign;
+
 use crate::{DataflowError, Flow, Output};
 use arrow::datatypes::SchemaRef;
+use datafusion_common::DFSchemaRef;
 use streamfleet_logical::OperatorSpec;
 use streamfleet_state::RowTable;
 use streamfleet_types::{Batch, Millis};
@@ -13,6 +22,8 @@ pub struct OperatorContext {
     pub name: String,
     /// Schemas of its inputs.
     pub inputs: Vec<SchemaRef>,
+    /// The same with qualifiers, for expressions.
+    pub input_df_schemas: Vec<DFSchemaRef>,
     /// Schema of its output.
     pub output: SchemaRef,
     /// Input streams that carry changes, per input; the others are append-only.
@@ -59,7 +70,24 @@ pub trait Operator: Send {
     }
 }
 
-/// Builds the operator of a spec. Scans and sinks are not operators: the slot runs them.
-pub fn build(_spec: &OperatorSpec, _context: OperatorContext) -> Result<Box<dyn Operator>, DataflowError> {
-    todo!()
+/// Builds the operator of a spec.
+///
+/// # Errors
+/// The spec asks for something that is not supported. Scans and sinks are not operators: the slot runs them itself.
+pub fn build(spec: &OperatorSpec, context: OperatorContext) -> Result<Box<dyn Operator>, DataflowError> {
+    Ok(match spec {
+        OperatorSpec::Calc(spec) => Box::new(calc::CalcOperator::new(spec, &context)?),
+        OperatorSpec::WindowAssign(spec) => Box::new(window_assign::WindowAssignOperator::new(spec, &context)),
+        OperatorSpec::WindowAggregate(spec) => {
+            Box::new(window_aggregate::WindowAggregateOperator::new(spec, context)?)
+        }
+        OperatorSpec::GroupAggregate(spec) => Box::new(group_aggregate::GroupAggregateOperator::new(spec, context)?),
+        OperatorSpec::Join(spec) => Box::new(join::JoinOperator::new(spec, context)?),
+        OperatorSpec::Rank(spec) => Box::new(rank::RankOperator::new(spec, context)?),
+        OperatorSpec::Union => Box::new(union::UnionOperator::new(context.output)),
+        OperatorSpec::Scan(_) | OperatorSpec::Sink(_) => {
+            let detail = "scans and sinks are run by the slot".to_owned();
+            return Err(DataflowError::Unsupported { operator: context.name, detail });
+        }
+    })
 }

@@ -1,0 +1,229 @@
+//! `INSERT INTO`: a query, optimised, lowered, and fitted to its sink.
+
+use crate::context::Context;
+use crate::error::{SqlError, SqlErrorKind, from_parser, planning_text};
+use crate::lower::Lowering;
+use crate::optimize::optimize;
+use crate::script::{StatementTokens, position_of};
+use crate::{Compiler, data_type, end};
+use arrow::datatypes::DataType;
+use datafusion_common::{Column, DataFusionError, SchemaError};
+use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion_sql::planner::{ParserOptions, SqlToRel};
+use sqlparser::ast::Statement;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
+use std::sync::Arc;
+use streamfleet_logical::{
+    ChangelogMode, Column as TableColumn, ColumnKind, Node, OperatorSpec, Position, Properties, SinkSpec, StateBound,
+    TableDescriptor,
+};
+
+/// How names, numbers and strings are read.
+pub(crate) fn planner_options() -> ParserOptions {
+    ParserOptions {
+        parse_float_as_decimal: true,
+        enable_ident_normalization: false,
+        map_string_types_to_utf8view: false,
+        collect_spans: true,
+        ..ParserOptions::new()
+    }
+}
+
+/// A planning error as ours, with the place of the word that it is about.
+pub(crate) fn query_error(
+    context: &Context,
+    statement: &StatementTokens,
+    error: &DataFusionError,
+    fallback: Position,
+) -> SqlError {
+    let place = |word: &str| statement.find(word).unwrap_or(fallback);
+    if let DataFusionError::SchemaError(schema_error, _) = error.find_root()
+        && let SchemaError::FieldNotFound { field, valid_fields } = schema_error.as_ref()
+    {
+        let known = valid_fields.iter().map(|f| f.name.as_str());
+        let of = field.relation.as_ref().map_or(String::new(), |r| format!(" in {r}"));
+        return SqlErrorKind::unknown("column", &field.name, &of, known).at(place(&field.name));
+    }
+    let text = planning_text(error);
+    if let Some(name) = text.strip_prefix("no table `").and_then(|t| t.split('`').next()) {
+        let nearest = context.nearest_table(name).map(str::to_owned);
+        let kind =
+            SqlErrorKind::Unknown { what: "table", name: name.to_owned(), place: String::new(), nearest };
+        return kind.at(place(name));
+    }
+    if let Some(name) = text.strip_prefix("Invalid function '").and_then(|t| t.split('\'').next()) {
+        let known = context.functions.names();
+        return SqlErrorKind::unknown("function", name, "", known).at(place(name));
+    }
+    if let DataFusionError::NotImplemented(what) = error.find_root() {
+        let word = what.rsplit(' ').next().unwrap_or_default();
+        return SqlErrorKind::Unsupported(what.clone()).at(place(word));
+    }
+    let quoted = text.split(['\'', '`', '"']).nth(1).and_then(|word| statement.find(word));
+    SqlErrorKind::Invalid(text.clone()).at(quoted.unwrap_or(fallback))
+}
+
+impl Compiler<'_> {
+    /// Plans a query, not yet optimised.
+    pub(crate) fn query(
+        &self,
+        statement: &StatementTokens,
+        parser: &mut Parser<'_>,
+    ) -> Result<LogicalPlan, SqlError> {
+        let position = position_of(&parser.peek_token());
+        let query = parser.parse_query().map_err(|e| from_parser(&e, position))?;
+        let planner = SqlToRel::new_with_options(&self.context, planner_options());
+        planner
+            .sql_statement_to_plan(Statement::Query(query))
+            .map_err(|e| query_error(&self.context, statement, &e, position))
+    }
+
+    pub(crate) fn insert(&mut self, statement: &StatementTokens, parser: &mut Parser<'_>) -> Result<(), SqlError> {
+        data_type::words(parser, &["INTO"])?;
+        let position = position_of(&parser.peek_token());
+        let name = parser.parse_identifier().map_err(|e| from_parser(&e, position))?.value;
+        let mut named = Vec::new();
+        // A parenthesis may also begin the query.
+        let is_list = parser.peek_token().token == Token::LParen
+            && !matches!(&parser.peek_tokens::<2>()[1], Token::Word(w) if ["SELECT", "WITH"].contains(&w.value.to_uppercase().as_str()));
+        if is_list {
+            parser.next_token();
+            loop {
+                let position = position_of(&parser.peek_token());
+                named.push((parser.parse_identifier().map_err(|e| from_parser(&e, position))?.value, position));
+                if !parser.consume_token(&Token::Comma) {
+                    break;
+                }
+            }
+            data_type::expect(parser, &Token::RParen)?;
+        }
+        let Some(declared) = self.context.tables.get(&name).cloned() else {
+            let known = self.context.tables.keys().map(String::as_str);
+            return Err(SqlErrorKind::unknown("table", &name, "", known).at(position));
+        };
+        let table = &declared.table;
+        let connector = self.catalog.connectors.iter().find(|c| c.name == table.connector());
+        let Some(connector) = connector.filter(|c| c.sink) else {
+            let what = format!("writing to connector '{}'", table.connector());
+            return Err(SqlErrorKind::Unsupported(what).at(position));
+        };
+        let query = self.query(statement, parser)?;
+        end(parser)?;
+        let plan = fit(statement, query, table, &named, position)?;
+        let plan = optimize(plan, &self.context.options)
+            .map_err(|e| query_error(&self.context, statement, &e, position))?;
+        let node = Lowering { statement, warnings: &mut self.program.warnings }.lower(&plan)?;
+        if node.properties.changelog == ChangelogMode::Retract && !connector.sink_takes_changes {
+            let text = format!(
+                "table {name} takes only new rows (connector '{}'), but the query updates or deletes rows: {}",
+                connector.name,
+                maker_of_changes(&node)
+            );
+            return Err(SqlErrorKind::Invalid(text).at(position));
+        }
+        let properties = Properties { state: StateBound::None, ..node.properties.clone() };
+        self.program.sinks.push(Arc::new(Node {
+            spec: OperatorSpec::Sink(SinkSpec { table: Arc::clone(table) }),
+            schema: Arc::clone(&node.schema),
+            inputs: vec![node],
+            properties,
+        }));
+        Ok(())
+    }
+}
+
+/// The lowest operator that turns new rows into changes.
+fn maker_of_changes(node: &Arc<Node>) -> String {
+    for input in &node.inputs {
+        if input.properties.changelog == ChangelogMode::Retract {
+            return maker_of_changes(input);
+        }
+    }
+    match &node.spec {
+        OperatorSpec::GroupAggregate(_) => "its GROUP BY is not over a window".to_owned(),
+        OperatorSpec::Rank(_) => "its ROW_NUMBER replaces rows as better ones come".to_owned(),
+        OperatorSpec::Join(_) => "its outer join takes NULL-padded rows back".to_owned(),
+        _ => "one of its operators".to_owned(),
+    }
+}
+
+fn is_written(column: &TableColumn) -> bool {
+    match &column.kind {
+        ColumnKind::Physical => true,
+        ColumnKind::Metadata { is_virtual, .. } => !is_virtual,
+        ColumnKind::Computed(_) => false,
+    }
+}
+
+/// The query's columns by position as the sink's: types cast as Flink allows, columns that are not named NULL.
+fn fit(
+    statement: &StatementTokens,
+    query: LogicalPlan,
+    table: &TableDescriptor,
+    named: &[(String, Position)],
+    position: Position,
+) -> Result<LogicalPlan, SqlError> {
+    let written: Vec<&TableColumn> = table.columns.iter().filter(|c| is_written(c)).collect();
+    let mut targets: Vec<&TableColumn> = Vec::new();
+    for (name, position) in named {
+        let Some(column) = written.iter().find(|c| c.name == *name) else {
+            let known = written.iter().map(|c| c.name.as_str());
+            let place = format!(" in table {}", table.name);
+            return Err(SqlErrorKind::unknown("column", name, &place, known).at(*position));
+        };
+        targets.push(column);
+    }
+    if named.is_empty() {
+        targets.clone_from(&written);
+    }
+    let columns = query.schema().columns();
+    let mismatch = |why: String| {
+        let query_schema = query.schema().fields().iter().map(|f| format!("{} {}", f.name(), f.data_type()));
+        let sink_schema = targets.iter().map(|c| format!("{} {}", c.name, c.data_type));
+        let text = format!(
+            "column types of query and table {} do not match: {why}\nquery: [{}]\ntable: [{}]",
+            table.name,
+            query_schema.collect::<Vec<_>>().join(", "),
+            sink_schema.collect::<Vec<_>>().join(", ")
+        );
+        SqlErrorKind::Type(text).at(position)
+    };
+    if columns.len() != targets.len() {
+        return Err(mismatch(format!("{} columns for {}", columns.len(), targets.len())));
+    }
+    let mut expressions = Vec::new();
+    for column in &written {
+        let expression = match targets.iter().position(|t| t.name == column.name) {
+            None => Expr::Literal(datafusion_common::ScalarValue::Null, None),
+            Some(index) => {
+                let from = query.schema().field(index).data_type();
+                if !casts_implicitly(from, &column.data_type) {
+                    return Err(mismatch(format!("column `{}` cannot take {from}", column.name)));
+                }
+                let expression = Expr::Column(Column::from(query.schema().qualified_field(index)));
+                if *from == column.data_type { expression } else { cast(expression, column.data_type.clone()) }
+            }
+        };
+        let expression = match expression {
+            Expr::Literal(..) => cast(expression, column.data_type.clone()),
+            other => other,
+        };
+        expressions.push(expression.alias(&column.name));
+    }
+    LogicalPlanBuilder::from(query)
+        .project(expressions)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|e| SqlErrorKind::Invalid(planning_text(&e)).at(statement.position()))
+}
+
+fn casts_implicitly(from: &DataType, to: &DataType) -> bool {
+    let is_decimal = |t: &DataType| matches!(t, DataType::Decimal128(..));
+    from == to
+        || from.is_null()
+        || (from.is_numeric() && to.is_numeric() && (from.is_integer() || is_decimal(from) || to.is_floating()))
+        || matches!((from, to), (DataType::Timestamp(..), DataType::Timestamp(..)))
+        || matches!((from, to), (DataType::Date32, DataType::Timestamp(..)))
+        || matches!((from, to), (DataType::Utf8View | DataType::LargeUtf8, DataType::Utf8))
+        || (from.is_nested() && to.is_nested())
+}

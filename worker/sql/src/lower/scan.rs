@@ -1,0 +1,106 @@
+//! Scans: which columns a source must give, and what else it may know.
+
+use super::Lowering;
+use super::calc::is_leaf;
+use super::properties::append_only;
+use crate::error::SqlError;
+use arrow::datatypes::{Field, Schema};
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion_common::{Column, DFSchema, ScalarValue};
+use datafusion_expr::{Expr, TableScan};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use streamfleet_logical::{CalcSpec, ColumnKind, Node, OperatorSpec, Properties, ScanSpec, TableDescriptor};
+
+/// The scan of a declared table.
+pub(crate) fn scan(
+    lowering: &Lowering<'_>,
+    scan: &TableScan,
+    table: &Arc<TableDescriptor>,
+) -> Result<Arc<Node>, SqlError> {
+    let columns: Vec<usize> = scan.projection.clone().unwrap_or_else(|| (0..table.columns.len()).collect());
+    let of = |column: usize| match &table.columns[column].kind {
+        ColumnKind::Computed(expr) => expr.clone(),
+        _ => Expr::Column(Column::from_name(&table.columns[column].name)),
+    };
+    let expressions: Vec<Expr> = columns.iter().map(|c| of(*c)).collect();
+    let watermark = table.watermark.as_ref().map(|w| w.expression.clone());
+    let used: BTreeSet<&str> =
+        expressions.iter().chain(&watermark).flat_map(|e| e.column_refs()).map(|c| c.name.as_str()).collect();
+    let mut read: Vec<usize> =
+        (0..table.columns.len()).filter(|c| used.contains(table.columns[*c].name.as_str())).collect();
+    if read.is_empty() {
+        // Rows must be counted even if no column of theirs is used.
+        read.extend(table.columns.iter().position(|c| !matches!(c.kind, ColumnKind::Computed(_))));
+    }
+    let field = |c: &usize| Field::new(&table.columns[*c].name, table.columns[*c].data_type.clone(), true);
+    let read_schema = DFSchema::try_from(Schema::new(read.iter().map(field).collect::<Vec<_>>()));
+    let read_schema = Arc::new(read_schema.map_err(|e| lowering.failed(&e))?);
+    let time = table.watermark.as_ref().map(|w| w.column);
+    let properties = Properties {
+        time_attributes: (0..columns.len()).filter(|i| Some(columns[*i]) == time).collect(),
+        ..append_only()
+    };
+    let spec = ScanSpec {
+        table: Arc::clone(table),
+        used_paths: paths(expressions.iter().chain(&watermark)),
+        read,
+        read_schema,
+        filter_hint: None,
+        expressions,
+        watermark,
+    };
+    let schema = Arc::clone(&scan.projected_schema);
+    Ok(Arc::new(Node { spec: OperatorSpec::Scan(spec), inputs: vec![], schema, properties }))
+}
+
+/// The same scan with hints from the calc above it: the leaves that are used, and the filter.
+pub(crate) fn narrow_scan(lowering: &Lowering<'_>, node: &Arc<Node>, scan: &ScanSpec, calc: &CalcSpec) -> Arc<Node> {
+    let over_read = |expr: &Expr| {
+        let replaced = expr.clone().transform_up(|e| match &e {
+            Expr::Column(column) => {
+                let index = node.schema.index_of_column(column)?;
+                Ok(Transformed::yes(scan.expressions[index].clone()))
+            }
+            _ => Ok(Transformed::no(e)),
+        });
+        replaced.map(|t| t.data).map_err(|e| lowering.failed(&e)).ok()
+    };
+    let used: Vec<Expr> = calc.expressions.iter().chain(&calc.predicate).filter_map(over_read).collect();
+    let mut narrow = scan.clone();
+    narrow.used_paths = paths(used.iter().chain(&scan.watermark));
+    narrow.filter_hint = calc.predicate.as_ref().and_then(over_read);
+    Arc::new(Node { spec: OperatorSpec::Scan(narrow), ..node.as_ref().clone() })
+}
+
+/// The leaves that expressions use, as paths of names.
+fn paths<'a>(expressions: impl Iterator<Item = &'a Expr>) -> Vec<Vec<String>> {
+    let mut found = BTreeSet::new();
+    for expression in expressions {
+        let walked = expression.apply(|e| {
+            if !is_leaf(e) {
+                return Ok(TreeNodeRecursion::Continue);
+            }
+            found.insert(path(e));
+            Ok(TreeNodeRecursion::Jump)
+        });
+        walked.expect("the visitor gives no error");
+    }
+    found.into_iter().collect()
+}
+
+fn path(leaf: &Expr) -> Vec<String> {
+    match leaf {
+        Expr::Column(column) => vec![column.name.clone()],
+        Expr::ScalarFunction(call) => {
+            let mut names = path(&call.args[0]);
+            for argument in &call.args[1..] {
+                if let Expr::Literal(ScalarValue::Utf8(Some(name)), _) = argument {
+                    names.push(name.clone());
+                }
+            }
+            names
+        }
+        _ => Vec::new(),
+    }
+}

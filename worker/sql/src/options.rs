@@ -1,0 +1,77 @@
+//! The `WITH` options of a table against what its connector and format take.
+
+use crate::Catalog;
+use crate::ddl::TableDeclaration;
+use crate::error::{SqlError, SqlErrorKind};
+use streamfleet_logical::{ConnectorDescriptor, OptionKind, OptionSpec};
+
+/// Checks every option.
+pub(crate) fn check<'a>(table: &TableDeclaration, catalog: &'a Catalog) -> Result<&'a ConnectorDescriptor, SqlError> {
+    let position_of = |key: &str| table.option_positions.get(key).copied().unwrap_or(table.position);
+    let Some(name) = table.options.get("connector") else {
+        let text = format!("table {} has no 'connector' option", table.name);
+        return Err(SqlErrorKind::Option(text).at(table.position));
+    };
+    let names = catalog.connectors.iter().map(|c| c.name);
+    let connector = catalog.connectors.iter().find(|c| c.name == name);
+    let connector =
+        connector.ok_or_else(|| SqlErrorKind::unknown("connector", name, "", names).at(position_of("connector")))?;
+    let mut known: Vec<&OptionSpec> = connector.options.iter().collect();
+    if connector.uses_format {
+        let Some(format_name) = table.options.get("format") else {
+            let text = format!("table {}: connector '{name}' needs a 'format' option", table.name);
+            return Err(SqlErrorKind::Option(text).at(table.position));
+        };
+        let formats = catalog.formats.iter().map(|f| f.name);
+        let format = catalog.formats.iter().find(|f| f.name == format_name);
+        let format = format
+            .ok_or_else(|| SqlErrorKind::unknown("format", format_name, "", formats).at(position_of("format")))?;
+        known.extend(&format.options);
+    }
+    for (key, value) in &table.options {
+        if key == "connector" || (key == "format" && connector.uses_format) {
+            continue;
+        }
+        let Some(spec) = known.iter().find(|spec| matches(spec.name, key)) else {
+            let place = format!(" of connector '{name}'");
+            let names = known.iter().map(|s| s.name);
+            return Err(SqlErrorKind::unknown("option", key, &place, names).at(position_of(key)));
+        };
+        if let Err(why) = check_value(&spec.kind, value) {
+            let text = format!("option '{key}' = '{value}': {why}");
+            return Err(SqlErrorKind::Option(text).at(position_of(key)));
+        }
+    }
+    match known.iter().find(|spec| spec.required && !table.options.keys().any(|key| matches(spec.name, key))) {
+        Some(missing) => {
+            let text = format!("table {}: connector '{name}' needs the option '{}'", table.name, missing.name);
+            Err(SqlErrorKind::Option(text).at(table.position))
+        }
+        None => Ok(connector),
+    }
+}
+
+/// True if a key is the option's; a `#` in the option's name stands for a column.
+fn matches(name: &str, key: &str) -> bool {
+    match name.split_once('#') {
+        None => name == key,
+        Some((before, after)) => {
+            key.len() > before.len() + after.len() && key.starts_with(before) && key.ends_with(after)
+        }
+    }
+}
+
+fn check_value(kind: &OptionKind, value: &str) -> Result<(), String> {
+    let fits = match kind {
+        OptionKind::Text => Ok(()),
+        OptionKind::Integer => value.parse::<i64>().map(|_| ()).map_err(|_| "it takes a whole number".to_owned()),
+        OptionKind::Number => value.parse::<f64>().map(|_| ()).map_err(|_| "it takes a number".to_owned()),
+        OptionKind::Boolean if matches!(value.to_lowercase().as_str(), "true" | "false") => Ok(()),
+        OptionKind::Boolean => Err("it is `true` or `false`".to_owned()),
+        OptionKind::Duration => streamfleet_manifest::parse_duration(value).map(|_| ()).map_err(|e| e.to_string()),
+        OptionKind::MemorySize => streamfleet_manifest::parse_size(value).map(|_| ()).map_err(|e| e.to_string()),
+        OptionKind::OneOf(values) if values.contains(&value) => Ok(()),
+        OptionKind::OneOf(values) => Err(format!("it is one of {}", values.join(", "))),
+    };
+    fits
+}
