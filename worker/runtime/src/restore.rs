@@ -75,7 +75,7 @@ impl Restore {
                 let Task::Operator(task) = task else { continue };
                 for table in task.operator.tables() {
                     let name = table.schema().name.clone();
-                    for rows in reader.read(&task.id.0, &name, self.range)? {
+                    for rows in reader.read(&task.id.0, &name, self.range) {
                         table.load(&rows?, self.range)?;
                     }
                 }

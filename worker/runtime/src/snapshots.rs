@@ -9,9 +9,9 @@ use crate::task::TaskSnapshot;
 use crate::RuntimeEnv;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use streamfleet_env::{Storage, StorageError, StorageRequest};
+use streamfleet_env::{Storage, StorageError, StorageErrorKind, StorageRequest};
 use streamfleet_snapshot::SlotReport;
-use streamfleet_state::{FrozenTable, file};
+use streamfleet_state::{FrozenTable, StateError, file};
 use streamfleet_types::log::{OperatorWatermark, SlotSnapshot, SplitPosition, StateFile, Transaction};
 use streamfleet_types::{Epoch, HashRange, OperatorId};
 
@@ -163,8 +163,16 @@ impl Snapshots {
             {
                 let epochs = kept.lock().expect("no holder of this lock panics");
                 for (number, (epoch, tables)) in epochs.iter().enumerate() {
-                    let Some(encoded) = file::encode(tables, *epoch, range) else { continue };
                     let path = format!("{prefix}-{number}.state");
+                    let encoded = match file::encode(tables, *epoch, range) {
+                        Ok(Some(encoded)) => encoded,
+                        Ok(None) => continue,
+                        Err(error) => {
+                            let result = Err(not_encoded(path, &error));
+                            handle.send(SlotMessage::Uploaded { upload, result });
+                            return;
+                        }
+                    };
                     let bytes = encoded.bytes.len() as u64;
                     let file = StateFile { path: path.clone(), epoch: *epoch, range, bytes, rows: encoded.rows };
                     requests.push((StorageRequest::Put { path, bytes: encoded.bytes }, file));
@@ -218,6 +226,11 @@ impl Snapshots {
         };
         Some(SlotReport::Acknowledged { epoch: progress.epoch, part: Box::new(part) })
     }
+}
+
+/// An encoding that failed, told as an upload that did.
+fn not_encoded(path: String, error: &StateError) -> StorageError {
+    StorageError { kind: StorageErrorKind::Broken, operation: "encode", path, detail: error.to_string() }
 }
 
 /// What an upload of several files has come to.

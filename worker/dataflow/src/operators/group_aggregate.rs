@@ -13,7 +13,7 @@
 use super::{Operator, OperatorContext};
 use crate::aggregate::Accumulators;
 use crate::{DataflowError, Flow, Output};
-use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, Int8Array, RecordBatch, UInt32Array};
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{and, concat, take};
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};

@@ -22,7 +22,7 @@ mod side;
 
 use super::{Operator, OperatorContext};
 use crate::{DataflowError, Flow, Output};
-use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{filter as keep, take};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use chains::END;
@@ -104,7 +104,7 @@ impl JoinOperator {
                 }
             }
         }
-        let keys = [spec.on.iter().map(|on| on.0).collect(), spec.on.iter().map(|on| on.1).collect()];
+        let keys: [Vec<usize>; 2] = [spec.on.iter().map(|on| on.0).collect(), spec.on.iter().map(|on| on.1).collect()];
         let side = |input: usize, name: &str| {
             Side::new(SideSpec {
                 name,

@@ -1,1 +1,1 @@
-//! Against a naive model.
+use super::*;

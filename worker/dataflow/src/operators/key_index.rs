@@ -1,9 +1,8 @@
 //! Finds things by a key that lies in encoded rows: the key index that joins and rankings keep beside their tables.
 
+use arrow::datatypes::{DataType, FieldRef};
 use hashbrown::HashTable;
 use streamfleet_state::{RowLayout, StateError};
-
-use arrow::datatypes::{DataType, FieldRef};
 
 /// Where the leading columns of encoded rows lie, to compare them between rows of different layouts.
 #[derive(Debug)]
@@ -82,7 +81,7 @@ const fn is_variable(data_type: &DataType) -> bool {
     )
 }
 
-const fn is_integer(data_type: &DataType) -> bool {
+fn is_integer(data_type: &DataType) -> bool {
     data_type.is_integer() || matches!(data_type, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64)
 }
 

@@ -3,7 +3,9 @@
 mod calc;
 mod group_aggregate;
 mod join;
+mod key_index;
 mod rank;
+mod stored_rows;
 mod union;
 mod window_aggregate;
 mod window_assign;
