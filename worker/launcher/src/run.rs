@@ -14,7 +14,7 @@ use std::time::Duration;
 use streamfleet_coordinator::{
     Action, Coordinator, CoordinatorConfig, CoordinatorError, Ending, Event, StartFrom,
 };
-use streamfleet_env::{Clock, Storage};
+use streamfleet_env::Clock;
 use streamfleet_exchange::Wake;
 use streamfleet_runtime::{JobSettings, RuntimeEnv, SlotHandle, SlotMetrics, deploy, run_slot};
 use streamfleet_snapshot::{JobShape, SlotReport};

@@ -58,7 +58,7 @@ pub fn deploy(
     let mut wiring = Wiring::new(graph, settings, wakes);
     let mut slots = Vec::new();
     for ((number, mailbox), handle) in (0..settings.parallelism).zip(mailboxes).zip(&handles) {
-        let maker = TaskMaker { graph, settings, base, env, number, wake: &wakes[number as usize], watermarks: &watermarks };
+        let maker = TaskMaker { settings, base, env, number, wake: &wakes[number as usize], watermarks: &watermarks };
         let mut tasks = Vec::new();
         for index in 0..graph.vertices.len() {
             if number < wiring.subtasks[index] {
@@ -175,7 +175,6 @@ impl<'a> Wiring<'a> {
 
 /// Makes the tasks of one slot.
 struct TaskMaker<'a> {
-    graph: &'a JobGraph,
     settings: &'a JobSettings,
     base: Option<&'a Snapshot>,
     env: &'a RuntimeEnv,

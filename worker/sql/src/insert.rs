@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::error::{SqlError, SqlErrorKind, from_parser, planning_text};
+use crate::field_names::name_fields;
 use crate::lower::Lowering;
 use crate::optimize::optimize;
 use crate::script::{StatementTokens, position_of};
@@ -72,7 +73,8 @@ impl Compiler<'_> {
         parser: &mut Parser<'_>,
     ) -> Result<LogicalPlan, SqlError> {
         let position = position_of(&parser.peek_token());
-        let query = parser.parse_query().map_err(|e| from_parser(&e, position))?;
+        let mut query = parser.parse_query().map_err(|e| from_parser(&e, position))?;
+        name_fields(&mut query);
         let planner = SqlToRel::new_with_options(&self.context, planner_options());
         planner
             .sql_statement_to_plan(Statement::Query(query))

@@ -11,6 +11,7 @@ mod ddl;
 mod declare;
 mod dialect;
 mod error;
+mod field_names;
 mod functions;
 mod insert;
 mod lower;

@@ -6,6 +6,8 @@ mod join;
 mod key_index;
 mod rank;
 mod stored_rows;
+#[cfg(test)]
+mod testing;
 mod union;
 mod window_aggregate;
 mod window_assign;

@@ -50,14 +50,6 @@ pub(crate) enum Task {
 }
 
 impl Task {
-    pub fn id(&self) -> &OperatorId {
-        match self {
-            Self::Source(t) => &t.id,
-            Self::Operator(t) => &t.id,
-            Self::Sink(t) => &t.id,
-        }
-    }
-
     pub fn metrics(&self) -> &Arc<TaskMetrics> {
         match self {
             Self::Source(t) => &t.metrics,

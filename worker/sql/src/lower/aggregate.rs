@@ -1,7 +1,7 @@
 //! Aggregations: over windows where the grouping has a window's columns, else over keys.
 
 use super::Lowering;
-use super::calc::{calc, columns_of};
+use super::calc::{calc, columns_of, substitute};
 use super::properties::append_only;
 use crate::error::SqlError;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -106,7 +106,8 @@ fn call(
     }
     let argument = match function.params.args.first() {
         // COUNT(*) and COUNT(1) count rows.
-        None | Some(Expr::Literal(..)) if which == AggregateFunction::Count => None,
+        #[expect(deprecated, reason = "the planner still gives COUNT(*) a wildcard")]
+        None | Some(Expr::Literal(..) | Expr::Wildcard { .. }) if which == AggregateFunction::Count => None,
         None => None,
         Some(argument) => Some(computed.index_of(argument)),
     };
@@ -171,6 +172,40 @@ fn grouped(
     calc(lowering, &node, None, &columns_of(&node.schema), &aggregate.schema)
 }
 
+/// The computed columns over the input of a window assignment, if nothing but it (and a choice of its columns) lies between:
+/// the aggregation then assigns windows by itself.
+fn fused(
+    lowering: &Lowering<'_>,
+    input: &Arc<Node>,
+    computed: &Computed,
+) -> Result<Option<(Arc<Node>, WindowInput)>, SqlError> {
+    let (assigned, expressions) = match &input.spec {
+        OperatorSpec::WindowAssign(_) => (input, computed.expressions.clone()),
+        OperatorSpec::Calc(calc) if calc.predicate.is_none() => {
+            let mut expressions = Vec::new();
+            for expression in &computed.expressions {
+                expressions.push(substitute(lowering, expression, &input.schema, &calc.expressions)?);
+            }
+            (&input.inputs[0], expressions)
+        }
+        _ => return Ok(None),
+    };
+    let OperatorSpec::WindowAssign(assign) = &assigned.spec else { return Ok(None) };
+    let source = &assigned.inputs[0];
+    let first_window_column = source.schema.fields().len();
+    let window_columns: Vec<Column> = (first_window_column..assigned.schema.fields().len())
+        .map(|index| Column::from(assigned.schema.qualified_field(index)))
+        .collect();
+    if expressions.iter().any(|e| window_columns.iter().any(|c| e.column_refs().contains(c))) {
+        return Ok(None);
+    }
+    let mut over_source = Computed { expressions };
+    let time = Expr::Column(Column::from(source.schema.qualified_field(assign.time)));
+    let time = over_source.index_of(&time);
+    let below = compute(lowering, source, &over_source.expressions)?;
+    Ok(Some((below, WindowInput::Assign { window: assign.window, time })))
+}
+
 #[expect(clippy::too_many_arguments, reason = "the parts of one aggregation, found by the caller")]
 fn windowed(
     lowering: &mut Lowering<'_>,
@@ -183,19 +218,9 @@ fn windowed(
     mut computed: Computed,
 ) -> Result<Arc<Node>, SqlError> {
     let column = |index: usize| Expr::Column(Column::from(input.schema.qualified_field(index)));
-    let uses_window = |e: &Expr| {
-        let columns = [window.start, window.end, window.time];
-        columns.into_iter().flatten().any(|w| e.column_refs().contains(&Column::from(input.schema.qualified_field(w))))
-    };
-    let (below, window) = match &input.spec {
-        OperatorSpec::WindowAssign(assign) if !computed.expressions.iter().any(uses_window) => {
-            let source = &input.inputs[0];
-            let time = Expr::Column(Column::from(source.schema.qualified_field(assign.time)));
-            let time = computed.index_of(&time);
-            let below = compute(lowering, source, &computed.expressions)?;
-            (below, WindowInput::Assign { window: assign.window, time })
-        }
-        _ => {
+    let (below, window) = match fused(lowering, input, &computed)? {
+        Some(fused) => fused,
+        None => {
             let Some((start, end)) = window.start.zip(window.end) else {
                 let what = "a grouping by window_end of a stream that has lost its window_start";
                 return Err(lowering.unsupported(what, "GROUP"));

@@ -87,16 +87,7 @@ fn merge(
     if shared || below.expressions.iter().any(Expr::is_volatile) {
         return Ok(None);
     }
-    let substitute = |expr: &Expr| {
-        let replaced = expr.clone().transform_up(|e| match &e {
-            Expr::Column(column) => {
-                let index = middle.schema.index_of_column(column)?;
-                Ok(Transformed::yes(below.expressions[index].clone()))
-            }
-            _ => Ok(Transformed::no(e)),
-        });
-        replaced.map(|t| t.data).map_err(|e| lowering.failed(&e))
-    };
+    let substitute = |expr: &Expr| substitute(lowering, expr, &middle.schema, &below.expressions);
     let upper = predicate.map(&substitute).transpose()?;
     let predicate = match (below.predicate.clone(), upper) {
         (Some(a), Some(b)) => Some(a.and(b)),
@@ -104,6 +95,20 @@ fn merge(
     };
     let expressions = expressions.iter().map(substitute).collect::<Result<_, _>>()?;
     Ok(Some(CalcSpec { predicate, expressions }))
+}
+
+/// An expression over a schema with every column replaced by the expression that computes it.
+pub(crate) fn substitute(
+    lowering: &Lowering<'_>,
+    expr: &Expr,
+    schema: &DFSchemaRef,
+    by: &[Expr],
+) -> Result<Expr, SqlError> {
+    let replaced = expr.clone().transform_up(|e| match &e {
+        Expr::Column(column) => Ok(Transformed::yes(by[schema.index_of_column(column)?].clone())),
+        _ => Ok(Transformed::no(e)),
+    });
+    replaced.map(|t| t.data).map_err(|e| lowering.failed(&e))
 }
 
 /// True for a column, or a field of a struct column.

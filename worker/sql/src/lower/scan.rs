@@ -1,11 +1,11 @@
 //! Scans: which columns a source must give, and what else it may know.
 
 use super::Lowering;
-use super::calc::is_leaf;
+use super::calc::{is_leaf, substitute};
 use super::properties::append_only;
 use crate::error::SqlError;
 use arrow::datatypes::{Field, Schema};
-use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, DFSchema, ScalarValue};
 use datafusion_expr::{Expr, TableScan};
 use std::collections::BTreeSet;
@@ -56,16 +56,7 @@ pub(crate) fn scan(
 
 /// The same scan with hints from the calc above it: the leaves that are used, and the filter.
 pub(crate) fn narrow_scan(lowering: &Lowering<'_>, node: &Arc<Node>, scan: &ScanSpec, calc: &CalcSpec) -> Arc<Node> {
-    let over_read = |expr: &Expr| {
-        let replaced = expr.clone().transform_up(|e| match &e {
-            Expr::Column(column) => {
-                let index = node.schema.index_of_column(column)?;
-                Ok(Transformed::yes(scan.expressions[index].clone()))
-            }
-            _ => Ok(Transformed::no(e)),
-        });
-        replaced.map(|t| t.data).map_err(|e| lowering.failed(&e)).ok()
-    };
+    let over_read = |expr: &Expr| substitute(lowering, expr, &node.schema, &scan.expressions).ok();
     let used: Vec<Expr> = calc.expressions.iter().chain(&calc.predicate).filter_map(over_read).collect();
     let mut narrow = scan.clone();
     narrow.used_paths = paths(used.iter().chain(&scan.watermark));
