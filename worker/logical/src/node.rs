@@ -242,6 +242,8 @@ pub struct RankSpec {
     pub order: Vec<SortKey>,
     /// Ranks above it are dropped; at least 1.
     pub limit: u64,
+    /// The partition column that is a window's end, of an append-only input: results are then final when the window ends.
+    pub window_end: Option<usize>,
     /// The rank is an output column.
     pub output_rank: bool,
 }

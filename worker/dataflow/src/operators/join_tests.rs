@@ -174,17 +174,17 @@ fn time_bounds_free_state_and_lose_nothing() {
         let (mut fleet, mut given, mut sides) = (case.fleet(), Content::default(), [vec![], vec![]]);
         let (mut watermark, mut most) = (-1000, 0);
         for _ in 0..120 {
-            for input in 0..2 {
+            for (input, held) in sides.iter_mut().enumerate() {
                 let mut new: Vec<Row> = vec![];
                 for _ in 0..random.below(20) {
                     let time = watermark + 1 + random.below(25) as i64;
                     new.push(random_row(&mut random, time));
                 }
-                sides[input].extend(new.iter().cloned());
+                held.extend(new.iter().cloned());
                 let mut changes: Vec<(RowKind, Row)> = new.into_iter().map(|r| (RowKind::Insert, r)).collect();
                 if case.changes[input] && random.below(3) == 0 && changes.len() > 2 {
                     let gone = changes[0].1.clone();
-                    sides[input].swap_remove(sides[input].iter().position(|r| *r == gone).unwrap());
+                    held.swap_remove(held.iter().position(|r| *r == gone).unwrap());
                     changes.push((RowKind::Delete, gone));
                 }
                 fleet.on_batch(input, &batch(&changes)).unwrap().iter().for_each(|b| given.apply(b));

@@ -11,6 +11,7 @@ mod testing;
 mod union;
 mod window_aggregate;
 mod window_assign;
+mod window_rank;
 
 use crate::{DataflowError, Flow, Output};
 use arrow::datatypes::SchemaRef;
@@ -87,7 +88,10 @@ pub fn build(spec: &OperatorSpec, context: OperatorContext) -> Result<Box<dyn Op
         }
         OperatorSpec::GroupAggregate(spec) => Box::new(group_aggregate::GroupAggregateOperator::new(spec, context)?),
         OperatorSpec::Join(spec) => Box::new(join::JoinOperator::new(spec, context)?),
-        OperatorSpec::Rank(spec) => Box::new(rank::RankOperator::new(spec, context)?),
+        OperatorSpec::Rank(spec) => match spec.window_end {
+            Some(end) => Box::new(window_rank::WindowRankOperator::new(spec, end, context)?),
+            None => Box::new(rank::RankOperator::new(spec, context)?),
+        },
         OperatorSpec::Union => Box::new(union::UnionOperator::new(context.output)),
         OperatorSpec::Scan(_) | OperatorSpec::Sink(_) => {
             let detail = "scans and sinks are run by the slot".to_owned();

@@ -28,7 +28,7 @@ pub struct RankOperator(Strategy);
 
 enum Strategy {
     /// One row per partition of an append-only input: deduplication.
-    First(FirstRow),
+    First(Box<FirstRow>),
     /// Anything else.
     Top(Box<TopRows>),
 }
@@ -38,7 +38,7 @@ impl RankOperator {
     /// A column cannot be ordered by, or cannot be kept in state.
     pub fn new(spec: &RankSpec, context: OperatorContext) -> Result<Self, DataflowError> {
         Ok(Self(if spec.limit == 1 && !context.input_changes[0] {
-            Strategy::First(FirstRow::new(spec, context)?)
+            Strategy::First(Box::new(FirstRow::new(spec, context)?))
         } else {
             Strategy::Top(Box::new(TopRows::new(spec, context)?))
         }))

@@ -2,7 +2,7 @@
 
 use super::Lowering;
 use super::calc::{calc, columns_of};
-use super::properties::{append_only, plain_column};
+use super::properties::plain_column;
 use crate::error::SqlError;
 use arrow::datatypes::{DataType, Field};
 use datafusion_common::{Column, DFSchema, ScalarValue, TableReference};
@@ -158,14 +158,18 @@ fn ranked(lowering: &mut Lowering<'_>, window: &Window, limit: u64) -> Result<Ar
     let rank_column = below.schema.fields().len();
     let mut key = partition.clone();
     key.push(rank_column);
+    let is_append_only = below.properties.changelog == ChangelogMode::AppendOnly;
+    let windowed = below.properties.window.filter(|_| is_append_only);
+    let window_end = windowed.and_then(|w| w.end).filter(|end| partition.contains(end));
     let properties = Properties {
-        changelog: ChangelogMode::Retract,
+        changelog: if window_end.is_some() { ChangelogMode::AppendOnly } else { ChangelogMode::Retract },
         upsert_keys: vec![key],
-        state: StateBound::Keys,
-        ..append_only()
+        time_attributes: below.properties.time_attributes.iter().copied().filter(|_| window_end.is_some()).collect(),
+        window: windowed.filter(|_| window_end.is_some()),
+        state: if window_end.is_some() { StateBound::EventTime } else { StateBound::Keys },
     };
     let node = Arc::new(Node {
-        spec: OperatorSpec::Rank(RankSpec { partition, order, limit, output_rank: true }),
+        spec: OperatorSpec::Rank(RankSpec { partition, order, limit, window_end, output_rank: true }),
         inputs: vec![Arc::clone(&below)],
         schema: Arc::new(schema),
         properties,

@@ -1,0 +1,70 @@
+# `make run` and `make test` do all their own set-up on a bare Debian machine with root. `make help` lists the rest.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Everything that is fetched or built lies outside of the clone, in a folder that is named after the set-up's version.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/streamfleet/v1
+export CARGO_TARGET_DIR := $(CACHE)/target
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+BIN := $(CARGO_TARGET_DIR)/release/streamfleet
+CARGO := cargo
+PYTHON := $(CACHE)/venv/bin/python
+OUT := out/flights
+
+.PHONY: help setup data build run test unit lint doc oracle kills simulate test-long bench clean clean-cache
+
+help: ## List what can be made.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: ## Install what is missing: system packages, Rust, Python packages.
+	@CACHE=$(CACHE) bash deploy/setup/setup.sh
+
+data: setup ## Fetch the example's data: three million flights.
+	@CACHE=$(CACHE) bash deploy/setup/data.sh
+
+build: setup ## Build the binary.
+	@echo "build: streamfleet (the first time takes about ten minutes)"
+	@$(CARGO) build --release --locked --workspace
+
+run: build data ## Run the flights example and show its results.
+	@CACHE=$(CACHE) BIN=$(BIN) OUT=$(OUT) bash deploy/examples/flights/run.sh
+
+test: setup data lint build unit doc oracle kills ## Run every test.
+	@echo "test: all passed"
+
+lint: setup ## Check formatting, warnings and licences.
+	@echo "lint: rustfmt, clippy, licences"
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --release --locked --workspace --all-targets --quiet -- -D warnings
+	@python3 deploy/setup/licences.py
+
+unit: build ## Run the crates' tests, the simulation's seeds among them.
+	@echo "unit: tests of every crate"
+	@$(CARGO) test --release --locked --workspace
+
+doc: build ## Build the API documentation; a warning is an error.
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps --quiet
+
+oracle: build data ## Compare results with DuckDB's.
+	@$(PYTHON) e2e/oracle/check.py --bin $(BIN) --data $(CACHE)/data
+
+kills: build data ## Kill a running job at random moments; its result must be that of an undisturbed run.
+	@$(PYTHON) e2e/oracle/kills.py --bin $(BIN) --data $(CACHE)/data --kills $(or $(KILLS),100)
+
+simulate: build ## Simulate SEEDS seeds (1000).
+	@STREAMFLEET_SEEDS=$(or $(SEEDS),1000) $(CARGO) test --release --locked -p streamfleet-simulation -- --nocapture seeds
+
+test-long: test ## The same tests with larger counts.
+	@$(MAKE) simulate SEEDS=10000
+	@$(MAKE) kills KILLS=500
+
+bench: build ## Time the Nexmark queries.
+	@$(BIN) bench nexmark --parallelism 2 --events $(or $(EVENTS),10000000)
+
+clean: ## Remove results.
+	@rm -rf out
+
+clean-cache: ## Remove everything that was fetched or built.
+	@rm -rf $(CACHE)

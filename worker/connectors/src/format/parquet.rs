@@ -1,0 +1,250 @@
+//! Parquet: the footer first, then the needed columns of one row group after the other.
+
+use super::{BATCH_ROWS, Encoder};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{Schema, SchemaRef};
+use bytes::{Buf, Bytes};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::reader::{ChunkReader, Length};
+use std::sync::Arc;
+use streamfleet_dataflow::DataflowError;
+use streamfleet_logical::{ColumnKind, TableDescriptor};
+
+/// Bytes of the file's end that are read first: most footers fit.
+const FOOTER_BYTES: u64 = 64 << 10;
+
+/// The parts of a file that are in memory.
+#[derive(Debug, Clone)]
+struct Parts {
+    size: u64,
+    parts: Vec<(u64, Bytes)>,
+}
+
+impl Parts {
+    fn find(&self, start: u64) -> Option<Bytes> {
+        let (at, bytes) = self.parts.iter().find(|(at, b)| *at <= start && start < at + b.len() as u64)?;
+        Some(bytes.slice((start - at) as usize..))
+    }
+}
+
+impl Length for Parts {
+    fn len(&self) -> u64 {
+        self.size
+    }
+}
+
+impl ChunkReader for Parts {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        self.find(start).map(Buf::reader).ok_or_else(|| ParquetError::EOF(format!("byte {start} was not read")))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let found = self.find(start).filter(|b| b.len() >= length);
+        found.map(|b| b.slice(..length)).ok_or_else(|| ParquetError::EOF(format!("byte {start} was not read")))
+    }
+}
+
+/// A parquet file being read.
+pub(crate) struct ParquetFile {
+    path: String,
+    schema: SchemaRef,
+    parts: Parts,
+    /// How many bytes of the end were asked for.
+    footer_bytes: u64,
+    metadata: Option<Arc<ParquetMetaData>>,
+    /// For every column of the schema, its place in the file.
+    leaves: Vec<usize>,
+    group: usize,
+    /// Rows of the group that were given.
+    row: usize,
+    /// Columns of the group that are still to be read.
+    wanted: Vec<(u64, u64)>,
+    asked: Option<u64>,
+    reader: Option<ParquetRecordBatchReader>,
+}
+
+impl ParquetFile {
+    /// `position`: row group and row to go on at.
+    pub fn new(path: String, size: u64, schema: SchemaRef, position: (Option<u64>, Option<u64>)) -> Self {
+        Self {
+            path,
+            schema,
+            parts: Parts { size, parts: Vec::new() },
+            footer_bytes: 0,
+            metadata: None,
+            leaves: Vec::new(),
+            group: position.0.unwrap_or(0) as usize,
+            row: position.1.unwrap_or(0) as usize,
+            wanted: Vec::new(),
+            asked: None,
+            reader: None,
+        }
+    }
+
+    /// Row group and row to go on at.
+    pub const fn position(&self) -> (usize, usize) {
+        (self.group, self.row)
+    }
+
+    fn failed(&self, error: &dyn std::fmt::Display) -> DataflowError {
+        DataflowError::Record { place: self.path.clone(), detail: format!("no readable parquet file: {error}") }
+    }
+
+    /// The bytes to read next: first and length; `None` at the end of the file.
+    pub fn wanted(&mut self) -> Result<Option<(u64, u64)>, DataflowError> {
+        let Some(metadata) = self.metadata.clone() else {
+            let length = if self.footer_bytes == 0 { FOOTER_BYTES } else { self.footer_bytes };
+            let length = length.min(self.parts.size);
+            self.footer_bytes = length;
+            self.asked = Some(self.parts.size - length);
+            return Ok(Some((self.parts.size - length, length)));
+        };
+        if self.group >= metadata.num_row_groups() {
+            return Ok(None);
+        }
+        if self.wanted.is_empty() {
+            let group = metadata.row_group(self.group);
+            self.parts.parts.clear();
+            self.wanted = self.leaves.iter().map(|leaf| group.column(*leaf).byte_range()).collect();
+            // Without columns there is only the number of rows: any column tells it.
+            if self.wanted.is_empty() && group.num_columns() > 0 {
+                self.wanted.push(group.column(0).byte_range());
+            }
+        }
+        let (start, length) = self.wanted[self.wanted.len() - 1];
+        self.asked = Some(start);
+        Ok(Some((start, length)))
+    }
+
+    /// Takes the bytes that were asked for.
+    pub fn on_bytes(&mut self, bytes: Vec<u8>) -> Result<(), DataflowError> {
+        let start = self.asked.take().unwrap_or(0);
+        self.parts.parts.push((start, Bytes::from(bytes)));
+        if self.metadata.is_none() {
+            return self.read_footer();
+        }
+        self.wanted.pop();
+        if self.wanted.is_empty() { self.begin_group() } else { Ok(()) }
+    }
+
+    fn read_footer(&mut self) -> Result<(), DataflowError> {
+        let (start, tail) = self.parts.parts[0].clone();
+        let mut reader = ParquetMetaDataReader::new();
+        match reader.try_parse_sized(&tail, self.parts.size) {
+            Ok(()) => {}
+            Err(ParquetError::NeedMoreData(needed)) if start > 0 => {
+                self.parts.parts.clear();
+                self.footer_bytes = needed as u64;
+                return Ok(());
+            }
+            Err(error) => return Err(self.failed(&error)),
+        }
+        let metadata = Arc::new(reader.finish().map_err(|e| self.failed(&e))?);
+        let columns = metadata.file_metadata().schema_descr();
+        for field in self.schema.fields() {
+            let leaf = (0..columns.num_columns()).find(|leaf| columns.column(*leaf).path().string() == *field.name());
+            let Some(leaf) = leaf else {
+                let names: Vec<String> =
+                    (0..columns.num_columns()).map(|leaf| columns.column(leaf).path().string()).collect();
+                return Err(DataflowError::Record {
+                    place: self.path.clone(),
+                    detail: format!("no column `{}`; the file has {}", field.name(), names.join(", ")),
+                });
+            };
+            self.leaves.push(leaf);
+        }
+        self.metadata = Some(metadata);
+        Ok(())
+    }
+
+    fn begin_group(&mut self) -> Result<(), DataflowError> {
+        let metadata = Arc::clone(self.metadata.as_ref().expect("the footer was read"));
+        let mask = ProjectionMask::leaves(metadata.file_metadata().schema_descr(), self.leaves.iter().copied());
+        let metadata =
+            ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new()).map_err(|e| self.failed(&e))?;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.parts.clone(), metadata)
+            .with_projection(mask)
+            .with_row_groups(vec![self.group])
+            .with_batch_size(BATCH_ROWS)
+            .with_offset(self.row)
+            .build()
+            .map_err(|e| self.failed(&e))?;
+        self.reader = Some(reader);
+        Ok(())
+    }
+
+    /// The next rows of the group at hand; `None` if bytes must be read first.
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, DataflowError> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        match reader.next() {
+            Some(Ok(batch)) => {
+                self.row += batch.num_rows();
+                let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.leaves.len());
+                for field in self.schema.fields() {
+                    let column = batch.column_by_name(field.name());
+                    let column = column.ok_or_else(|| self.failed(&format!("column {} was not read", field.name())))?;
+                    columns.push(cast(column, field.data_type())?);
+                }
+                let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+                Ok(Some(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?))
+            }
+            Some(Err(error)) => Err(self.failed(&error)),
+            None => {
+                self.reader = None;
+                self.group += 1;
+                self.row = 0;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Encodes rows.
+pub(super) struct ParquetEncoder {
+    schema: SchemaRef,
+    writer: Option<ArrowWriter<Vec<u8>>>,
+}
+
+impl ParquetEncoder {
+    pub fn new(table: &TableDescriptor) -> Result<Self, DataflowError> {
+        let written = |kind: &ColumnKind| match kind {
+            ColumnKind::Physical => true,
+            ColumnKind::Metadata { is_virtual, .. } => !is_virtual,
+            ColumnKind::Computed(_) => false,
+        };
+        let columns = table.columns.iter().filter(|c| written(&c.kind));
+        let fields: Vec<_> =
+            columns.map(|c| arrow::datatypes::Field::new(&c.name, c.data_type.clone(), c.nullable)).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), None).map_err(|e| not_written(&e))?;
+        Ok(Self { schema, writer: Some(writer) })
+    }
+}
+
+fn not_written(error: &ParquetError) -> DataflowError {
+    DataflowError::Record { place: "parquet".to_owned(), detail: error.to_string() }
+}
+
+impl Encoder for ParquetEncoder {
+    fn write(&mut self, records: &RecordBatch) -> Result<(), DataflowError> {
+        let records = RecordBatch::try_new(Arc::clone(&self.schema), records.columns().to_vec())?;
+        let writer = self.writer.as_mut().expect("a finished file takes no rows");
+        writer.write(&records).map_err(|e| not_written(&e))
+    }
+
+    fn take(&mut self, _at_least: usize) -> Vec<u8> {
+        // A parquet file is handed over whole: its writer owns the bytes until the footer stands.
+        Vec::new()
+    }
+
+    fn finish(&mut self) -> Result<Vec<u8>, DataflowError> {
+        let writer = self.writer.take().expect("a file is finished once");
+        writer.into_inner().map_err(|e| not_written(&e))
+    }
+}
