@@ -6,6 +6,7 @@ use crate::log_view::LogView;
 use crate::message::{Action, CoordinatorError, Ending, Event};
 use crate::startup::{Progress, Startup};
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_env::{Clock, Entropy, StorageError, StorageReply, StorageRequest};
@@ -116,6 +117,22 @@ struct PendingCommit {
     retry_at: Option<Duration>,
 }
 
+impl fmt::Debug for Coordinator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coordinator")
+            .field("run", &self.run)
+            .field("term", &self.term)
+            .field("stage", &self.stage)
+            .field("under_way", &self.under_way)
+            .field("running", &self.running)
+            .field("drained", &self.drained)
+            .field("commits", &self.commits)
+            .field("appender", &self.appender)
+            .field("last_done", &self.last_done)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Coordinator {
     /// A coordinator that begins, and its first actions.
     pub fn new(config: CoordinatorConfig, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> (Self, Vec<Action>) {
@@ -158,8 +175,8 @@ impl Coordinator {
 
     /// When the coordinator wants a [`Event::Tick`], at the latest.
     pub fn wake_at(&self) -> Option<Duration> {
-        let timeout = self.under_way.as_ref().map(|u| u.since + self.config.timeout);
-        let is_free = matches!(self.stage, Stage::Running) && self.under_way.is_none();
+        let timeout = self.under_way.as_ref().filter(|u| !u.recording).map(|u| u.since + self.config.timeout);
+        let is_free = matches!(self.stage, Stage::Running) && self.under_way.is_none() && !self.last_done;
         let next = (self.config.interval.is_some() && is_free).then_some(self.next_checkpoint);
         let retry_last = (self.last_tries > 0 && is_free).then_some(self.retry_last_at);
         let retries = self.commits.iter().filter_map(|c| c.retry_at).min();

@@ -41,7 +41,7 @@ fn main() {
             output_changes: true,
             batch_mode: false,
         };
-        let spec = OperatorSpec::Rank(RankSpec { partition, order, limit, output_rank });
+        let spec = OperatorSpec::Rank(RankSpec { partition, order, limit, window_end: None, output_rank });
         run(Bench { name, spec, context, events, make: &|from, count| vec![(0, bids(&bid, from, count))] });
     }
 }

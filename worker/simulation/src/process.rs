@@ -3,7 +3,7 @@
 use crate::fault::Sabotage;
 use crate::random::{Random, SimEntropy};
 use crate::storage::{Delays, SimStorage};
-use crate::{Faults, SimJob};
+use crate::SimJob;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -85,11 +85,11 @@ impl<'a> Process<'a> {
         parallelism: u32,
         clock: Arc<SimClock>,
         storage: &SimStorage,
-        faults: &Faults,
+        longest_delay: Arc<AtomicU64>,
         seed: u64,
         sabotage: Option<Sabotage>,
     ) -> Self {
-        let delays = Delays::of(faults, seed ^ number.wrapping_mul(0xD1A7));
+        let delays = Delays::new(longest_delay, seed ^ number.wrapping_mul(0xD1A7));
         let spawner = Arc::new(SimSpawner::default());
         let env = RuntimeEnv {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -288,6 +288,20 @@ impl<'a> Process<'a> {
             Some(Sabotage::ClaimDoesNotCompete) | None => {}
         }
         event
+    }
+
+    /// Where it stands, for a run that gets stuck.
+    pub fn describe(&self) -> String {
+        let events = self.events.lock().expect("one thread").len();
+        let work = self.spawner.work.lock().expect("one thread").len();
+        format!(
+            "process {}: {:?}; {events} events, {work} pieces of work, slots {:?}, wakes at {:?}, now {:?}",
+            self.number,
+            self.coordinator,
+            self.idle,
+            self.wake_at(),
+            self.clock.monotonic()
+        )
     }
 
     /// True if the job is done.

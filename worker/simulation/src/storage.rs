@@ -1,8 +1,8 @@
 //! A model of storage: slow, failing, and losing what was not synced.
 
 use crate::Random;
-use crate::fault::Faults;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamfleet_env::{Completion, Storage, StorageError, StorageErrorKind, StorageReply, StorageRequest};
@@ -197,18 +197,18 @@ fn apply(objects: &mut BTreeMap<String, Object>, request: &StorageRequest) -> Re
 /// Where a request's delay comes from.
 #[derive(Clone)]
 pub(crate) struct Delays {
-    pub random: Arc<Mutex<Random>>,
-    pub longest: Duration,
+    random: Arc<Mutex<Random>>,
+    /// Microseconds; the world makes it short when the faults stop.
+    longest: Arc<AtomicU64>,
 }
 
 impl Delays {
-    pub fn of(faults: &Faults, seed: u64) -> Self {
-        let longest = Duration::from_millis(faults.storage_delay_ms);
+    pub fn new(longest: Arc<AtomicU64>, seed: u64) -> Self {
         Self { random: Arc::new(Mutex::new(Random::new(seed))), longest }
     }
 
     fn next(&self) -> Duration {
-        let micros = self.longest.as_micros() as u64;
+        let micros = self.longest.load(Ordering::Relaxed);
         Duration::from_micros(self.random.lock().expect("one thread").below(micros.max(1)))
     }
 }
@@ -260,7 +260,11 @@ impl Storage for SimClient {
                 other => other,
             }));
         });
-        let pending = Pending { process: self.process, request: self.place(request), done, due };
-        self.storage.state.lock().expect("one thread").pending.push(pending);
+        let request = self.place(request);
+        let mut state = self.storage.state.lock().expect("one thread");
+        // Requests with one key keep their order: none is due before those ahead of it.
+        let ahead = state.pending.iter().filter(|p| p.process == self.process && key(&p.request) == key(&request));
+        let due = ahead.map(|p| p.due).max().map_or(due, |last| last.max(due));
+        state.pending.push(Pending { process: self.process, request, done, due });
     }
 }

@@ -6,12 +6,16 @@ use crate::process::{Moved, Process, SimClock};
 use crate::random::Random;
 use crate::storage::Fate;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use streamfleet_coordinator::Ending;
 use streamfleet_env::{Clock, StorageRequest};
 
 /// Steps after which a run that has not finished never will.
 const MOST_STEPS: u64 = 2_000_000;
+
+/// The longest that storage takes when the faults have stopped, microseconds.
+const CALM_DELAY_US: u64 = 5_000;
 
 /// The most lives of the process in one run.
 const MOST_LIVES: u64 = 200;
@@ -87,6 +91,8 @@ struct World<'a> {
     processes: Vec<Process<'a>>,
     /// A process that stands still, and the step at which it goes on.
     frozen: Option<(Process<'a>, u64)>,
+    /// The longest that storage takes, microseconds.
+    longest_delay: Arc<AtomicU64>,
     lives: u64,
     steps: u64,
     trace: u64,
@@ -105,6 +111,7 @@ impl<'a> World<'a> {
             storage: job.storage(),
             processes: Vec::new(),
             frozen: None,
+            longest_delay: Arc::new(AtomicU64::new(faults.storage_delay_ms * 1000)),
             lives: 0,
             steps: 0,
             trace: seed,
@@ -118,7 +125,11 @@ impl<'a> World<'a> {
             self.steps += 1;
             if self.steps > MOST_STEPS || self.lives > MOST_LIVES {
                 let (seed, steps, lives) = (self.seed, self.steps, self.lives);
-                return Err(Failure::Stuck { seed, steps, lives, last: self.last_ending });
+                let at = self.processes.iter().map(Process::describe).collect::<Vec<_>>().join("; ");
+                return Err(Failure::Stuck { seed, steps, lives, last: format!("{}; {at}", self.last_ending) });
+            }
+            if self.steps == self.faults.until_step {
+                self.longest_delay.store(CALM_DELAY_US, Ordering::Relaxed);
             }
             self.thaw();
             if self.processes.is_empty() {
@@ -153,10 +164,9 @@ impl<'a> World<'a> {
         self.lives += 1;
         let parallelism = if self.faults.until_step == 0 { 2 } else { 1 + self.random.below(3) as u32 };
         self.note(u64::from(parallelism));
-        let (clock, faults) = (Arc::clone(&self.clock), &self.faults);
+        let (clock, delay) = (Arc::clone(&self.clock), Arc::clone(&self.longest_delay));
         let (number, sabotage) = (self.lives, self.sabotage);
-        let process =
-            Process::start(number, self.job, parallelism, clock, &self.storage, faults, self.seed, sabotage);
+        let process = Process::start(number, self.job, parallelism, clock, &self.storage, delay, self.seed, sabotage);
         self.processes.push(process);
     }
 

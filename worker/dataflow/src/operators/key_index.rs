@@ -137,3 +137,49 @@ impl KeyIndex {
         self.entries.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use arrow::datatypes::Field;
+    use std::sync::Arc;
+    use streamfleet_state::Rows;
+
+    #[test]
+    fn keys_of_one_hash_are_told_apart_by_the_caller() {
+        let mut index = KeyIndex::default();
+        assert_eq!(index.put(5, 10, |_| false), None);
+        assert_eq!(index.put(5, 20, |other| other != 10), None);
+        assert_eq!(index.find(5, |other| other == 20), Some(20));
+        assert_eq!(index.put(5, 11, |other| other == 10), Some(10));
+        assert_eq!(index.find(5, |other| other == 10), None);
+        index.remove(5, 20);
+        assert_eq!((index.find(5, |_| true), index.find(6, |_| true)), (Some(11), None));
+    }
+
+    #[test]
+    fn keys_compare_between_rows_of_different_layouts() {
+        let field = |name: &str, data_type| Arc::new(Field::new(name, data_type, true));
+        let key = [field("i", DataType::Int64), field("s", DataType::Utf8)];
+        // Nine columns: the NULL bitmap takes two bytes.
+        let wide: Vec<FieldRef> = key.iter().cloned().chain((0..7).map(|_| field("x", DataType::Int64))).collect();
+        let shape = KeyShape::new(&key).unwrap();
+        assert!(!shape.hash_is_exact() && KeyShape::new(&key[..1]).unwrap().hash_is_exact());
+        let integers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(2), None, Some(0), Some(1)]));
+        let strings: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), Some("a"), Some("a"), Some("a"), None]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![9; 5]));
+        let (narrow_layout, wide_layout) = (RowLayout::new("t", &key).unwrap(), RowLayout::new("t", &wide).unwrap());
+        let (mut narrow_rows, mut wide_rows) = (Rows::new(), Rows::new());
+        narrow_layout.encode(&[integers.clone(), strings.clone()], 5, &mut narrow_rows).unwrap();
+        let columns: Vec<ArrayRef> = [integers, strings].into_iter().chain((0..7).map(|_| numbers.clone())).collect();
+        wide_layout.encode(&columns, 5, &mut wide_rows).unwrap();
+        for a in 0..5 {
+            for b in 0..5 {
+                let narrow = KeyRow { layout: &narrow_layout, slots: bitmap_bytes(2), bytes: narrow_rows.get(a) };
+                let wide = KeyRow { layout: &wide_layout, slots: bitmap_bytes(9), bytes: wide_rows.get(b) };
+                assert_eq!(shape.same(narrow, wide), a == b, "{a} {b}");
+            }
+        }
+    }
+}

@@ -59,8 +59,13 @@ impl Case {
         let value = SortKey { column: 2, descending: true, nulls_first: false };
         let text = SortKey { column: 1, descending: false, nulls_first: false };
         let order = if self.text_first { vec![text, value] } else { vec![value] };
-        let spec =
-            RankSpec { partition: self.partition.to_vec(), order, limit: self.limit, output_rank: self.output_rank, window_end: None };
+        let spec = RankSpec {
+            partition: self.partition.to_vec(),
+            order,
+            limit: self.limit,
+            output_rank: self.output_rank,
+            window_end: None,
+        };
         let mut fields: Vec<_> = schema().fields().iter().map(|f| f.as_ref().clone()).collect();
         if self.output_rank {
             fields.push(Field::new("rank", DataType::Int64, false));

@@ -1,0 +1,114 @@
+//! Seeds: every run of a job under faults gives the output of the run without faults; bugs put in by hand are found.
+
+use streamfleet_simulation::{Failure, Faults, Sabotage, SimJob, simulate};
+
+/// Seeds in an ordinary run; `STREAMFLEET_SEEDS` overrides it.
+const SEEDS: u64 = 1_000;
+
+/// A planted bug must show within so many seeds.
+const SEEDS_TO_FIND_A_BUG: u64 = 500;
+
+fn seeds() -> u64 {
+    std::env::var("STREAMFLEET_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(SEEDS)
+}
+
+/// Orders in event-time order, spread over files as they would be written.
+fn orders(file: u64, files: u64) -> Vec<u8> {
+    let mut text = String::new();
+    for n in (file..900).step_by(files as usize) {
+        let time = format!("2024-01-01 00:{:02}:{:02}", n / 60, n % 60);
+        let line = format!("{{\"id\":{n},\"customer\":{},\"amount\":{},\"ts\":\"{time}\"}}\n", n * 7 % 13, n * n % 101);
+        text.push_str(&line);
+    }
+    text.into_bytes()
+}
+
+fn customers() -> Vec<u8> {
+    (0..12).map(|n| format!("{{\"id\":{n},\"name\":\"customer {n}\"}}\n")).collect::<String>().into_bytes()
+}
+
+/// A window aggregate joined with a table, a top-N per window, and a plain copy: three sinks, keyed state of three kinds.
+fn job() -> SimJob {
+    let script = "
+        CREATE TABLE orders (id BIGINT, customer BIGINT, amount BIGINT, ts TIMESTAMP(3),
+            WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+            WITH ('connector' = 'filesystem', 'path' = 'in/orders.json', 'format' = 'json');
+        CREATE TABLE customers (id BIGINT, name STRING)
+            WITH ('connector' = 'filesystem', 'path' = 'in/customers.json', 'format' = 'json');
+        CREATE TABLE totals (ends TIMESTAMP(3), name STRING, orders BIGINT, amount BIGINT)
+            WITH ('connector' = 'filesystem', 'path' = 'out/totals', 'format' = 'json');
+        CREATE TABLE best (ends TIMESTAMP(3), place BIGINT, customer BIGINT, amount BIGINT)
+            WITH ('connector' = 'filesystem', 'path' = 'out/best', 'format' = 'json');
+        CREATE TABLE copy (id BIGINT, customer BIGINT)
+            WITH ('connector' = 'filesystem', 'path' = 'out/copy', 'format' = 'json');
+        CREATE VIEW sums AS
+            SELECT window_start, window_end, customer, COUNT(*) AS orders, SUM(amount) AS amount
+            FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
+            GROUP BY window_start, window_end, customer;
+        INSERT INTO totals SELECT s.window_end, c.name, s.orders, s.amount FROM sums AS s JOIN customers AS c ON s.customer = c.id;
+        INSERT INTO best SELECT window_end, place, customer, amount FROM (
+            SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY amount DESC, customer) AS place FROM sums)
+            WHERE place <= 3;
+        INSERT INTO copy SELECT id, customer FROM orders WHERE amount > 10;";
+    let input = vec![("in/orders.json".to_owned(), orders(0, 1)), ("in/customers.json".to_owned(), customers())];
+    SimJob::new(script, input, "out/").expect("the script compiles")
+}
+
+fn undisturbed(job: &SimJob) -> Vec<String> {
+    let output = simulate(job, 0, Faults::NONE, None, None).expect("it runs without faults").output;
+    assert!(output.len() > 900, "{} rows", output.len());
+    output
+}
+
+#[test]
+fn seeds_give_the_undisturbed_output() {
+    let job = job();
+    let expected = undisturbed(&job);
+    let (mut lives, mut steps, mut most_lives) = (0, 0, 0);
+    for seed in 1..=seeds() {
+        match simulate(&job, seed, Faults::of_seed(seed), None, Some(&expected)) {
+            Ok(report) => {
+                lives += report.lives;
+                steps += report.steps;
+                most_lives = most_lives.max(report.lives);
+            }
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    println!("{} seeds: {lives} lives (at most {most_lives} in one run), {steps} steps", seeds());
+    assert!(lives > 2 * seeds(), "faults happen: {lives} lives");
+}
+
+#[test]
+fn a_seed_replays_to_the_same_step() {
+    let job = job();
+    for seed in [3, 17, 99] {
+        let first = simulate(&job, seed, Faults::of_seed(seed), None, None).expect("it finishes");
+        let again = simulate(&job, seed, Faults::of_seed(seed), None, None).expect("it finishes");
+        assert_eq!(first, again);
+    }
+}
+
+fn find(sabotage: Sabotage) {
+    let job = job();
+    let expected = undisturbed(&job);
+    let found = (1..=SEEDS_TO_FIND_A_BUG)
+        .find_map(|seed| simulate(&job, seed, Faults::of_seed(seed), Some(sabotage), Some(&expected)).err());
+    let failure: Failure = found.expect("the planted bug shows");
+    println!("{sabotage:?}: {failure}");
+}
+
+#[test]
+fn a_delta_dropped_with_its_aborted_epoch_is_found() {
+    find(Sabotage::DeltaDroppedWithAbortedEpoch);
+}
+
+#[test]
+fn a_commit_before_complete_is_found() {
+    find(Sabotage::CommitBeforeComplete);
+}
+
+#[test]
+fn a_claim_that_does_not_compete_is_found() {
+    find(Sabotage::ClaimDoesNotCompete);
+}
