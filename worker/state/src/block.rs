@@ -59,8 +59,14 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    pub const fn new() -> Self {
-        Self { arena: Vec::new(), records: Vec::new(), garbage: 0, live: 0 }
+    /// An empty block with room for so many bytes of records.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { arena: Vec::with_capacity(bytes), records: Vec::new(), garbage: 0, live: 0 }
+    }
+
+    /// Bytes of its records.
+    pub const fn used_bytes(&self) -> usize {
+        self.arena.len()
     }
 
     pub fn bytes(&self) -> usize {

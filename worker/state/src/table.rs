@@ -81,6 +81,9 @@ pub struct RowTable {
     /// Blocks with changes since the last freeze.
     touched: Vec<u32>,
     index: HashTable<RowId>,
+    /// Rows are found by `index`; else only while a snapshot is loaded.
+    is_indexed: bool,
+    len: usize,
     /// Removed rows' ids, to be given again.
     free: Vec<RowId>,
     /// Keys removed since the last freeze that a snapshot may know, with their hashes.
@@ -109,10 +112,21 @@ impl RowTable {
             changes: Vec::new(),
             touched: Vec::new(),
             index: HashTable::new(),
+            is_indexed: true,
+            len: 0,
             free: Vec::new(),
             tombstones: Tombstones::default(),
             bytes: 0,
         })
+    }
+
+    /// An empty table for rows whose keys the owner makes unique and which it finds by itself: without the index that
+    /// [`Self::find`] needs. Only [`Self::insert_unique`] adds rows.
+    ///
+    /// # Errors
+    /// A column of a type that cannot be kept.
+    pub fn unindexed(schema: TableSchema) -> Result<Self, StateError> {
+        Ok(Self { is_indexed: false, ..Self::new(schema)? })
     }
 
     /// Its columns.
@@ -132,12 +146,12 @@ impl RowTable {
 
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.len
     }
 
     /// True without rows.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.len == 0
     }
 
     /// Memory in bytes, index included.
@@ -153,6 +167,10 @@ impl RowTable {
     /// The row with this key (key and sub-key, encoded), if any. `hash` is the canonical hash of the key columns.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<RowId> {
+        debug_assert!(
+            self.is_indexed || !self.index.is_empty() || self.len == 0,
+            "nothing finds rows without the index"
+        );
         let index_hash = Self::index_hash(self.has_sub_key, hash, key);
         let blocks = &self.blocks;
         self.index.find(index_hash, |row| blocks[row.block()].key(row.slot()) == key).copied()
@@ -164,6 +182,19 @@ impl RowTable {
         match self.find(hash, key) {
             Some(row) => (row, false),
             None => (self.insert(hash, key, value, true), true),
+        }
+    }
+
+    /// Adds a row whose key is in no other row.
+    #[inline]
+    pub fn insert_unique(&mut self, hash: u64, key: &[u8], value: &[u8]) -> RowId {
+        self.insert(hash, key, value, true)
+    }
+
+    /// After the last [`Self::load`]: an unindexed table gives the memory of its loading back.
+    pub fn loaded(&mut self) {
+        if !self.is_indexed {
+            self.index = HashTable::new();
         }
     }
 
@@ -179,6 +210,10 @@ impl RowTable {
             changes.dirty.insert(row.slot());
             changes.fresh.insert(row.slot());
         }
+        self.len += 1;
+        if changed && !self.is_indexed {
+            return row;
+        }
         let (blocks, has_sub_key) = (&self.blocks, self.has_sub_key);
         self.index.insert_unique(Self::index_hash(has_sub_key, hash, key), row, |row| {
             let block = &blocks[row.block()];
@@ -189,7 +224,11 @@ impl RowTable {
 
     fn fresh_slot(&mut self) -> RowId {
         if self.blocks.last().is_none_or(|b| !b.has_fresh_slots()) {
-            self.blocks.push(Arc::new(Block::new()));
+            // Rows are mostly of one size: room for as much as the last block took spares growing it again and again.
+            let expected = self.blocks.last().map_or(0, |b| b.used_bytes() + b.used_bytes() / 64);
+            let block = Block::with_capacity(expected);
+            self.bytes += block.bytes();
+            self.blocks.push(Arc::new(block));
             self.changes.push(Changes::NONE);
         }
         let last = self.blocks.len() - 1;
@@ -287,6 +326,7 @@ impl RowTable {
         if let Ok(entry) = self.index.find_entry(index_hash, |other| *other == row) {
             entry.remove();
         }
+        self.len -= 1;
         let block = self.block_mut(row.block());
         let before = block.bytes();
         block.remove(row.slot());

@@ -137,3 +137,39 @@ fn an_unchanged_table_freezes_to_nothing_and_gives_memory_back() {
     assert!(table.is_empty() && table.bytes() < full / 2);
     assert_eq!(table.freeze(Epoch(3)).rows(), 5000, "every key leaves a tombstone");
 }
+
+#[test]
+fn an_unindexed_table_comes_back_from_its_files_without_its_index() {
+    let mut table = RowTable::unindexed(schema()).expect("known types");
+    let mut files = Vec::new();
+    let mut rows = Vec::new();
+    for part in 0..3 {
+        for key in part * 2000..(part + 1) * 2000 {
+            let (hash, key) = key_of(&table, key, 0);
+            let value = value_of(&table, part);
+            rows.push(table.insert_unique(hash, &key, &value));
+        }
+        if part > 0 {
+            // Changed and removed rows of the file before.
+            let value = value_of(&table, 22);
+            table.replace(rows[0], &value);
+            table.remove(rows.swap_remove(1));
+        }
+        let frozen = vec![("op".to_owned(), table.freeze(Epoch(part as u64 + 1)))];
+        files.extend(encode(&frozen, Epoch(1), HashRange::ALL).expect("encodes").map(|f| f.bytes));
+    }
+    assert_eq!((table.len(), table.index.allocation_size()), (5998, 0));
+    let mut loaded = RowTable::unindexed(schema()).expect("known types");
+    for bytes in &files {
+        let reader = Reader::open("f", bytes.clone()).expect("a sound file");
+        for rows in reader.read("op", "t", HashRange::ALL) {
+            loaded.load(&rows.expect("a sound batch"), HashRange::ALL).expect("fits");
+        }
+    }
+    loaded.loaded();
+    assert_eq!(content(&[&loaded]), content(&[&table]));
+    assert_eq!((loaded.len(), loaded.index.allocation_size()), (5998, 0));
+    let row = loaded.iter().next().expect("there are rows");
+    loaded.remove(row);
+    assert_eq!(loaded.freeze(Epoch(9)).rows(), 1, "a tombstone");
+}

@@ -89,7 +89,10 @@ impl StoredRows {
             }
         };
         let places = (0..input.fields().len()).map(place).collect();
-        let table = RowTable::new(TableSchema { name: name.to_owned(), key: fields(keys), sub_key, value })?;
+        let schema = TableSchema { name: name.to_owned(), key: fields(keys), sub_key, value };
+        // Numbers are unique, and numbered rows are found by the operator's own indexes.
+        let is_numbered = identity == Identity::Numbered;
+        let table = if is_numbered { RowTable::unindexed(schema)? } else { RowTable::new(schema)? };
         Ok(Self {
             table,
             identity,
@@ -143,6 +146,10 @@ impl StoredRows {
     /// Adds a row of the encoded batch.
     #[inline]
     pub fn add(&mut self, hash: u64, row: usize) -> Added {
+        if self.identity == Identity::Numbered {
+            let (key, value) = (self.key_bytes.get(row), self.value_bytes.get(row));
+            return Added::New(self.table.insert_unique(hash, key, value));
+        }
         let (id, is_new) = self.table.find_or_insert(hash, self.key_bytes.get(row), self.value_bytes.get(row));
         if is_new || !self.is_counted() {
             return if is_new { Added::New(id) } else { Added::Again(id, 1) };
@@ -221,6 +228,7 @@ impl StoredRows {
     /// After a restore: all rows in the order in which they came (or, counted, in the order of their bytes). Numbers go on
     /// behind the greatest.
     pub fn restored(&mut self) -> Vec<RowId> {
+        self.table.loaded();
         let mut ids: Vec<RowId> = self.table.iter().collect();
         match self.identity {
             Identity::Numbered => {

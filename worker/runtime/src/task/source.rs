@@ -146,7 +146,9 @@ impl SourceTask {
             return;
         }
         let merged = if self.source.reads_in_order() {
-            self.splits.iter().map(|s| s.watermark).max()
+            // What was read ahead of an unfinished split, before a rescaling, must not make that split's rows late.
+            let current = self.splits.iter().position(|s| !s.finished).unwrap_or(self.splits.len().saturating_sub(1));
+            self.splits.iter().take(current + 1).map(|s| s.watermark).max()
         } else {
             self.splits.iter().filter(|s| !s.finished).map(|s| s.watermark).min()
         };
