@@ -153,7 +153,10 @@ impl Appender {
     fn pause(&mut self, now: Duration, error: StorageError) -> Appended {
         self.tries += 1;
         if self.tries > TRIES {
-            return Appended::Failed(CoordinatorError::Storage { what: "the job log cannot be written", source: error });
+            return Appended::Failed(CoordinatorError::Storage {
+                what: "the job log cannot be written",
+                source: error,
+            });
         }
         self.stage = Stage::Pausing(now + PAUSE);
         Appended::Waiting

@@ -425,7 +425,9 @@ impl Coordinator {
                         s.epoch,
                         entry_path(*place)
                     ),
-                    None => "; no earlier checkpoint is retained: start with --from-nothing to run the job anew".to_owned(),
+                    None => {
+                        "; no earlier checkpoint is retained: start with --from-nothing to run the job anew".to_owned()
+                    }
                 };
                 CoordinatorError::Restore { epoch: base.epoch, message: failure.message, advice }
             }
@@ -559,8 +561,7 @@ impl Coordinator {
         if (last && !retrying) || due {
             let epoch = self.newest_epoch.next();
             self.newest_epoch = epoch;
-            self.under_way =
-                Some(UnderWay { assembly: Assembly::new(epoch), since: now, recording: false, last });
+            self.under_way = Some(UnderWay { assembly: Assembly::new(epoch), since: now, recording: false, last });
             actions.push(Action::Slots(SlotCommand::Trigger { epoch, last: self.stop_asked }));
         }
     }

@@ -85,7 +85,9 @@ pub enum Ending {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CoordinatorError {
     /// Somebody else reigns.
-    #[error("run {run} of this job took over (term {term}, by {address}): this run stops without changing anything more")]
+    #[error(
+        "run {run} of this job took over (term {term}, by {address}): this run stops without changing anything more"
+    )]
     Fenced {
         /// The other's run.
         run: Run,

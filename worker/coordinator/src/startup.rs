@@ -98,7 +98,8 @@ impl Startup {
 
     fn read(&mut self, bytes: &[u8]) -> Result<(), CoordinatorError> {
         let n = self.unread.pop_front().expect("a record was asked for");
-        let entry = parse_entry(&streamfleet_storage::entry_path(n), bytes).map_err(|e| CoordinatorError::Log(e.into()))?;
+        let entry =
+            parse_entry(&streamfleet_storage::entry_path(n), bytes).map_err(|e| CoordinatorError::Log(e.into()))?;
         Ok(self.view.apply(n, &entry, &self.job)?)
     }
 }

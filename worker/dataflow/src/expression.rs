@@ -15,7 +15,11 @@ pub(crate) fn failed(operator: &str, source: DataFusionError) -> DataflowError {
     DataflowError::Expression { operator: operator.to_owned(), source }
 }
 
-pub(crate) fn compile(operator: &str, expr: &Expr, schema: &DFSchemaRef) -> Result<Arc<dyn PhysicalExpr>, DataflowError> {
+pub(crate) fn compile(
+    operator: &str,
+    expr: &Expr,
+    schema: &DFSchemaRef,
+) -> Result<Arc<dyn PhysicalExpr>, DataflowError> {
     let (properties, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
     create_physical_expr(expr, schema, &properties, &context).map_err(|e| failed(operator, e))
 }

@@ -140,7 +140,9 @@ impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot {} {}: {}", self.operation, self.path, self.detail)?;
         match self.kind {
-            StorageErrorKind::Full => f.write_str(" (free some space and start the job again: it goes on from its last checkpoint)"),
+            StorageErrorKind::Full => {
+                f.write_str(" (free some space and start the job again: it goes on from its last checkpoint)")
+            }
             StorageErrorKind::Denied => f.write_str(" (check the permissions of this place)"),
             _ => Ok(()),
         }

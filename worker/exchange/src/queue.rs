@@ -44,13 +44,8 @@ pub struct QueueReceiver {
 pub fn queue(capacity: usize, wake_writer: Wake, wake_reader: Wake) -> (QueueSender, QueueReceiver) {
     let (producer, consumer) = RingBuffer::new(RING_SLOTS);
     let shared = Arc::new(Shared::default());
-    let sender = QueueSender {
-        ring: producer,
-        waiting: VecDeque::new(),
-        shared: Arc::clone(&shared),
-        capacity,
-        wake_reader,
-    };
+    let sender =
+        QueueSender { ring: producer, waiting: VecDeque::new(), shared: Arc::clone(&shared), capacity, wake_reader };
     (sender, QueueReceiver { ring: consumer, shared, capacity, wake_writer })
 }
 

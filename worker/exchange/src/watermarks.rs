@@ -19,7 +19,10 @@ pub struct WatermarkMerge {
 impl WatermarkMerge {
     /// `start` is the watermark of the snapshot that the subtask begins from, else [`MIN_WATERMARK`].
     pub fn new(channels: usize, start: Millis) -> Self {
-        Self { channels: vec![Channel { watermark: MIN_WATERMARK, idle: false, ended: false }; channels], merged: start }
+        Self {
+            channels: vec![Channel { watermark: MIN_WATERMARK, idle: false, ended: false }; channels],
+            merged: start,
+        }
     }
 
     /// The merged watermark.

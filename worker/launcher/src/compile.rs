@@ -84,7 +84,12 @@ pub fn compile(source: &JobSource, overrides: &Overrides) -> Result<CompiledJob,
 ///
 /// # Errors
 /// Anything that the user can mend: SQL, options.
-pub fn compile_text(name: &str, script: &str, origin: &Path, overrides: &Overrides) -> Result<CompiledJob, LauncherError> {
+pub fn compile_text(
+    name: &str,
+    script: &str,
+    origin: &Path,
+    overrides: &Overrides,
+) -> Result<CompiledJob, LauncherError> {
     compile_script(&Manifest::for_script(name), script, &origin.display().to_string(), overrides)
 }
 
@@ -130,9 +135,8 @@ fn compile_script(
     };
     let mode = overrides.mode.or(runtime_mode).or(spec.job.mode).unwrap_or(JobMode::Streaming);
     let from_setting = |key: &str| -> Result<Option<u32>, LauncherError> {
-        let parse = |v: &str| {
-            v.parse().map_err(|_| LauncherError::Option(format!("{key} is `{v}`: it takes a whole number")))
-        };
+        let parse =
+            |v: &str| v.parse().map_err(|_| LauncherError::Option(format!("{key} is `{v}`: it takes a whole number")));
         setting(key).map(parse).transpose()
     };
     let parallelism = match overrides.parallelism.or(spec.job.parallelism) {
@@ -148,9 +152,8 @@ fn compile_script(
         return Err(LauncherError::Option(message));
     }
     let duration_setting = |key: &str| -> Result<Option<Duration>, LauncherError> {
-        let parse = |v: &str| {
-            streamfleet_manifest::parse_duration(v).map_err(|e| LauncherError::Option(format!("{key}: {e}")))
-        };
+        let parse =
+            |v: &str| streamfleet_manifest::parse_duration(v).map_err(|e| LauncherError::Option(format!("{key}: {e}")));
         setting(key).map(parse).transpose()
     };
     let batch_mode = mode == JobMode::Batch;

@@ -28,7 +28,10 @@ pub fn commit_requests(graph: &JobGraph, transactions: &[Transaction]) -> Result
     let mut requests = Vec::new();
     for transaction in transactions {
         let Some(vertex) = graph.vertex(&transaction.operator) else {
-            return Err(format!("the job has no sink {} any more, whose output is not committed yet", transaction.operator));
+            return Err(format!(
+                "the job has no sink {} any more, whose output is not committed yet",
+                transaction.operator
+            ));
         };
         let OperatorSpec::Sink(sink) = &vertex.node.spec else {
             return Err(format!("operator {} is no sink", transaction.operator));

@@ -15,8 +15,8 @@ pub use error::LauncherError;
 pub use savepoint::inspect;
 pub use signals::on_stop_signal;
 
-pub use streamfleet_manifest::JobMode;
-pub use streamfleet_telemetry::logging::{LogFormat, init as init_logging};
 pub use run::{RunOptions, RunOutcome, RunStart, run};
+pub use streamfleet_manifest::JobMode;
 pub use streamfleet_plan::{ExplainFormat, explain};
+pub use streamfleet_telemetry::logging::{LogFormat, init as init_logging};
 pub use system::{SystemClock, SystemEntropy, ThreadSpawner};

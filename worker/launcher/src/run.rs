@@ -11,16 +11,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
-use streamfleet_coordinator::{
-    Action, Coordinator, CoordinatorConfig, CoordinatorError, Ending, Event, StartFrom,
-};
+use streamfleet_coordinator::{Action, Coordinator, CoordinatorConfig, CoordinatorError, Ending, Event, StartFrom};
 use streamfleet_env::Clock;
 use streamfleet_exchange::Wake;
 use streamfleet_runtime::{JobSettings, RuntimeEnv, SlotHandle, SlotMetrics, deploy, run_slot};
 use streamfleet_snapshot::{JobShape, SlotReport};
 use streamfleet_storage::LocalFolder;
-use streamfleet_types::log::{Outcome, Snapshot};
 use streamfleet_types::Run;
+use streamfleet_types::log::{Outcome, Snapshot};
 use tracing::debug;
 
 /// The longest that the coordinator's thread sleeps.
@@ -157,7 +155,8 @@ impl Driver<'_> {
                 return Ok(ending);
             }
             let now = self.env.clock.monotonic();
-            let sleep = self.coordinator.wake_at().map_or(LONGEST_SLEEP, |at| at.saturating_sub(now).min(LONGEST_SLEEP));
+            let sleep =
+                self.coordinator.wake_at().map_or(LONGEST_SLEEP, |at| at.saturating_sub(now).min(LONGEST_SLEEP));
             let event = match inbox.recv_timeout(sleep) {
                 Ok(event) => event,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Event::Tick,

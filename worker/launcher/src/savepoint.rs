@@ -70,8 +70,8 @@ pub fn inspect(path: &Path) -> Result<String, LauncherError> {
     for file in &snapshot.files {
         writeln!(text, "  {}  epoch {}, {} rows, {} bytes", file.path, file.epoch, file.rows, file.bytes).expect(w);
         let full = folder.join(&file.path);
-        let bytes = std::fs::read(&full)
-            .map_err(|source| LauncherError::Read { path: full.display().to_string(), source })?;
+        let bytes =
+            std::fs::read(&full).map_err(|source| LauncherError::Read { path: full.display().to_string(), source })?;
         let reader = Reader::open(&file.path, bytes).map_err(|e| LauncherError::Option(e.to_string()))?;
         for table in reader.tables() {
             writeln!(text, "    {} {}: {} rows", table.operator, table.table, table.rows).expect(w);

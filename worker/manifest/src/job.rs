@@ -334,7 +334,10 @@ impl Manifest {
         let most = job.max_parallelism.unwrap_or(MOST_KEY_GROUPS);
         let nested = job.config.iter().find(|(_, v)| v.is_mapping() || v.is_sequence());
         if self.api_version != API_VERSION {
-            return Some(("apiVersion", format!("apiVersion is `{}`: this build knows `{API_VERSION}`", self.api_version)));
+            return Some((
+                "apiVersion",
+                format!("apiVersion is `{}`: this build knows `{API_VERSION}`", self.api_version),
+            ));
         }
         if self.kind != "StreamJob" {
             return Some(("kind", format!("kind is `{}`: expected `StreamJob`", self.kind)));
@@ -347,7 +350,10 @@ impl Manifest {
             return Some(("job", "spec.job needs exactly one of sql, sqlFrom and program".to_owned()));
         }
         if most == 0 || most > MOST_KEY_GROUPS {
-            return Some(("maxParallelism", format!("maxParallelism is {most}: it must be from 1 to {MOST_KEY_GROUPS}")));
+            return Some((
+                "maxParallelism",
+                format!("maxParallelism is {most}: it must be from 1 to {MOST_KEY_GROUPS}"),
+            ));
         }
         if let Some(parallelism) = job.parallelism.filter(|p| *p == 0 || *p > most) {
             let message = format!("parallelism is {parallelism}: it must be from 1 to maxParallelism, {most}");

@@ -78,7 +78,12 @@ fn headline(node: &Node) -> String {
                 format!("{}{direction}", columns(node, 0, &[k.column]))
             });
             let order = order.collect::<Vec<_>>().join(", ");
-            format!("{}Rank first {} by [{}] order [{order}]", if rank.window_end.is_some() { "Window" } else { "" }, rank.limit, columns(node, 0, &rank.partition))
+            format!(
+                "{}Rank first {} by [{}] order [{order}]",
+                if rank.window_end.is_some() { "Window" } else { "" },
+                rank.limit,
+                columns(node, 0, &rank.partition)
+            )
         }
         OperatorSpec::Sink(sink) => format!("Sink {}", sink.table.name),
     }

@@ -112,6 +112,11 @@ impl Builder<'_> {
     fn add(&mut self, node: &Arc<Node>, sink: Option<usize>) -> usize {
         let inputs: Vec<usize> = node.inputs.iter().map(|input| self.add(input, None)).collect();
         let mut text = describe(node);
+        if let OperatorSpec::Scan(scan) = &node.spec {
+            // A source may leave out what its hints say that nobody uses: only equal hints can be shared.
+            let hint = scan.filter_hint.as_ref().map(ToString::to_string);
+            write!(text, " using {:?} where {hint:?}", scan.used_paths).expect("a string takes any text");
+        }
         for input in &inputs {
             write!(text, " < {}", self.vertices[*input].id).expect("a string takes any text");
         }
@@ -124,10 +129,10 @@ impl Builder<'_> {
         }
         let index = self.vertices.len();
         let kind = kind_name(&node.spec);
-        let edges = inputs.iter().enumerate().map(|(port, from)| Edge {
-            from: *from,
-            partitioning: self.partitioning(node, port, *from),
-        });
+        let edges = inputs
+            .iter()
+            .enumerate()
+            .map(|(port, from)| Edge { from: *from, partitioning: self.partitioning(node, port, *from) });
         let vertex = Vertex {
             id: OperatorId(format!("{kind}-{:016x}", hash_bytes(text.as_bytes()))),
             name: vertex_name(node),

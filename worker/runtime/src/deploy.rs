@@ -10,9 +10,7 @@ use crate::snapshots::Snapshots;
 use crate::task::{Input, OperatorTask, OutputEdge, Outputs, Router, SinkTask, SourceTask, Task};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use streamfleet_dataflow::{
-    DataflowError, OperatorContext, Projector, SinkContext, SourceContext, SplitState, build,
-};
+use streamfleet_dataflow::{DataflowError, OperatorContext, Projector, SinkContext, SourceContext, SplitState, build};
 use streamfleet_exchange::{QUEUE_CAPACITY_BYTES, QueueReceiver, QueueSender, Wake, queue};
 use streamfleet_logical::{ChangelogMode, OperatorSpec, ScanSpec};
 use streamfleet_plan::{JobGraph, Partitioning, Vertex};
@@ -250,11 +248,9 @@ impl TaskMaker<'_> {
         let output = vertex.node.arrow_schema();
         let projection = Projector::new(&vertex.name, &scan.expressions, &scan.read_schema, output)?;
         let watermark_of = match &scan.watermark {
-            Some(expression) if !self.settings.batch_mode => Some(Projector::timestamp(
-                &vertex.name,
-                expression,
-                &scan.read_schema,
-            )?),
+            Some(expression) if !self.settings.batch_mode => {
+                Some(Projector::timestamp(&vertex.name, expression, &scan.read_schema)?)
+            }
             _ => None,
         };
         let positions = self.positions(&id, parallelism);

@@ -4,9 +4,9 @@
 //! What was frozen or prepared is never forgotten before a record covers it: an aborted snapshot's table changes and
 //! transactions go into the next acknowledgement, and rows whose upload failed are sent again with the next snapshot.
 
+use crate::RuntimeEnv;
 use crate::mailbox::{SlotHandle, SlotMessage};
 use crate::task::TaskSnapshot;
-use crate::RuntimeEnv;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use streamfleet_env::{Storage, StorageError, StorageErrorKind, StorageRequest};
@@ -241,12 +241,7 @@ struct Gathered {
 }
 
 /// Writes all files, then reports to the slot. Storage orders only requests on one path, and every path here is another.
-fn put_all(
-    storage: &dyn Storage,
-    requests: Vec<(StorageRequest, StateFile)>,
-    upload: u64,
-    handle: &SlotHandle,
-) {
+fn put_all(storage: &dyn Storage, requests: Vec<(StorageRequest, StateFile)>, upload: u64, handle: &SlotHandle) {
     if requests.is_empty() {
         handle.send(SlotMessage::Uploaded { upload, result: Ok(Vec::new()) });
         return;

@@ -1,9 +1,9 @@
 //! One life of the job's process: coordinator and slots, driven step by step.
 
+use crate::SimJob;
 use crate::fault::Sabotage;
 use crate::random::{Random, SimEntropy};
 use crate::storage::{Delays, SimStorage};
-use crate::SimJob;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -213,7 +213,8 @@ impl<'a> Process<'a> {
                         unique,
                         batch_mode: self.job.job.batch_mode,
                     };
-                    let wakes: Vec<_> = (0..self.parallelism).map(|_| Arc::new(|| {}) as Arc<dyn Fn() + Send + Sync>).collect();
+                    let wakes: Vec<_> =
+                        (0..self.parallelism).map(|_| Arc::new(|| {}) as Arc<dyn Fn() + Send + Sync>).collect();
                     let events = Arc::clone(&self.events);
                     let reports = || -> Box<dyn Fn(u32, SlotReport) + Send> {
                         let events = Arc::clone(&events);

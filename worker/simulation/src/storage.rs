@@ -61,7 +61,13 @@ impl SimStorage {
     }
 
     /// A process's view: its requests come under its number, its paths below `prefix`, its delays from `delays`.
-    pub(crate) fn client(&self, process: u64, prefix: &str, clock: Arc<crate::process::SimClock>, delays: Delays) -> SimClient {
+    pub(crate) fn client(
+        &self,
+        process: u64,
+        prefix: &str,
+        clock: Arc<crate::process::SimClock>,
+        delays: Delays,
+    ) -> SimClient {
         SimClient { storage: self.clone(), process, prefix: prefix.to_owned(), clock, delays }
     }
 
@@ -84,7 +90,8 @@ impl SimStorage {
             .filter(|i| {
                 let pending = &state.pending[*i];
                 let earlier = &state.pending[..*i];
-                let is_first = !earlier.iter().any(|p| p.process == pending.process && key(&p.request) == key(&pending.request));
+                let is_first =
+                    !earlier.iter().any(|p| p.process == pending.process && key(&p.request) == key(&pending.request));
                 is_first && pending.due <= now && processes.contains(&pending.process)
             })
             .collect();

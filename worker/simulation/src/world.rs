@@ -49,7 +49,9 @@ pub enum Failure {
         last: String,
     },
     /// The output is wrong.
-    #[error("seed {seed}: {missing} rows are missing, {extra} are too many (after {steps} steps, {lives} lives); first: {first}")]
+    #[error(
+        "seed {seed}: {missing} rows are missing, {extra} are too many (after {steps} steps, {lives} lives); first: {first}"
+    )]
     WrongOutput {
         /// The seed.
         seed: u64,
@@ -236,7 +238,8 @@ impl<'a> World<'a> {
 
     fn kill(&mut self, number: u64) {
         self.processes.retain(|p| p.number != number);
-        let power_failure = self.frozen.is_none() && self.processes.is_empty() && self.random.chance(self.faults.power_failure);
+        let power_failure =
+            self.frozen.is_none() && self.processes.is_empty() && self.random.chance(self.faults.power_failure);
         self.storage.on_death(number, &mut self.random, power_failure);
     }
 

@@ -22,8 +22,12 @@ impl Retention {
 /// The files that only retired snapshots refer to.
 pub fn unreferenced_files(retired: &[Snapshot], kept: &[Snapshot]) -> Vec<String> {
     let needed: BTreeSet<&str> = kept.iter().flat_map(|s| &s.files).map(|f| f.path.as_str()).collect();
-    let mut gone: Vec<String> =
-        retired.iter().flat_map(|s| &s.files).map(|f| f.path.clone()).filter(|p| !needed.contains(p.as_str())).collect();
+    let mut gone: Vec<String> = retired
+        .iter()
+        .flat_map(|s| &s.files)
+        .map(|f| f.path.clone())
+        .filter(|p| !needed.contains(p.as_str()))
+        .collect();
     gone.sort();
     gone.dedup();
     gone

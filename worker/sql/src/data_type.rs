@@ -78,8 +78,25 @@ pub(crate) fn parse_type(parser: &mut Parser<'_>) -> Result<(DataType, bool), Sq
         "ROW" => DataType::Struct(row_fields(parser)?),
         _ => {
             let known = [
-                "STRING", "VARCHAR", "CHAR", "BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE",
-                "DECIMAL", "DATE", "TIME", "BYTES", "TIMESTAMP", "TIMESTAMP_LTZ", "ARRAY", "MAP", "ROW",
+                "STRING",
+                "VARCHAR",
+                "CHAR",
+                "BOOLEAN",
+                "TINYINT",
+                "SMALLINT",
+                "INT",
+                "BIGINT",
+                "FLOAT",
+                "DOUBLE",
+                "DECIMAL",
+                "DATE",
+                "TIME",
+                "BYTES",
+                "TIMESTAMP",
+                "TIMESTAMP_LTZ",
+                "ARRAY",
+                "MAP",
+                "ROW",
             ];
             return Err(SqlErrorKind::unknown("type", &word.value, "", known).at(position));
         }

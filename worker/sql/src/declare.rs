@@ -49,11 +49,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    pub(crate) fn create_view(
-        &mut self,
-        statement: &StatementTokens,
-        parser: &mut Parser<'_>,
-    ) -> Result<(), SqlError> {
+    pub(crate) fn create_view(&mut self, statement: &StatementTokens, parser: &mut Parser<'_>) -> Result<(), SqlError> {
         let if_not_exists = ddl::if_not_exists(parser)?;
         let position = position_of(&parser.peek_token());
         let name = parser.parse_identifier().map_err(|e| from_parser(&e, position))?.value;
@@ -87,9 +83,8 @@ impl Compiler<'_> {
 }
 
 fn renamed(statement: &StatementTokens, plan: LogicalPlan, columns: &[String]) -> Result<LogicalPlan, SqlError> {
-    let failed = |e: datafusion_common::DataFusionError| {
-        SqlErrorKind::Invalid(planning_text(&e)).at(statement.position())
-    };
+    let failed =
+        |e: datafusion_common::DataFusionError| SqlErrorKind::Invalid(planning_text(&e)).at(statement.position());
     let existing = plan.schema().columns();
     if existing.len() != columns.len() {
         let text = format!("the view names {} columns, its query has {}", columns.len(), existing.len());
@@ -143,7 +138,9 @@ fn resolve(
             };
             let data_type = &columns[index].data_type;
             if !matches!(data_type, DataType::Timestamp(TimeUnit::Millisecond, _)) {
-                let text = format!("the watermark's column `{name}` must be TIMESTAMP(3) or TIMESTAMP_LTZ(3), not {data_type}");
+                let text = format!(
+                    "the watermark's column `{name}` must be TIMESTAMP(3) or TIMESTAMP_LTZ(3), not {data_type}"
+                );
                 return Err(SqlErrorKind::Type(text).at(position));
             }
             let (expression, _) = resolver.expression(expr, &computed, position)?;

@@ -49,8 +49,7 @@ pub(crate) fn query_error(
     let text = planning_text(error);
     if let Some(name) = text.strip_prefix("no table `").and_then(|t| t.split('`').next()) {
         let nearest = context.nearest_table(name).map(str::to_owned);
-        let kind =
-            SqlErrorKind::Unknown { what: "table", name: name.to_owned(), place: String::new(), nearest };
+        let kind = SqlErrorKind::Unknown { what: "table", name: name.to_owned(), place: String::new(), nearest };
         return kind.at(place(name));
     }
     if let Some(name) = text.strip_prefix("Invalid function '").and_then(|t| t.split('\'').next()) {
@@ -67,11 +66,7 @@ pub(crate) fn query_error(
 
 impl Compiler<'_> {
     /// Plans a query, not yet optimised.
-    pub(crate) fn query(
-        &self,
-        statement: &StatementTokens,
-        parser: &mut Parser<'_>,
-    ) -> Result<LogicalPlan, SqlError> {
+    pub(crate) fn query(&self, statement: &StatementTokens, parser: &mut Parser<'_>) -> Result<LogicalPlan, SqlError> {
         let position = position_of(&parser.peek_token());
         let mut query = parser.parse_query().map_err(|e| from_parser(&e, position))?;
         name_fields(&mut query);
@@ -113,8 +108,8 @@ impl Compiler<'_> {
         let query = self.query(statement, parser)?;
         end(parser)?;
         let plan = fit(statement, query, table, &named, position)?;
-        let plan = optimize(plan, &self.context.options)
-            .map_err(|e| query_error(&self.context, statement, &e, position))?;
+        let plan =
+            optimize(plan, &self.context.options).map_err(|e| query_error(&self.context, statement, &e, position))?;
         let node = Lowering { statement, warnings: &mut self.program.warnings }.lower(&plan)?;
         if node.properties.changelog == ChangelogMode::Retract && !connector.sink_takes_changes {
             let text = format!(

@@ -194,7 +194,8 @@ fn without_table_words(tokens: &[sqlparser::tokenizer::TokenWithSpan]) -> Vec<sq
     let solid: Vec<&sqlparser::tokenizer::TokenWithSpan> =
         tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
     for (index, token) in solid.iter().enumerate() {
-        let is_table = matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("TABLE"));
+        let is_table =
+            matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("TABLE"));
         let before_name = solid.get(index + 1).is_some_and(|next| matches!(next.token, Token::Word(_) | Token::LParen));
         let in_call = matches!(last, Token::LParen | Token::RArrow) && index >= 2;
         let of_window = in_call

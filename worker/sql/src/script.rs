@@ -74,8 +74,7 @@ fn is_word(token: &TokenWithSpan, word: &str) -> bool {
 
 fn finish(statements: &mut Vec<StatementTokens>, current: &mut Vec<TokenWithSpan>) {
     let tokens = std::mem::take(current);
-    let words: Vec<usize> =
-        (0..tokens.len()).filter(|i| !matches!(tokens[*i].token, Token::Whitespace(_))).collect();
+    let words: Vec<usize> = (0..tokens.len()).filter(|i| !matches!(tokens[*i].token, Token::Whitespace(_))).collect();
     let starts_with = |expected: &[&str]| {
         words.len() >= expected.len() && words.iter().zip(expected).all(|(i, word)| is_word(&tokens[*i], word))
     };

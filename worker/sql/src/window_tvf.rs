@@ -119,8 +119,7 @@ impl RelationPlanner for WindowFunctions {
         }
         let input = context.plan(table_of(arguments[0])?)?;
         let time = time_of(&name, arguments[1], &input, context)?;
-        let spans: Vec<i64> =
-            arguments[2..].iter().map(|a| span_of(&name, a, context)).collect::<Result<_>>()?;
+        let spans: Vec<i64> = arguments[2..].iter().map(|a| span_of(&name, a, context)).collect::<Result<_>>()?;
         let window = window_of(&name, &spans)?;
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(WindowNode::new(input, window, time)?) });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
@@ -173,7 +172,9 @@ fn time_of(
     let time = context.sql_to_expr(column, input.schema())?;
     let data_type = time.get_type(input.schema().as_ref())?;
     if !matches!(data_type, DataType::Timestamp(TimeUnit::Millisecond, _)) {
-        return plan_err!("{name} needs a time attribute of TIMESTAMP(3) or TIMESTAMP_LTZ(3), but {time} is {data_type}");
+        return plan_err!(
+            "{name} needs a time attribute of TIMESTAMP(3) or TIMESTAMP_LTZ(3), but {time} is {data_type}"
+        );
     }
     Ok(time)
 }

@@ -23,7 +23,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Run(args) => run_command(&args),
         Command::Validate(args) => validate(&args),
         Command::Explain { job, format } => explain_command(&job, format),
-        Command::Savepoint { command: SavepointCommand::Inspect { path } } => inspect(&path).map(|text| print!("{text}")),
+        Command::Savepoint { command: SavepointCommand::Inspect { path } } => {
+            inspect(&path).map(|text| print!("{text}"))
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "streamfleet", &mut std::io::stdout());
             Ok(())

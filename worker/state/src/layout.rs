@@ -204,9 +204,9 @@ impl RowLayout {
     fn decode_fixed(&self, index: usize, rows: &[&[u8]]) -> ArrayRef {
         use arrow::datatypes::{
             Date32Type, Date64Type, Decimal128Type, DurationMillisecondType, Int8Type, Int16Type, Int32Type, Int64Type,
-            Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
-            TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
-            UInt64Type,
+            Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
+            TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+            UInt8Type, UInt16Type, UInt32Type, UInt64Type,
         };
         let column = &self.columns[index];
         let nulls = self.nulls(index, rows);
@@ -335,7 +335,8 @@ impl RowLayout {
         let mut changed = row[..self.fixed_width].to_vec();
         self.set_null(&mut changed, column, value.is_none());
         for (index, at) in self.columns.iter().enumerate() {
-            if !matches!(at.slot, Slot::Bytes | Slot::Nested) || self.is_null(&changed, index) && at.slot == Slot::Bytes {
+            if !matches!(at.slot, Slot::Bytes | Slot::Nested) || self.is_null(&changed, index) && at.slot == Slot::Bytes
+            {
                 continue;
             }
             let bytes = if index == column { value.unwrap_or_default() } else { self.get_bytes(row, index) };
@@ -462,12 +463,28 @@ fn write_fixed(column: &Column, values: &ArrayRef, starts: &Starts<'_>, bytes: &
         }
         Slot::Float32 => {
             let values: &Float32Array = values.as_primitive();
-            let canonical = |v: f32| if v.is_nan() { f32::NAN } else if v == 0.0 { 0.0 } else { v };
+            let canonical = |v: f32| {
+                if v.is_nan() {
+                    f32::NAN
+                } else if v == 0.0 {
+                    0.0
+                } else {
+                    v
+                }
+            };
             (0..values.len()).for_each(|row| put(row, &canonical(values.value(row)).to_le_bytes()));
         }
         Slot::Float64 => {
             let values = values.as_primitive::<Float64Type>();
-            let canonical = |v: f64| if v.is_nan() { f64::NAN } else if v == 0.0 { 0.0 } else { v };
+            let canonical = |v: f64| {
+                if v.is_nan() {
+                    f64::NAN
+                } else if v == 0.0 {
+                    0.0
+                } else {
+                    v
+                }
+            };
             (0..values.len()).for_each(|row| put(row, &canonical(values.value(row)).to_le_bytes()));
         }
         Slot::Fixed(width) => {

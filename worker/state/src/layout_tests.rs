@@ -25,7 +25,11 @@ fn columns() -> Vec<ArrayRef> {
         Arc::new(BooleanArray::from(vec![Some(true), Some(false), None, Some(true)])),
         Arc::new(Float64Array::from(vec![Some(1.5), Some(-0.0), None, Some(f64::NAN)])),
         Arc::new(Int16Array::from(vec![Some(-1), None, Some(2), Some(3)])),
-        Arc::new(Decimal128Array::from(vec![Some(12345), None, Some(-1), Some(0)]).with_precision_and_scale(20, 3).expect("fits")),
+        Arc::new(
+            Decimal128Array::from(vec![Some(12345), None, Some(-1), Some(0)])
+                .with_precision_and_scale(20, 3)
+                .expect("fits"),
+        ),
         Arc::new(TimestampMillisecondArray::from(vec![Some(5), None, Some(-5), Some(0)]).with_timezone("UTC")),
         Arc::new(nested),
         Arc::new(list),
@@ -33,7 +37,11 @@ fn columns() -> Vec<ArrayRef> {
 }
 
 fn fields(columns: &[ArrayRef]) -> Vec<FieldRef> {
-    columns.iter().enumerate().map(|(i, c)| Arc::new(Field::new(format!("c{i}"), c.data_type().clone(), true))).collect()
+    columns
+        .iter()
+        .enumerate()
+        .map(|(i, c)| Arc::new(Field::new(format!("c{i}"), c.data_type().clone(), true)))
+        .collect()
 }
 
 #[test]

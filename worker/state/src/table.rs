@@ -408,11 +408,7 @@ impl RowTable {
         if found.iter().map(|f| f.data_type()).eq(needed.iter().map(|f| f.data_type())) {
             return Ok(());
         }
-        Err(StateError::SchemaMismatch {
-            table: self.schema.name.clone(),
-            found: text(found),
-            needed: text(&needed),
-        })
+        Err(StateError::SchemaMismatch { table: self.schema.name.clone(), found: text(found), needed: text(&needed) })
     }
 }
 

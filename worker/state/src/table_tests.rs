@@ -27,8 +27,7 @@ impl Random {
 }
 
 fn key_of(table: &RowTable, key: i64, sub_key: i64) -> (u64, Vec<u8>) {
-    let columns: Vec<ArrayRef> =
-        vec![Arc::new(Int64Array::from(vec![key])), Arc::new(Int64Array::from(vec![sub_key]))];
+    let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![key])), Arc::new(Int64Array::from(vec![sub_key]))];
     let mut rows = Rows::new();
     table.key_layout().encode(&columns, 1, &mut rows).expect("encodes");
     (hash_columns(&columns[..1], 1).expect("a key type")[0], rows.get(0).to_vec())

@@ -17,7 +17,9 @@ pub enum LogError {
         detail: String,
     },
     /// The record was written by a newer build.
-    #[error("job log record {path} has version {found}; this build reads up to {LOG_VERSION}: use the build that wrote it")]
+    #[error(
+        "job log record {path} has version {found}; this build reads up to {LOG_VERSION}: use the build that wrote it"
+    )]
     NewerVersion {
         /// Its path.
         path: String,

@@ -3,5 +3,5 @@
 mod job_log;
 mod local;
 
-pub use job_log::{LogError, entry_path, parse_entry, parse_entry_path, LOG_PREFIX};
+pub use job_log::{LOG_PREFIX, LogError, entry_path, parse_entry, parse_entry_path};
 pub use local::LocalFolder;

@@ -16,14 +16,15 @@
 //! Golden values in this module's tests pin it.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, LargeStringArray, PrimitiveArray, StringArray,
-    StringViewArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, LargeStringArray, PrimitiveArray,
+    StringArray, StringViewArray,
 };
 use arrow::datatypes::{ArrowPrimitiveType, DataType, TimeUnit};
 use arrow::datatypes::{
     Date32Type, Date64Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
 };
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -195,8 +196,10 @@ mod tests {
 
     #[test]
     fn golden() {
-        let keys: Vec<ArrayRef> =
-            vec![Arc::new(Int64Array::from(vec![Some(42), None])), Arc::new(StringArray::from(vec![Some("JFK"), Some("")]))];
+        let keys: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![Some(42), None])),
+            Arc::new(StringArray::from(vec![Some("JFK"), Some("")])),
+        ];
         let hashes = hash_columns(&keys, 2).expect("key types");
         assert_eq!(hashes, GOLDEN, "the hash is part of the snapshot format and must never change");
     }

@@ -69,7 +69,8 @@ mod tests {
             for parallelism in 1..=max_parallelism.min(9) {
                 let mut next = 0u128;
                 for subtask in 0..parallelism {
-                    let range = subtask_range(subtask, parallelism, max_parallelism).expect("parallelism is within max");
+                    let range =
+                        subtask_range(subtask, parallelism, max_parallelism).expect("parallelism is within max");
                     assert_eq!(range.first as u128, next);
                     assert_eq!(owner_of(range.first, parallelism, max_parallelism), subtask);
                     assert_eq!(owner_of(range.last, parallelism, max_parallelism), subtask);

@@ -88,9 +88,7 @@ pub fn commit_requests(
     handle: &serde_json::Value,
 ) -> Result<Vec<StorageRequest>, DataflowError> {
     match (handle["from"].as_str(), handle["to"].as_str()) {
-        (Some(from), Some(to)) => {
-            Ok(vec![StorageRequest::Publish { from: from.to_owned(), to: to.to_owned() }])
-        }
+        (Some(from), Some(to)) => Ok(vec![StorageRequest::Publish { from: from.to_owned(), to: to.to_owned() }]),
         _ => Err(DataflowError::External {
             place: format!("table {}", table.name),
             detail: format!("the checkpoint names output in a form that is not known: {handle}"),

@@ -41,7 +41,10 @@ enum Reading {
         at_end: bool,
         is_asking: bool,
     },
-    Parquet { file: Box<ParquetFile>, is_asking: bool },
+    Parquet {
+        file: Box<ParquetFile>,
+        is_asking: bool,
+    },
 }
 
 /// See the module.
@@ -144,8 +147,14 @@ impl FileSource {
             let detail = format!("the file {} is gone that the checkpoint stopped in", split.path);
             return Err(DataflowError::External { place: format!("table {}", self.table), detail });
         };
-        let record_fields: Vec<Field> = self.schema.fields().iter().zip(&self.metadata).filter(|(_, m)| m.is_none())
-            .map(|(f, _)| f.as_ref().clone()).collect();
+        let record_fields: Vec<Field> = self
+            .schema
+            .fields()
+            .iter()
+            .zip(&self.metadata)
+            .filter(|(_, m)| m.is_none())
+            .map(|(f, _)| f.as_ref().clone())
+            .collect();
         let record_schema = Arc::new(Schema::new(record_fields));
         self.tag += 1;
         let reading = match &self.format {
@@ -157,7 +166,14 @@ impl FileSource {
             format => {
                 let offset = split.position["offset"].as_u64().unwrap_or(0);
                 let decoder = format.decoder(&split.path, record_schema, offset == 0);
-                Reading::Records { decoder, buffer: Vec::new(), offset, asked_to: offset, at_end: offset >= size, is_asking: false }
+                Reading::Records {
+                    decoder,
+                    buffer: Vec::new(),
+                    offset,
+                    asked_to: offset,
+                    at_end: offset >= size,
+                    is_asking: false,
+                }
             }
         };
         self.current = Some((index, reading));

@@ -3,8 +3,8 @@
 use super::text::typed;
 use super::{BATCH_ROWS, Decoded, RecordDecoder};
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array, ListArray, MapArray, RecordBatch, RecordBatchOptions,
-    StringArray, StructArray,
+    Array, ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array, ListArray, MapArray, RecordBatch,
+    RecordBatchOptions, StringArray, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
@@ -94,17 +94,14 @@ fn column_of(values: &[Option<&Value>], data_type: &DataType) -> Result<ArrayRef
         misfit: &dyn Fn(usize, &Value) -> Misfit,
         get: impl Fn(&'v Value) -> Option<T>,
     ) -> Result<Vec<Option<T>>, Misfit> {
-        let one = |(row, value): (usize, &Option<&'v Value>)| {
-            value.map(|v| get(v).ok_or_else(|| misfit(row, v))).transpose()
-        };
+        let one =
+            |(row, value): (usize, &Option<&'v Value>)| value.map(|v| get(v).ok_or_else(|| misfit(row, v))).transpose();
         values.iter().enumerate().map(one).collect()
     }
     Ok(match data_type {
         DataType::Boolean => Arc::new(BooleanArray::from(each(values, &misfit, Value::as_bool)?)),
         DataType::Float64 => Arc::new(Float64Array::from(each(values, &misfit, Value::as_f64)?)),
-        DataType::Float32 => {
-            Arc::new(Float32Array::from(each(values, &misfit, |v| v.as_f64().map(|f| f as f32))?))
-        }
+        DataType::Float32 => Arc::new(Float32Array::from(each(values, &misfit, |v| v.as_f64().map(|f| f as f32))?)),
         DataType::Int64 => Arc::new(Int64Array::from(each(values, &misfit, Value::as_i64)?)),
         t if t.is_integer() => {
             let wide: ArrayRef = Arc::new(Int64Array::from(each(values, &misfit, Value::as_i64)?));
@@ -135,13 +132,16 @@ fn column_of(values: &[Option<&Value>], data_type: &DataType) -> Result<ArrayRef
             Arc::new(array.map_err(|e| (0, e.to_string()))?)
         }
         DataType::Map(entries, ordered) => {
-            let DataType::Struct(fields) = entries.data_type() else { return Err((0, "a map without entries".to_owned())) };
+            let DataType::Struct(fields) = entries.data_type() else {
+                return Err((0, "a map without entries".to_owned()));
+            };
             let maps = each(values, &misfit, Value::as_object)?;
             let offsets = OffsetBuffer::from_lengths(maps.iter().map(|m| m.map_or(0, serde_json::Map::len)));
             let keys: StringArray = maps.iter().flatten().flat_map(|m| m.keys()).map(|k| Some(k.as_str())).collect();
             let rows: Vec<usize> =
                 maps.iter().enumerate().flat_map(|(row, m)| vec![row; m.map_or(0, serde_json::Map::len)]).collect();
-            let keys = typed(&Arc::new(keys), fields[0].data_type()).map_err(|e| (rows[e], "a key does not fit".to_owned()))?;
+            let keys = typed(&Arc::new(keys), fields[0].data_type())
+                .map_err(|e| (rows[e], "a key does not fit".to_owned()))?;
             let given: Vec<Option<&Value>> =
                 maps.iter().flatten().flat_map(|m| m.values()).map(|v| Some(v).filter(|v| !v.is_null())).collect();
             let given = column_of(&given, fields[1].data_type()).map_err(|(e, what)| (rows[e], what))?;

@@ -260,19 +260,23 @@ impl Accumulator {
             Kept::Extreme(kind, greatest) => {
                 let numbers = Numbers::of(argument.expect("an extreme has an argument"), kind)?;
                 for (entry, (group, _)) in entries.filter(|(entry, _)| numbers.is_valid(*entry)) {
-                    table.update_if(*group, |layout, row| {
-                        let none = layout.is_null(row, first);
-                        let order = match kind {
-                            Number::Integer => numbers.integers()[entry].cmp(&layout.get_i64(row, first)),
-                            Number::Decimal => numbers.decimals()[entry].cmp(&layout.get_i128(row, first)),
-                            Number::Float => numbers.floats()[entry].total_cmp(&layout.get_f64(row, first)),
-                        };
-                        none || (if greatest { order.is_gt() } else { order.is_lt() })
-                    }, |layout, row| match kind {
-                        Number::Integer => layout.set_i64(row, first, numbers.integers()[entry]),
-                        Number::Decimal => layout.set_i128(row, first, numbers.decimals()[entry]),
-                        Number::Float => layout.set_f64(row, first, numbers.floats()[entry]),
-                    });
+                    table.update_if(
+                        *group,
+                        |layout, row| {
+                            let none = layout.is_null(row, first);
+                            let order = match kind {
+                                Number::Integer => numbers.integers()[entry].cmp(&layout.get_i64(row, first)),
+                                Number::Decimal => numbers.decimals()[entry].cmp(&layout.get_i128(row, first)),
+                                Number::Float => numbers.floats()[entry].total_cmp(&layout.get_f64(row, first)),
+                            };
+                            none || (if greatest { order.is_gt() } else { order.is_lt() })
+                        },
+                        |layout, row| match kind {
+                            Number::Integer => layout.set_i64(row, first, numbers.integers()[entry]),
+                            Number::Decimal => layout.set_i128(row, first, numbers.decimals()[entry]),
+                            Number::Float => layout.set_f64(row, first, numbers.floats()[entry]),
+                        },
+                    );
                 }
             }
             Kept::ExtremeText(greatest) => {
@@ -312,8 +316,7 @@ impl Accumulator {
             Kept::Extreme(..) => restored_type(&layout.decode_column(self.first, values)?, &self.call.result)?,
             Kept::Sum(_) => {
                 let sums = layout.decode_column(self.first, values)?;
-                let empty: BooleanArray =
-                    values.iter().map(|v| Some(layout.get_i64(v, self.first + 1) == 0)).collect();
+                let empty: BooleanArray = values.iter().map(|v| Some(layout.get_i64(v, self.first + 1) == 0)).collect();
                 let sums = arrow::compute::nullif(&sums, &empty)?;
                 let fits = cast(&sums, &self.call.result)?;
                 if fits.null_count() > sums.null_count() {

@@ -110,8 +110,9 @@ impl GroupAggregateOperator {
 
     fn emit_changes(&mut self, touched: &[RowId], before: &Rows, output: &mut Output) -> Result<(), DataflowError> {
         let layout = self.table.value_layout();
-        let old: Vec<&[u8]> =
-            (0..touched.len()).map(|i| Some(before.get(i)).filter(|v| !v.is_empty()).unwrap_or(&self.initial)).collect();
+        let old: Vec<&[u8]> = (0..touched.len())
+            .map(|i| Some(before.get(i)).filter(|v| !v.is_empty()).unwrap_or(&self.initial))
+            .collect();
         let new: Vec<&[u8]> = touched.iter().map(|group| self.table.value(*group)).collect();
         let (old_results, new_results) =
             (self.accumulators.results(layout, &old)?, self.accumulators.results(layout, &new)?);

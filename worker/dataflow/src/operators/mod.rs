@@ -83,9 +83,7 @@ pub fn build(spec: &OperatorSpec, context: OperatorContext) -> Result<Box<dyn Op
     Ok(match spec {
         OperatorSpec::Calc(spec) => Box::new(calc::CalcOperator::new(spec, &context)?),
         OperatorSpec::WindowAssign(spec) => Box::new(window_assign::WindowAssignOperator::new(spec, &context)),
-        OperatorSpec::WindowAggregate(spec) => {
-            Box::new(window_aggregate::WindowAggregateOperator::new(spec, context)?)
-        }
+        OperatorSpec::WindowAggregate(spec) => Box::new(window_aggregate::WindowAggregateOperator::new(spec, context)?),
         OperatorSpec::GroupAggregate(spec) => Box::new(group_aggregate::GroupAggregateOperator::new(spec, context)?),
         OperatorSpec::Join(spec) => Box::new(join::JoinOperator::new(spec, context)?),
         OperatorSpec::Rank(spec) => match spec.window_end {

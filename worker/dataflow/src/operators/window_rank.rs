@@ -182,7 +182,8 @@ impl Operator for WindowRankOperator {
         let is_open = |row: &u32| ends.is_valid(*row as usize) && ends.value(*row as usize) - 1 > self.watermark;
         let timely: Vec<u32> = (0..batch.rows() as u32).filter(is_open).collect();
         self.late_rows += (batch.rows() - timely.len()) as u64;
-        let batch = if timely.len() == batch.rows() { batch.clone() } else { batch.take(&UInt32Array::from(timely))? };
+        let batch =
+            if timely.len() == batch.rows() { batch.clone() } else { batch.take(&UInt32Array::from(timely))? };
         let count = batch.rows();
         let mut identity: Vec<ArrayRef> = self.spec.partition.iter().map(|c| batch.column(*c).clone()).collect();
         let hashes = hash_columns(&identity, count)?;

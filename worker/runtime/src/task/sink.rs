@@ -64,11 +64,7 @@ impl SinkTask {
         }
     }
 
-    pub fn take_snapshot(
-        &mut self,
-        epoch: Epoch,
-        taken: &mut Vec<(Epoch, TaskSnapshot)>,
-    ) -> Result<(), DataflowError> {
+    pub fn take_snapshot(&mut self, epoch: Epoch, taken: &mut Vec<(Epoch, TaskSnapshot)>) -> Result<(), DataflowError> {
         self.sink.prepare(epoch)?;
         taken.push((
             epoch,

@@ -209,5 +209,8 @@ fn parse(text: &str, pattern: &str) -> Result<Option<i64>> {
     let time = NaiveDateTime::parse_from_str(text, &translated).ok();
     let day = || chrono::NaiveDate::parse_from_str(text, &translated).ok()?.and_hms_opt(0, 0, 0);
     let fraction = || NaiveDateTime::parse_from_str(text, &format!("{translated}%.f")).ok();
-    Ok(time.or_else(day).or_else(fraction).map(|t| DateTime::<Utc>::from_naive_utc_and_offset(t, Utc).timestamp_millis()))
+    Ok(time
+        .or_else(day)
+        .or_else(fraction)
+        .map(|t| DateTime::<Utc>::from_naive_utc_and_offset(t, Utc).timestamp_millis()))
 }

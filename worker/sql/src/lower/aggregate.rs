@@ -121,8 +121,7 @@ fn call(
 fn compute(lowering: &Lowering<'_>, input: &Arc<Node>, expressions: &[Expr]) -> Result<Arc<Node>, SqlError> {
     let mut fields = Vec::new();
     for (number, expr) in expressions.iter().enumerate() {
-        let data_type =
-            expr.get_type(input.schema.as_ref()).map_err(|e| lowering.failed(&e))?;
+        let data_type = expr.get_type(input.schema.as_ref()).map_err(|e| lowering.failed(&e))?;
         fields.push(Field::new(format!("c{number}"), data_type, true));
     }
     let schema = plain_schema(lowering, fields)?;

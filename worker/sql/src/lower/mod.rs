@@ -83,10 +83,10 @@ impl Lowering<'_> {
                 Some(window) => self.window(window),
                 None => Err(self.unsupported(extension.node.name(), "SELECT")),
             },
-            LogicalPlan::Window(_) => Err(self.unsupported(
-                "OVER (besides ROW_NUMBER() in a subquery whose rank is limited by `<= n`)",
-                "OVER",
-            )),
+            LogicalPlan::Window(_) => {
+                Err(self
+                    .unsupported("OVER (besides ROW_NUMBER() in a subquery whose rank is limited by `<= n`)", "OVER"))
+            }
             LogicalPlan::Sort(_) => Err(self.unsupported("ORDER BY of a whole result", "ORDER")),
             LogicalPlan::Limit(_) => Err(self.unsupported("LIMIT", "LIMIT")),
             LogicalPlan::Values(_) => Err(self.unsupported("VALUES", "VALUES")),

@@ -7,7 +7,9 @@ use crate::error::SqlError;
 use arrow::datatypes::{DataType, Field};
 use datafusion_common::{Column, DFSchema, ScalarValue, TableReference};
 use datafusion_expr::utils::{conjunction, split_conjunction};
-use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Window, WindowFunctionDefinition};
+use datafusion_expr::{
+    BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Window, WindowFunctionDefinition,
+};
 use std::sync::Arc;
 use streamfleet_logical::{ChangelogMode, Node, OperatorSpec, Properties, RankSpec, SortKey, StateBound};
 
@@ -18,7 +20,8 @@ pub(crate) fn rank(lowering: &mut Lowering<'_>, filter: &Filter) -> Result<Optio
     let rank_index = window.schema.fields().len() - 1;
     let Some(rank_column) = follow(window, &steps, rank_index) else { return Ok(None) };
     let conjuncts = split_conjunction(&filter.predicate);
-    let Some((at, limit)) = conjuncts.iter().enumerate().find_map(|(i, e)| Some((i, limit_of(e, &rank_column)?))) else {
+    let Some((at, limit)) = conjuncts.iter().enumerate().find_map(|(i, e)| Some((i, limit_of(e, &rank_column)?)))
+    else {
         return Ok(None);
     };
     let mut node = ranked(lowering, window, limit)?;
@@ -144,8 +147,7 @@ fn ranked(lowering: &mut Lowering<'_>, window: &Window, limit: u64) -> Result<Ar
         let mut fields: Vec<(Option<TableReference>, Arc<Field>)> =
             input.schema.iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
         for (number, expr) in expressions[count..].iter().enumerate() {
-            let data_type =
-                expr.get_type(input.schema.as_ref()).map_err(|e| lowering.failed(&e))?;
+            let data_type = expr.get_type(input.schema.as_ref()).map_err(|e| lowering.failed(&e))?;
             fields.push((None, Arc::new(Field::new(format!("__key{number}"), data_type, true))));
         }
         let schema = DFSchema::new_with_metadata(fields, Default::default()).map_err(|e| lowering.failed(&e))?;
