@@ -13,7 +13,7 @@ CARGO := cargo
 PYTHON := $(CACHE)/venv/bin/python
 OUT := out/flights
 
-.PHONY: help setup data build run test unit lint doc oracle kills simulate test-long bench clean clean-cache
+.PHONY: help setup data build run test unit lint doc oracle kills simulate test-long clean clean-cache
 
 help: ## List what can be made.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,8 +60,6 @@ test-long: test ## The same tests with larger counts.
 	@$(MAKE) simulate SEEDS=10000
 	@$(MAKE) kills KILLS=500
 
-bench: build ## Time the Nexmark queries.
-	@$(BIN) bench nexmark --parallelism 2 --events $(or $(EVENTS),10000000)
 
 clean: ## Remove results.
 	@rm -rf out

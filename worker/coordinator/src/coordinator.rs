@@ -55,7 +55,7 @@ enum Purpose {
 
 #[derive(Debug)]
 enum Stage {
-    Starting(Startup),
+    Starting(Box<Startup>),
     /// `Start` and `Claim` are being appended.
     Claiming,
     /// Output of the base snapshot is being committed.
@@ -75,6 +75,8 @@ struct UnderWay {
     /// All parts are there; `Complete` is being appended.
     recording: bool,
     last: bool,
+    /// All slots had drained when it was triggered: it needs no state.
+    drained: bool,
 }
 
 /// See the crate.
@@ -141,7 +143,7 @@ impl Coordinator {
             config,
             clock,
             entropy,
-            stage: Stage::Starting(startup),
+            stage: Stage::Starting(Box::new(startup)),
             view: LogView::default(),
             appender: Appender::new(0),
             asked: HashMap::new(),
@@ -411,7 +413,11 @@ impl Coordinator {
         let assembly = std::mem::replace(&mut under_way.assembly, Assembly::new(epoch));
         // Transactions of earlier snapshots that are not known to be done stay listed.
         let open: Vec<Transaction> = self.commits.iter().flat_map(|c| c.transactions.clone()).collect();
-        let snapshot = assembly.finish(&self.config.shape, self.view.newest(), &open);
+        let drained = under_way.drained;
+        let mut snapshot = assembly.finish(&self.config.shape, self.view.newest(), &open);
+        if drained {
+            snapshot.files.clear();
+        }
         self.append(LogRecord::Complete { snapshot: Box::new(snapshot) });
     }
 
@@ -561,8 +567,14 @@ impl Coordinator {
         if (last && !retrying) || due {
             let epoch = self.newest_epoch.next();
             self.newest_epoch = epoch;
-            self.under_way = Some(UnderWay { assembly: Assembly::new(epoch), since: now, recording: false, last });
-            actions.push(Action::Slots(SlotCommand::Trigger { epoch, last: self.stop_asked }));
+            self.under_way = Some(UnderWay {
+                assembly: Assembly::new(epoch),
+                since: now,
+                recording: false,
+                last,
+                drained: all_drained,
+            });
+            actions.push(Action::Slots(SlotCommand::Trigger { epoch, last: self.stop_asked, drained: all_drained }));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The watermark of a subtask: the minimum over its channels that are neither idle nor ended.
 
-use streamfleet_types::{MAX_WATERMARK, MIN_WATERMARK, Millis};
+use streamfleet_types::{MIN_WATERMARK, Millis};
 
 #[derive(Debug, Clone, Copy)]
 struct Channel {
@@ -66,7 +66,7 @@ impl WatermarkMerge {
         let counting = self.channels.iter().filter(|c| !c.ended && !c.idle).map(|c| c.watermark).min();
         // An ended channel's last watermark is MAX unless its stream had none (batch mode).
         let ended = self.channels.iter().map(|c| c.watermark).min().filter(|_| all_ended);
-        let next = counting.or(ended).unwrap_or(MIN_WATERMARK).min(MAX_WATERMARK);
+        let next = counting.or(ended).unwrap_or(MIN_WATERMARK);
         (next > self.merged).then(|| {
             self.merged = next;
             next

@@ -230,10 +230,10 @@ impl Slot {
     fn on_command(&mut self, command: &SlotCommand) -> Result<(), RuntimeError> {
         let epoch = epoch_of(command);
         match command {
-            SlotCommand::Trigger { last, .. } => {
+            SlotCommand::Trigger { last, drained, .. } => {
                 for index in 0..self.tasks.len() {
                     let task = &mut self.tasks[index];
-                    task.on_trigger(epoch, *last, &mut self.taken).map_err(|source| failed(task, source))?;
+                    task.on_trigger(epoch, *last, *drained, &mut self.taken).map_err(|source| failed(task, source))?;
                     self.hand_over(index);
                 }
             }

@@ -18,6 +18,9 @@ use streamfleet_types::{Epoch, HashRange, OperatorId};
 /// Frozen tables of one epoch, with the operator that each belongs to.
 type FrozenTables = Vec<(String, FrozenTable)>;
 
+/// What an upload was given, shared with the thread that encodes it.
+type KeptForUpload = Arc<Mutex<Vec<(Epoch, FrozenTables)>>>;
+
 /// A snapshot that tasks still contribute to, or that waits for storage.
 struct InProgress {
     epoch: Epoch,
@@ -46,7 +49,7 @@ pub(crate) struct Snapshots {
     /// Frozen, not yet handed to an upload; oldest first.
     carried: Vec<(Epoch, FrozenTables)>,
     /// Handed to an upload, kept until it is known to be durable.
-    uploads: BTreeMap<u64, Arc<Mutex<Vec<(Epoch, FrozenTables)>>>>,
+    uploads: BTreeMap<u64, KeptForUpload>,
     next_upload: u64,
     failure: Option<StorageError>,
     files: Vec<Unrecorded<StateFile>>,

@@ -12,6 +12,8 @@ pub enum SlotCommand {
         epoch: Epoch,
         /// Sources give nothing more after the barrier: the job stops with this snapshot.
         last: bool,
+        /// Every slot has drained: all output was given, so no state is needed any more and none is written.
+        drained: bool,
     },
     /// The snapshot will never be: forget its barriers. What was written for it goes into the next one.
     Abort {

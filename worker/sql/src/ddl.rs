@@ -22,7 +22,7 @@ pub(crate) struct ColumnDeclaration {
 pub(crate) enum DeclaredKind {
     Physical { data_type: DataType, nullable: bool },
     Metadata { data_type: DataType, nullable: bool, key: String, is_virtual: bool },
-    Computed(Expr),
+    Computed(Box<Expr>),
 }
 
 /// A table as declared.
@@ -154,7 +154,7 @@ fn parse_element(parser: &mut Parser<'_>, table: &mut TableDeclaration) -> Resul
     }
     let (name, position) = identifier(parser)?;
     let kind = if word_follows(parser, "AS") {
-        DeclaredKind::Computed(expression(parser)?)
+        DeclaredKind::Computed(Box::new(expression(parser)?))
     } else {
         let (data_type, nullable) = parse_type(parser)?;
         if word_follows(parser, "METADATA") {

@@ -121,7 +121,7 @@ fn resolve(
                 (data_type, nullable, ColumnKind::Metadata { key, is_virtual })
             }
             DeclaredKind::Computed(expr) => {
-                let (expr, data_type) = resolver.expression(expr, &computed, column.position)?;
+                let (expr, data_type) = resolver.expression(*expr, &computed, column.position)?;
                 computed.insert(column.name.clone(), expr.clone());
                 (data_type, true, ColumnKind::Computed(expr))
             }

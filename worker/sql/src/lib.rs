@@ -80,9 +80,19 @@ pub fn compile(script: &str, catalog: &Catalog, settings: &BTreeMap<String, Stri
         program: Program { sinks: Vec::new(), settings: settings.clone(), warnings: Vec::new() },
     };
     for statement in statements(script)? {
-        compiler.statement(&statement)?;
+        compiler.statement(&statement).map_err(|e| at_the_end(e, &statement))?;
     }
     Ok(compiler.program)
+}
+
+/// What is missing at the end is missed there, not where the statement begins.
+fn at_the_end(mut error: SqlError, statement: &StatementTokens) -> SqlError {
+    if let SqlErrorKind::Syntax(text) = &error.kind
+        && text.ends_with("EOF")
+    {
+        error.position = statement.end();
+    }
+    error
 }
 
 pub(crate) struct Compiler<'a> {

@@ -62,7 +62,7 @@ fn matches(name: &str, key: &str) -> bool {
 }
 
 fn check_value(kind: &OptionKind, value: &str) -> Result<(), String> {
-    let fits = match kind {
+    match kind {
         OptionKind::Text => Ok(()),
         OptionKind::Integer => value.parse::<i64>().map(|_| ()).map_err(|_| "it takes a whole number".to_owned()),
         OptionKind::Number => value.parse::<f64>().map(|_| ()).map_err(|_| "it takes a number".to_owned()),
@@ -72,6 +72,5 @@ fn check_value(kind: &OptionKind, value: &str) -> Result<(), String> {
         OptionKind::MemorySize => streamfleet_manifest::parse_size(value).map(|_| ()).map_err(|e| e.to_string()),
         OptionKind::OneOf(values) if values.contains(&value) => Ok(()),
         OptionKind::OneOf(values) => Err(format!("it is one of {}", values.join(", "))),
-    };
-    fits
+    }
 }

@@ -21,6 +21,12 @@ impl StatementTokens {
         self.tokens.iter().find(|t| !matches!(t.token, Token::Whitespace(_))).map(position_of).unwrap_or_default()
     }
 
+    /// Where the statement ends.
+    pub fn end(&self) -> Position {
+        let last = self.tokens.iter().rev().find(|t| !matches!(t.token, Token::Whitespace(_)));
+        last.map(|t| Position { line: t.span.end.line, column: t.span.end.column }).unwrap_or_default()
+    }
+
     /// Where a word first stands, compared as written, else without case.
     pub fn find(&self, word: &str) -> Option<Position> {
         let find = |same: &dyn Fn(&str) -> bool| {

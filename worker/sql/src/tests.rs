@@ -1,1 +1,229 @@
+//! Scripts that are refused, with the place and the reason; and plans of those that are not.
 
+use crate::{Catalog, Program, compile};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use streamfleet_logical::{
+    ChangelogMode, ConnectorDescriptor, FormatDescriptor, Node, OperatorSpec, OptionKind, OptionSpec, StateBound,
+    WindowInput,
+};
+
+fn catalog() -> Catalog {
+    let option = |name, kind, required| OptionSpec { name, kind, required, default: "", help: "" };
+    let connector = |name, sink_takes_changes, uses_format, options| ConnectorDescriptor {
+        name,
+        source: true,
+        sink: true,
+        sink_takes_changes,
+        uses_format,
+        options,
+        metadata: vec![],
+    };
+    Catalog {
+        connectors: vec![
+            connector("files", false, true, vec![option("path", OptionKind::Text, true)]),
+            connector("print", true, false, vec![option("every", OptionKind::Duration, false)]),
+        ],
+        formats: vec![FormatDescriptor { name: "json", options: vec![] }],
+    }
+}
+
+const TABLES: &str = "CREATE TABLE bid (auction BIGINT, price BIGINT, item ROW<name STRING, size INT>, ts TIMESTAMP(3),
+  day AS DATE_FORMAT(ts, 'yyyy-MM-dd'), WATERMARK FOR ts AS ts - INTERVAL '4' SECOND)
+  WITH ('connector' = 'files', 'path' = 'in', 'format' = 'json');
+CREATE TABLE other (id BIGINT, name STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+  WITH ('connector' = 'files', 'path' = 'in', 'format' = 'json');
+CREATE TABLE files (a BIGINT, b BIGINT) WITH ('connector' = 'files', 'path' = 'out', 'format' = 'json');
+CREATE TABLE print (a BIGINT, b BIGINT) WITH ('connector' = 'print');
+";
+
+fn run(script: &str) -> Result<Program, String> {
+    compile(script, &catalog(), &BTreeMap::new()).map_err(|e| e.to_string())
+}
+
+/// Compiles a statement behind the tables; its first line is line 1.
+fn refused(statement: &str) -> String {
+    let script = format!("{}{statement}", TABLES.replace('\n', " "));
+    let error = run(&script).expect_err(statement);
+    let (place, message) = error.split_once(": ").expect("a place");
+    let column: usize = place.strip_prefix("line 1, column ").expect("line 1").parse().expect("a number");
+    format!("{}: {message}", column - TABLES.len())
+}
+
+fn nodes(root: &Arc<Node>) -> Vec<Arc<Node>> {
+    let mut found = vec![Arc::clone(root)];
+    found.extend(root.inputs.iter().flat_map(nodes));
+    found
+}
+
+fn plan(statement: &str) -> Vec<Arc<Node>> {
+    let program = run(&format!("{TABLES}{statement}")).expect(statement);
+    nodes(&program.sinks[0])
+}
+
+fn kinds(nodes: &[Arc<Node>]) -> Vec<&'static str> {
+    let kind = |n: &Arc<Node>| match n.spec {
+        OperatorSpec::Scan(_) => "scan",
+        OperatorSpec::Calc(_) => "calc",
+        OperatorSpec::WindowAssign(_) => "assign",
+        OperatorSpec::WindowAggregate(_) => "window",
+        OperatorSpec::GroupAggregate(_) => "group",
+        OperatorSpec::Join(_) => "join",
+        OperatorSpec::Union => "union",
+        OperatorSpec::Rank(_) => "rank",
+        OperatorSpec::Sink(_) => "sink",
+    };
+    nodes.iter().map(kind).collect()
+}
+
+#[test]
+fn every_refusal_names_place_and_reason() {
+    let cases = [
+        ("INSERT INTO print SELECT auction, prise FROM bid", "35: no column `prise`; did you mean `price`?"),
+        ("INSERT INTO print SELECT auction, price FROM bit", "46: no table `bit`; did you mean `bid`?"),
+        ("INSERT INTO prnt SELECT auction, price FROM bid", "13: no table `prnt`; did you mean `print`?"),
+        ("INSERT INTO print SELECT LOWR(day), price FROM bid", "26: no function `lowr`; did you mean `lower`?"),
+        ("INSERT INTO print SELECT auction FROM bid WHERE", "48: syntax error: Expected: an expression, found: EOF"),
+        ("SELECT 1", "1: a query without INSERT INTO: say where its rows go is not supported"),
+        ("INSERT INTO print SELECT auction, SUM(price) OVER (ORDER BY ts) FROM bid", "46: OVER"),
+        (
+            "INSERT INTO print SELECT auction, price FROM bid ORDER BY price",
+            "50: ORDER BY of a whole result is not supported",
+        ),
+        ("INSERT INTO print SELECT auction, price FROM bid LIMIT 3", "50: LIMIT is not supported"),
+        (
+            "INSERT INTO print SELECT auction, price FROM bid FULL JOIN other ON auction = id",
+            "55: a Full join is not supported",
+        ),
+        (
+            "INSERT INTO print SELECT auction, price FROM bid JOIN other ON auction > id",
+            "50: a join without an equality between the two sides is not supported",
+        ),
+        (
+            "INSERT INTO files SELECT auction, MAX(price) FROM bid GROUP BY auction",
+            "13: table files takes only new rows (connector 'files'), but the query updates or deletes rows: its GROUP BY is not over a window",
+        ),
+        ("CREATE TABLE t (a INTT) WITH ('connector' = 'print')", "19: no type `INTT`; did you mean `INT`?"),
+        ("CREATE TABLE t (a INT) WITH ('connector' = 'printt')", "30: no connector `printt`; did you mean `print`?"),
+        (
+            "CREATE TABLE t (a INT) WITH ('connector' = 'print', 'evry' = '1 s')",
+            "53: no option `evry` of connector 'print'; did you mean `every`?",
+        ),
+        (
+            "CREATE TABLE t (a INT) WITH ('connector' = 'print', 'every' = 'often')",
+            "53: option 'every' = 'often': `often` is no duration: write a number and a unit, such as `10 s` or `1 min`",
+        ),
+        (
+            "CREATE TABLE t (a INT) WITH ('connector' = 'files', 'format' = 'json')",
+            "14: table t: connector 'files' needs the option 'path'",
+        ),
+        (
+            "CREATE TABLE t (a INT) WITH ('connector' = 'files', 'path' = 'x', 'format' = 'jsn')",
+            "67: no format `jsn`; did you mean `json`?",
+        ),
+        ("CREATE TABLE t (a INT, a INT) WITH ('connector' = 'print')", "24: column `a` is declared twice"),
+        ("CREATE TABLE bid (a INT) WITH ('connector' = 'print')", "14: `bid` is declared already"),
+        (
+            "CREATE TABLE t (a INT, WATERMARK FOR a AS a) WITH ('connector' = 'print')",
+            "38: the watermark's column `a` must be TIMESTAMP(3) or TIMESTAMP_LTZ(3), not Int32",
+        ),
+        (
+            "CREATE FUNCTION f AS 'com.example.F'",
+            "22: the function class com.example.F: there is no JVM here, so it is not supported",
+        ),
+        ("DROP TABLE bid", "1: DROP in a job's script is not supported"),
+    ];
+    for (statement, expected) in cases {
+        let found = refused(statement);
+        assert!(found.starts_with(expected), "{statement}\n  found    {found}\n  expected {expected}");
+    }
+}
+
+#[test]
+fn types_that_do_not_fit_show_both_schemas() {
+    let error = refused("INSERT INTO print SELECT auction, day FROM bid");
+    assert!(
+        error.starts_with("13: column types of query and table print do not match: column `b` cannot take Utf8"),
+        "{error}"
+    );
+    assert!(
+        error.contains("query: [auction Int64, day Utf8]") && error.contains("table: [a Int64, b Int64]"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_window_aggregate_assigns_its_windows_and_reads_only_what_it_needs() {
+    let nodes = plan(
+        "INSERT INTO files SELECT auction, COUNT(*) FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+         GROUP BY window_start, window_end, auction",
+    );
+    assert_eq!(kinds(&nodes), ["sink", "calc", "window", "scan"]);
+    let OperatorSpec::WindowAggregate(window) = &nodes[2].spec else { panic!("{:?}", nodes[2]) };
+    assert!(matches!(window.window, WindowInput::Assign { .. }));
+    let OperatorSpec::Scan(scan) = &nodes[3].spec else { panic!("{:?}", nodes[3]) };
+    assert_eq!(scan.used_paths, [["auction"], ["ts"]]);
+    assert_eq!(nodes[0].properties.changelog, ChangelogMode::AppendOnly);
+}
+
+#[test]
+fn fields_of_rows_are_pruned_and_named() {
+    let nodes = plan(
+        "CREATE VIEW v AS SELECT item.size, item.name, price FROM bid WHERE auction = 3;
+         INSERT INTO print SELECT size, price FROM v WHERE name = 'x'",
+    );
+    assert_eq!(kinds(&nodes), ["sink", "calc", "scan"]);
+    let OperatorSpec::Scan(scan) = &nodes[2].spec else { panic!("{:?}", nodes[2]) };
+    let paths: Vec<String> = scan.used_paths.iter().map(|p| p.join(".")).collect();
+    assert_eq!(paths, ["auction", "item.name", "item.size", "price", "ts"]);
+    assert_eq!(scan.wanted_integers("auction"), Some(vec![3]));
+}
+
+#[test]
+fn joins_know_their_bounds() {
+    let of = |statement: &str| {
+        let nodes = plan(statement);
+        let join = nodes.iter().find_map(|n| match &n.spec {
+            OperatorSpec::Join(join) => Some(join.bounds),
+            _ => None,
+        });
+        join.expect("a join")
+    };
+    let bounds = of("INSERT INTO files SELECT auction, id FROM bid AS b JOIN other AS o ON b.auction = o.id
+                     AND b.ts BETWEEN o.ts - INTERVAL '10' SECOND AND o.ts + INTERVAL '1' MINUTE");
+    // o.ts - b.ts lies between -1 minute and 10 seconds.
+    assert_eq!(bounds.map(|b| (b.lower, b.upper)), Some((-60_000, 10_000)));
+    assert_eq!(of("INSERT INTO files SELECT auction, id FROM bid JOIN other ON auction = id"), None);
+    let program = run(&format!("{TABLES}INSERT INTO files SELECT auction, id FROM bid JOIN other ON auction = id"));
+    let program = program.expect("valid");
+    assert_eq!(program.warnings.len(), 1, "an unbounded join is warned of");
+}
+
+#[test]
+fn ranks_are_final_per_window_and_changing_without() {
+    let changing = plan(
+        "INSERT INTO print SELECT auction, price FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price DESC) AS n FROM bid) WHERE n <= 3",
+    );
+    let rank = changing.iter().find(|n| matches!(n.spec, OperatorSpec::Rank(_))).expect("a rank");
+    let OperatorSpec::Rank(spec) = &rank.spec else { panic!("{rank:?}") };
+    assert_eq!((spec.limit, spec.output_rank, spec.window_end), (3, false, None));
+    assert_eq!(rank.properties.state, StateBound::Keys);
+    let windowed = plan(
+        "INSERT INTO files SELECT auction, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY c DESC) AS n FROM (
+           SELECT auction, window_start, window_end, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' HOUR))
+           GROUP BY auction, window_start, window_end)) WHERE n = 1",
+    );
+    assert_eq!(windowed[0].properties.changelog, ChangelogMode::AppendOnly);
+}
+
+#[test]
+fn statement_sets_settings_and_comments() {
+    let program = run(&format!(
+        "{TABLES}-- a comment; with a semicolon\nSET 'parallelism.default' = '3';\nEXECUTE STATEMENT SET BEGIN
+         INSERT INTO files SELECT auction, price FROM bid; /* another */ INSERT INTO print (b) SELECT price FROM bid;
+         END;"
+    ));
+    let program = program.expect("valid");
+    assert_eq!(program.sinks.len(), 2);
+    assert_eq!(program.settings["parallelism.default"], "3");
+}

@@ -272,8 +272,8 @@ impl FileSource {
                 self.skipped += skipped;
                 buffer.drain(..consumed);
                 *offset += consumed as u64;
-                // One chunk is asked for ahead of what is being decoded.
-                if !*at_end && !*is_asking && (buffer.len() as u64) < self.chunk_bytes {
+                // One chunk is asked for ahead of what is being decoded; a record may be longer than a chunk.
+                if !*at_end && !*is_asking && (records.is_none() || (buffer.len() as u64) < self.chunk_bytes) {
                     *is_asking = true;
                     let range = Some((*asked_to, self.chunk_bytes));
                     self.mailbox.ask(self.tag, StorageRequest::Get { path, range });

@@ -1,1 +1,319 @@
+//! Files through source and sink, over a storage in memory.
 
+use super::source::FileSource;
+use super::*;
+use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow::datatypes::{Int64Type, TimeUnit};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use streamfleet_dataflow::{Flow, SourceStatus, SplitState};
+use streamfleet_env::{Clock, Completion, Storage, StorageError, StorageErrorKind, StorageReply};
+use streamfleet_logical::{Column, ColumnKind, Position};
+use streamfleet_types::{Batch, Epoch};
+
+#[derive(Default)]
+struct Memory {
+    objects: Mutex<BTreeMap<String, Vec<u8>>>,
+    is_full: bool,
+}
+
+impl Memory {
+    fn paths(&self) -> Vec<String> {
+        self.objects.lock().expect("one thread").keys().cloned().collect()
+    }
+}
+
+impl Storage for Memory {
+    fn submit(&self, request: StorageRequest, done: Completion) {
+        let mut objects = self.objects.lock().expect("one thread");
+        let error = |kind, detail: &str| StorageError {
+            kind,
+            operation: request.name(),
+            path: request.path().to_owned(),
+            detail: detail.to_owned(),
+        };
+        let result = match &request {
+            StorageRequest::Append { .. } if self.is_full => {
+                Err(error(StorageErrorKind::Full, "no space left on device"))
+            }
+            StorageRequest::Append { path, bytes } => {
+                objects.entry(path.clone()).or_default().extend_from_slice(bytes);
+                Ok(StorageReply::Done)
+            }
+            StorageRequest::Publish { from, to } => match objects.remove(from) {
+                Some(bytes) => {
+                    objects.insert(to.clone(), bytes);
+                    Ok(StorageReply::Done)
+                }
+                None if objects.contains_key(to) => Ok(StorageReply::Done),
+                None => Err(error(StorageErrorKind::NotFound, "no such file")),
+            },
+            StorageRequest::Get { path, range } => {
+                let (bytes, (first, length)) = (&objects[path], range.unwrap_or((0, u64::MAX)));
+                let first = (first as usize).min(bytes.len());
+                let end = first.saturating_add(length as usize).min(bytes.len());
+                Ok(StorageReply::Bytes(bytes[first..end].to_vec()))
+            }
+            StorageRequest::List { prefix } => {
+                let found = objects.iter().filter(|(p, _)| p.starts_with(prefix.as_str()));
+                Ok(StorageReply::Paths(found.map(|(p, b)| (p.clone(), b.len() as u64)).collect()))
+            }
+            _ => Ok(StorageReply::Done),
+        };
+        drop(objects);
+        done(result);
+    }
+}
+
+struct NoClock;
+
+impl Clock for NoClock {
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wall_clock_ms(&self) -> i64 {
+        0
+    }
+}
+
+fn table(options: &[(&str, &str)]) -> Arc<TableDescriptor> {
+    let column =
+        |name: &str, data_type| Column { name: name.to_owned(), data_type, nullable: true, kind: ColumnKind::Physical };
+    Arc::new(TableDescriptor {
+        name: "t".to_owned(),
+        columns: vec![
+            column("id", DataType::Int64),
+            column("text", DataType::Utf8),
+            column("amount", DataType::Float64),
+            column("ts", DataType::Timestamp(TimeUnit::Millisecond, None)),
+        ],
+        watermark: None,
+        primary_key: vec![],
+        partitioned_by: vec![],
+        options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        position: Position::default(),
+    })
+}
+
+fn source_of(storage: &Arc<Memory>, table: &Arc<TableDescriptor>, chunk_bytes: u64) -> FileSource {
+    let spec = ScanSpec::whole(Arc::clone(table)).expect("names differ");
+    let context = SourceContext {
+        files: Arc::clone(storage) as Arc<dyn Storage>,
+        clock: Arc::new(NoClock),
+        waker: Arc::new(|| {}),
+        subtask: 0,
+        parallelism: 1,
+        batch_mode: false,
+    };
+    FileSource::new(&spec, context).expect("a sound table").with_chunk_bytes(chunk_bytes)
+}
+
+/// Every batch, with where the splits stand after it.
+fn read(source: &mut FileSource) -> Result<Vec<(RecordBatch, Vec<SplitState>)>, DataflowError> {
+    use streamfleet_dataflow::Source;
+    let mut batches = Vec::new();
+    for _ in 0..100_000 {
+        match source.poll()? {
+            SourceStatus::Rows(rows) => batches.push((rows.batch.records().clone(), source.splits())),
+            SourceStatus::Ended => return Ok(batches),
+            SourceStatus::Waiting(_) | SourceStatus::SplitEnded(_) => {}
+        }
+    }
+    panic!("the source does not end");
+}
+
+fn rows(first: i64, count: i64) -> RecordBatch {
+    let ids = first..first + count;
+    let text = |n: i64| (n % 5 != 0).then(|| format!("row {n}, \"quoted\"\nand more"));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(ids.clone())),
+        Arc::new(ids.clone().map(text).collect::<StringArray>()),
+        Arc::new(ids.clone().map(|n| (n % 7 != 0).then_some(n as f64 / 4.0)).collect::<Float64Array>()),
+        Arc::new(ids.map(|n| (n % 3 != 0).then_some(n * 250)).collect::<TimestampMillisecondArray>()),
+    ];
+    let names = ["id", "text", "amount", "ts"];
+    RecordBatch::try_from_iter_with_nullable(names.into_iter().zip(columns).map(|(n, c)| (n, c, true))).expect("fits")
+}
+
+/// Writes batches through a sink and gives the handles of its one epoch.
+fn write(storage: &Arc<Memory>, table: &Arc<TableDescriptor>, batches: &[RecordBatch]) -> Vec<serde_json::Value> {
+    let context = SinkContext {
+        files: Arc::clone(storage) as Arc<dyn Storage>,
+        clock: Arc::new(NoClock),
+        waker: Arc::new(|| {}),
+        subtask: 0,
+        parallelism: 1,
+        unique: "u".to_owned(),
+    };
+    let mut sink = sink(&SinkSpec { table: Arc::clone(table) }, context).expect("a sound table");
+    for batch in batches {
+        assert_eq!(sink.write(&Batch::inserts(batch.clone())).expect("there is room"), Flow::Done);
+    }
+    sink.prepare(Epoch(1)).expect("closes");
+    sink.poll_prepared(Epoch(1)).expect("no error").expect("storage answers at once")
+}
+
+fn commit(storage: &Memory, table: &TableDescriptor, handles: &[serde_json::Value]) {
+    for request in handles.iter().flat_map(|h| commit_requests(table, h).expect("its own handle")) {
+        storage.submit(request, Box::new(|result| assert!(result.is_ok())));
+    }
+}
+
+fn ids(batches: &[(RecordBatch, Vec<SplitState>)]) -> Vec<i64> {
+    let of =
+        |(batch, _): &(RecordBatch, Vec<SplitState>)| batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+    batches.iter().flat_map(of).collect()
+}
+
+#[test]
+fn what_is_written_is_read_back_in_every_format_and_from_every_position() {
+    use streamfleet_dataflow::Source;
+    for format in ["json", "csv", "parquet"] {
+        let storage = Arc::new(Memory::default());
+        let table = table(&[("path", "out"), ("format", format), ("csv.null-literal", "NULL")]);
+        let handles = write(&storage, &table, &[rows(0, 300), rows(300, 200)]);
+        assert!(storage.paths().iter().all(|p| p.contains("/.")), "{format}: nothing shows before the commit");
+        assert!(
+            read(&mut {
+                let mut s = source_of(&storage, &table, 64);
+                s.start().expect("starts");
+                s
+            })
+            .is_err()
+        );
+        commit(&storage, &table, &handles);
+        commit(&storage, &table, &handles);
+        assert_eq!(storage.paths(), [format!("out/part-u-0.{format}")]);
+
+        for chunk_bytes in [61, 1 << 20] {
+            let mut source = source_of(&storage, &table, chunk_bytes);
+            source.start().expect("starts");
+            assert!(!source.splits_known() || source.splits().is_empty());
+            let batches = read(&mut source).expect("readable");
+            let read_back: Vec<RecordBatch> = batches.iter().map(|(b, _)| b.clone()).collect();
+            let all = arrow::compute::concat_batches(&read_back[0].schema(), &read_back).expect("one schema");
+            for (column, expected) in all.columns().iter().zip(rows(0, 500).columns()) {
+                assert_eq!(column, expected, "{format}, chunks of {chunk_bytes}");
+            }
+            // Going on from any position gives exactly the rest.
+            let step = (batches.len() / 20).max(1);
+            for (index, (_, splits)) in batches.iter().enumerate().step_by(step) {
+                let mut again = source_of(&storage, &table, chunk_bytes);
+                again.restore(splits.clone()).expect("its own positions");
+                let rest = read(&mut again).expect("readable");
+                assert_eq!(ids(&rest), ids(&batches[index + 1..]), "{format} from batch {index}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bad_record_fails_with_its_place_or_is_skipped() {
+    use streamfleet_dataflow::Source;
+    let cases = [
+        ("json", "{\"id\":1}\n{\"id\":\"x\"}\n{\"id\":3}\n", "in/a, byte 9: field id: `\"x\"` is no Int64"),
+        (
+            "json",
+            "{\"id\":1}\nnot json\n{\"id\":3}\n",
+            "in/a, byte 9: the line is no JSON: expected ident at line 1 column 2",
+        ),
+        ("csv", "1,a,,\nx,b,,\n3,c,,\n", "in/a, byte 6: column id: `x` is no Int64"),
+        ("csv", "1,a,,\n2\n3,c,,\n", "in/a, byte 6: 1 fields, expected 4"),
+    ];
+    for (format, text, expected) in cases {
+        let storage = Arc::new(Memory::default());
+        storage.objects.lock().expect("one thread").insert("in/a".to_owned(), text.as_bytes().to_vec());
+        let failing = table(&[("path", "in"), ("format", format)]);
+        let mut source = source_of(&storage, &failing, 1 << 20);
+        source.start().expect("starts");
+        assert_eq!(read(&mut source).expect_err("a bad record").to_string(), expected);
+        let skipping = table(&[("path", "in"), ("format", format), ("scan.errors", "skip")]);
+        let mut source = source_of(&storage, &skipping, 1 << 20);
+        source.start().expect("starts");
+        assert_eq!(ids(&read(&mut source).expect("skips")), [1, 3]);
+        assert_eq!(source.skipped_records(), 1);
+    }
+}
+
+#[test]
+fn a_missing_file_and_a_missing_column_are_named() {
+    use streamfleet_dataflow::Source;
+    let storage = Arc::new(Memory::default());
+    let missing = table(&[("path", "nowhere"), ("format", "json")]);
+    let mut source = source_of(&storage, &missing, 1 << 20);
+    source.start().expect("starts");
+    let error = read(&mut source).expect_err("no file").to_string();
+    assert!(error.starts_with("table t: there is no file at nowhere: check the option 'path'"), "{error}");
+
+    let written = table(&[("path", "out"), ("format", "parquet")]);
+    let handles = write(&storage, &written, &[rows(0, 10)]);
+    commit(&storage, &written, &handles);
+    let mut other = written.as_ref().clone();
+    other.columns[1].name = "texts".to_owned();
+    let mut source = source_of(&storage, &Arc::new(other), 1 << 20);
+    source.start().expect("starts");
+    let error = read(&mut source).expect_err("no such column").to_string();
+    assert_eq!(error, "out/part-u-0.parquet: no column `texts`; the file has id, text, amount, ts");
+}
+
+#[test]
+fn large_parts_are_rolled_and_belong_to_the_epoch_of_their_rows() {
+    let storage = Arc::new(Memory::default());
+    let table = table(&[("path", "out"), ("format", "json"), ("sink.rolling-policy.file-size", "1 mb")]);
+    let context = SinkContext {
+        files: Arc::clone(&storage) as Arc<dyn Storage>,
+        clock: Arc::new(NoClock),
+        waker: Arc::new(|| {}),
+        subtask: 0,
+        parallelism: 1,
+        unique: "u".to_owned(),
+    };
+    let mut sink = sink(&SinkSpec { table: Arc::clone(&table) }, context).expect("a sound table");
+    let mut write = |count: i64| {
+        for n in 0..count {
+            assert_eq!(sink.write(&Batch::inserts(rows(n * 8000, 8000))).expect("there is room"), Flow::Done);
+        }
+    };
+    write(3);
+    sink.prepare(Epoch(1)).expect("closes");
+    // Rows behind the barrier fill whole parts before the first epoch is asked for.
+    let mut write = |count: i64| {
+        for n in 0..count {
+            assert_eq!(sink.write(&Batch::inserts(rows(n * 8000, 8000))).expect("there is room"), Flow::Done);
+        }
+    };
+    write(5);
+    let first = sink.poll_prepared(Epoch(1)).expect("no error").expect("storage answers at once");
+    sink.prepare(Epoch(2)).expect("closes");
+    let second = sink.poll_prepared(Epoch(2)).expect("no error").expect("storage answers at once");
+    assert!(first.len() > 1 && second.len() > 1);
+    commit(&storage, &table, &first);
+    let shown: usize = {
+        let objects = storage.objects.lock().expect("one thread");
+        let shown = objects.iter().filter(|(p, _)| !p.contains("/."));
+        shown.map(|(_, b)| b.iter().filter(|b| **b == b'\n').count()).sum()
+    };
+    assert_eq!(shown, 3 * 8000, "exactly the rows before the first barrier");
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let storage = Arc::new(Memory { is_full: true, ..Memory::default() });
+    let table = table(&[("path", "out"), ("format", "json")]);
+    let context = SinkContext {
+        files: storage,
+        clock: Arc::new(NoClock),
+        waker: Arc::new(|| {}),
+        subtask: 0,
+        parallelism: 1,
+        unique: "u".to_owned(),
+    };
+    let mut sink = sink(&SinkSpec { table }, context).expect("a sound table");
+    let flow = sink.write(&Batch::inserts(rows(0, 10))).expect("rows are only collected");
+    assert_eq!(flow, Flow::Done);
+    sink.prepare(Epoch(1)).expect("asks");
+    let error = sink.poll_prepared(Epoch(1)).expect_err("the disk is full").to_string();
+    assert!(error.contains("no space left on device (free some space and start the job again"), "{error}");
+}

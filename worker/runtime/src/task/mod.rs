@@ -72,11 +72,13 @@ impl Task {
         &mut self,
         epoch: Epoch,
         last: bool,
+        drained: bool,
         taken: &mut Vec<(Epoch, TaskSnapshot)>,
     ) -> Result<(), DataflowError> {
         match self {
             Self::Source(t) => t.on_trigger(epoch, last, taken),
             Self::Operator(t) => {
+                t.needs_no_state = drained;
                 if let Verdict::Aligned(epoch) = t.input.alignment.on_trigger(epoch) {
                     t.barrier_due = Some(epoch);
                 }

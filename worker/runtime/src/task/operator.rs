@@ -29,6 +29,8 @@ pub(crate) struct OperatorTask {
     /// Input has ended; `on_end` comes next.
     end_due: bool,
     pub finished: bool,
+    /// The whole job has drained: a snapshot needs no state.
+    pub needs_no_state: bool,
     scratch: Output,
 }
 
@@ -50,6 +52,7 @@ impl OperatorTask {
             barrier_due: None,
             end_due: false,
             finished: false,
+            needs_no_state: false,
             scratch: Output::default(),
         }
     }
@@ -163,9 +166,14 @@ impl OperatorTask {
     }
 
     fn take_snapshot(&mut self, epoch: Epoch, taken: &mut Vec<(Epoch, TaskSnapshot)>) {
+        let tables = if self.needs_no_state {
+            Vec::new()
+        } else {
+            self.operator.tables().into_iter().map(|t| t.freeze(epoch)).collect()
+        };
         let snapshot = TaskSnapshot {
             operator: self.id.clone(),
-            tables: self.operator.tables().into_iter().map(|t| t.freeze(epoch)).collect(),
+            tables,
             positions: Vec::new(),
             watermark: Some(self.input.watermarks.merged()),
             prepares: false,

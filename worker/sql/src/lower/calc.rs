@@ -43,7 +43,7 @@ pub(crate) fn calc(
     if let OperatorSpec::Calc(below) = &input.spec
         && let Some(merged) = merge(lowering, input, below, predicate, &expressions)?
     {
-        return Ok(finish(lowering, Arc::clone(&input.inputs[0]), merged, schema, properties));
+        return calc(lowering, &input.inputs[0], merged.predicate.as_ref(), &merged.expressions, schema);
     }
     if let OperatorSpec::Rank(rank) = &input.spec
         && let Some(narrow) = without_rank_column(input, rank, predicate, &expressions)
