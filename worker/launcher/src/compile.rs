@@ -118,7 +118,7 @@ fn compile_script(
     let mut settings = manifest.spec.job.config_as_text();
     settings.extend(overrides.config.clone());
     let program = streamfleet_sql::compile(script, &Catalog { connectors, formats }, &settings)
-        .map_err(|source| LauncherError::Sql { origin: origin.to_owned(), source })?;
+        .map_err(|source| LauncherError::Sql { origin: origin.to_owned(), source: Box::new(source) })?;
     settings = program.settings;
     settings.extend(overrides.config.clone());
 

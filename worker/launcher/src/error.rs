@@ -27,7 +27,7 @@ pub enum LauncherError {
         /// The file.
         origin: String,
         /// What is wrong.
-        source: SqlError,
+        source: Box<SqlError>,
     },
     /// The plan is no job.
     #[error(transparent)]
