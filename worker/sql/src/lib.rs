@@ -2,7 +2,7 @@
 //!
 //! A script is cut into statements; tables, views and functions are declared one after the other; every `INSERT INTO` becomes
 //! a plan whose root is a sink. Parsing, name resolution and types come from DataFusion behind an allow-list of functions
-//! ([`functions`]) and rules ([`optimize`]); what comes out is lowered to streaming nodes ([`lower`]) or refused with the
+//! (`functions`) and rules (`optimize`); what comes out is lowered to streaming nodes (`lower`) or refused with the
 //! place in the text.
 
 mod context;

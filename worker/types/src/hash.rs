@@ -1,12 +1,12 @@
 //! The hash of a key, fixed for ever: snapshots are sorted by it and key groups are ranges of it.
 //!
-//! A key's hash is a fold over its columns from left to right, starting at [`SEED`]: `h = mix(h ^ rotl(v, 23) * K1)`, where `v`
+//! A key's hash is a fold over its columns from left to right, starting at `SEED`: `h = mix(h ^ rotl(v, 23) * K1)`, where `v`
 //! is the column value's own hash and `mix` is the 64-bit finaliser of MurmurHash3. Values hash by what they mean, not by how
 //! they are stored, so that widening a key's type moves no key:
 //!
 //! | value | hashes as |
 //! |---|---|
-//! | NULL | the constant [`NULL`] |
+//! | NULL | the constant `NULL` |
 //! | every integer, date, time, timestamp, boolean | `mix(i64 + K2)` of its value; timestamps in their own unit |
 //! | decimal | trailing zeros of the fraction removed; an integer that fits i64 as that integer, else XXH3 of (i128 LE, scale) |
 //! | float, double | as f64; one NaN, `-0.0` as `0.0`; XXH3 of its 8 bytes LE |
