@@ -127,6 +127,10 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub from_nothing: bool,
 
+    /// Serve Prometheus metrics at http://ADDR/metrics, for example at 127.0.0.1:9249.
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<std::net::SocketAddr>,
+
     /// Show no progress line.
     #[arg(long)]
     pub quiet: bool,

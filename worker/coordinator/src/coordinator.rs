@@ -5,6 +5,7 @@ use crate::config::{CoordinatorConfig, StartFrom};
 use crate::log_view::LogView;
 use crate::message::{Action, CoordinatorError, Ending, Event};
 use crate::startup::{Progress, Startup};
+use crate::stats::CheckpointStats;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -24,23 +25,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// The folder of state files, below the job's place.
 const DATA_PREFIX: &str = "data/";
-
-/// What is known of checkpoints, for metrics and progress.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct CheckpointStats {
-    /// Number of the newest complete one.
-    pub newest: Option<Epoch>,
-    /// Complete ones of this reign.
-    pub completed: u64,
-    /// Given up or failed ones of this reign.
-    pub failed: u64,
-    /// Time from trigger to record of the newest, seconds.
-    pub last_duration_seconds: f64,
-    /// Bytes of state files that the newest added.
-    pub last_bytes: u64,
-    /// Bytes of state files that the newest refers to.
-    pub total_bytes: u64,
-}
 
 /// Why a storage request was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

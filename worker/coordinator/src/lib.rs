@@ -14,8 +14,10 @@ mod coordinator;
 mod log_view;
 mod message;
 mod startup;
+mod stats;
 
 pub use config::{CoordinatorConfig, StartFrom};
-pub use coordinator::{CheckpointStats, Coordinator};
+pub use coordinator::Coordinator;
 pub use log_view::{LogView, ViewError};
 pub use message::{Action, CoordinatorError, Ending, Event};
+pub use stats::{CHECKPOINT_METRICS, CheckpointStats};

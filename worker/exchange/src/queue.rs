@@ -100,8 +100,8 @@ impl QueueReceiver {
         self.ring.is_empty()
     }
 
-    /// Takes the first element.
-    pub fn pop(&mut self) -> Option<Element> {
+    /// Takes the first element, with the bytes of its rows.
+    pub fn pop(&mut self) -> Option<(Element, usize)> {
         let was_full = self.ring.slots() == RING_SLOTS;
         let (element, bytes) = self.ring.pop().ok()?;
         let before = self.shared.bytes.fetch_sub(bytes, Ordering::AcqRel);
@@ -109,7 +109,7 @@ impl QueueReceiver {
         if was_full || has_room_again {
             (self.wake_writer)();
         }
-        Some(element)
+        Some((element, bytes))
     }
 }
 
@@ -139,11 +139,11 @@ mod tests {
             sender.push(Element::Watermark(time));
         }
         assert!(sender.is_waiting());
-        assert!(matches!(receiver.pop(), Some(Element::Batch(_))));
+        assert!(matches!(receiver.pop(), Some((Element::Batch(_), 800))));
         assert_eq!(wakes.load(Ordering::Relaxed), 1);
         for time in 0..2 * RING_SLOTS as i64 {
             sender.flush();
-            assert!(matches!(receiver.pop(), Some(Element::Watermark(t)) if t == time));
+            assert!(matches!(receiver.pop(), Some((Element::Watermark(t), 0)) if t == time));
         }
         assert!(receiver.is_empty() && sender.has_room());
     }

@@ -38,6 +38,14 @@ pub enum LauncherError {
     /// An option of the command line or the manifest is not usable.
     #[error("{0}")]
     Option(String),
+    /// The address for metrics cannot be bound.
+    #[error("cannot serve metrics at {address}: {source}")]
+    Metrics {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The slots cannot be made.
     #[error(transparent)]
     Deploy(#[from] RuntimeError),

@@ -3,6 +3,7 @@
 mod compile;
 mod driver;
 mod error;
+mod metrics;
 mod progress;
 mod run;
 mod savepoint;

@@ -88,6 +88,21 @@ impl Progress {
         let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
     }
 
+    /// Says what the run did; always, terminal or not.
+    pub fn ended(&self, checkpoints: &CheckpointStats) {
+        if self.slots.is_empty() {
+            return;
+        }
+        let rows_in = self.sum(|t| t.is_source.then_some(&t.rows_in));
+        let rows_out = self.sum(|t| t.is_sink.then_some(&t.rows_in));
+        let late = self.sum(|t| Some(&t.late_rows));
+        let skipped = self.sum(|t| Some(&t.skipped_records));
+        eprintln!(
+            "{}: {rows_in} rows in, {rows_out} out, {late} late, {skipped} skipped, {} checkpoints",
+            self.job, checkpoints.completed
+        );
+    }
+
     pub fn clear(&mut self) {
         if self.line_shown {
             self.line_shown = false;

@@ -3,6 +3,7 @@
 use crate::compile::CompiledJob;
 use crate::driver::{ConnectorRegistry, commit_requests, perform_in_order};
 use crate::error::LauncherError;
+use crate::metrics::JobMetrics;
 use crate::progress::Progress;
 use crate::savepoint::load_for;
 use crate::system::{SystemClock, SystemEntropy, ThreadSpawner};
@@ -44,6 +45,8 @@ pub struct RunOptions {
     pub working_folder: std::path::PathBuf,
     /// Show progress on standard error.
     pub progress: bool,
+    /// Serve metrics over HTTP at this address.
+    pub metrics: Option<std::net::SocketAddr>,
 }
 
 /// How it went.
@@ -92,6 +95,10 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         retain: job.retain,
         address: address(),
     };
+    let metrics = Arc::new(JobMetrics::new(&job.name, Arc::clone(&clock)));
+    if let Some(address) = options.metrics {
+        metrics.serve(address)?;
+    }
     let (coordinator, actions) = Coordinator::new(config, clock, Arc::clone(&env.entropy));
     let mut driver = Driver {
         job,
@@ -100,11 +107,13 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         coordinator,
         fleet: None,
         progress: Progress::new(&job.name, options.progress),
+        metrics,
         ending: None,
     };
     driver.perform(actions)?;
     let ending = driver.drive(&inbox)?;
     driver.stop_fleet();
+    driver.progress.ended(driver.coordinator.stats());
     match ending {
         Ending::Ended(Outcome::Finished) => Ok(RunOutcome::Finished),
         Ending::Ended(Outcome::Stopped | Outcome::Cancelled) => Ok(RunOutcome::Stopped),
@@ -145,6 +154,7 @@ struct Driver<'a> {
     coordinator: Coordinator,
     fleet: Option<Fleet>,
     progress: Progress,
+    metrics: Arc<JobMetrics>,
     ending: Option<Ending>,
 }
 
@@ -164,6 +174,7 @@ impl Driver<'_> {
             let mut actions = Vec::new();
             self.coordinator.step(event, &mut actions);
             self.perform(actions)?;
+            self.metrics.set_checkpoints(self.coordinator.stats());
             self.progress.show(self.env.clock.monotonic(), self.coordinator.stats());
         }
     }
@@ -226,6 +237,7 @@ impl Driver<'_> {
         };
         let deployment = deploy(&self.job.graph, &settings, base, &self.env, &wakes, &reports)?;
         let metrics: Vec<Arc<SlotMetrics>> = deployment.slots.iter().map(|s| s.metrics()).collect();
+        self.metrics.watch(&metrics);
         self.progress.watch(metrics);
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();

@@ -19,6 +19,6 @@ pub use deploy::{Deployment, JobSettings, deploy};
 pub use environment::{Connectors, RuntimeEnv};
 pub use error::RuntimeError;
 pub use mailbox::{SlotHandle, SlotMessage};
-pub use metrics::{SlotMetrics, TaskMetrics};
+pub use metrics::{SLOT_METRICS, SlotMetrics, TASK_METRICS, TaskMetrics};
 pub use slot::{Slot, Step};
 pub use thread::run_slot;

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
-use streamfleet_types::MIN_WATERMARK;
+use streamfleet_telemetry::metrics::Declared;
+use streamfleet_types::{MAX_WATERMARK, MIN_WATERMARK};
 
 /// Counters of one subtask.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct TaskMetrics {
     pub rows_in: AtomicU64,
     /// Rows given.
     pub rows_out: AtomicU64,
+    /// Bytes of rows taken, as they lie in memory.
+    pub bytes_in: AtomicU64,
     /// Rows dropped because they came too late.
     pub late_rows: AtomicU64,
     /// Records skipped because they could not be read.
@@ -40,6 +43,7 @@ impl TaskMetrics {
             is_sink,
             rows_in: AtomicU64::new(0),
             rows_out: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
             late_rows: AtomicU64::new(0),
             skipped_records: AtomicU64::new(0),
             state_bytes: AtomicU64::new(0),
@@ -62,6 +66,71 @@ pub struct SlotMetrics {
     pub backpressured_ns: AtomicU64,
     /// Time with nothing to do, ns.
     pub idle_ns: AtomicU64,
+}
+
+/// What is known of every subtask.
+pub const TASK_METRICS: &[Declared<TaskMetrics>] = &[
+    Declared::counter("streamfleet_task_rows_in_total", "Rows that the subtask took, or a source read.", |t, _| {
+        Some(value(&t.rows_in))
+    }),
+    Declared::counter("streamfleet_task_rows_out_total", "Rows that the subtask gave.", |t, _| {
+        (!t.is_sink).then(|| value(&t.rows_out))
+    }),
+    Declared::counter("streamfleet_task_in_bytes_total", "Bytes of the rows taken, as they lie in memory.", |t, _| {
+        Some(value(&t.bytes_in))
+    }),
+    Declared::counter(
+        "streamfleet_task_late_rows_total",
+        "Rows left out because they came after the watermark had closed what they belong to.",
+        |t, _| (!t.is_source && !t.is_sink).then(|| value(&t.late_rows)),
+    ),
+    Declared::counter(
+        "streamfleet_source_skipped_records_total",
+        "Records left out because they could not be decoded ('scan.errors').",
+        |t, _| t.is_source.then(|| value(&t.skipped_records)),
+    ),
+    Declared::gauge("streamfleet_task_state_bytes", "Bytes of state, as they lie in memory.", |t, _| {
+        (!t.is_source && !t.is_sink).then(|| value(&t.state_bytes))
+    }),
+    Declared::gauge(
+        "streamfleet_task_watermark_seconds",
+        "Event time that the subtask has reached, seconds since 1970; absent before the first watermark and after the last.",
+        |t, _| t.event_time().map(|ms| ms as f64 / 1e3),
+    ),
+    Declared::gauge(
+        "streamfleet_task_watermark_lag_seconds",
+        "Wall clock minus watermark; absent like the watermark.",
+        |t, at| t.event_time().map(|ms| (at.now_ms - ms) as f64 / 1e3),
+    ),
+];
+
+/// What is known of every slot. The three add up to the time that the slot has run: their rates are fractions.
+pub const SLOT_METRICS: &[Declared<SlotMetrics>] = &[
+    Declared::counter("streamfleet_slot_busy_seconds_total", "Time with work.", |s, _| Some(seconds(&s.busy_ns))),
+    Declared::counter(
+        "streamfleet_slot_backpressured_seconds_total",
+        "Time in which rows were there, but a consumer's queue was full.",
+        |s, _| Some(seconds(&s.backpressured_ns)),
+    ),
+    Declared::counter("streamfleet_slot_idle_seconds_total", "Time with nothing to do.", |s, _| {
+        Some(seconds(&s.idle_ns))
+    }),
+];
+
+impl TaskMetrics {
+    /// The watermark, if it is a time.
+    pub fn event_time(&self) -> Option<i64> {
+        let watermark = self.watermark.load(Ordering::Relaxed);
+        (watermark != MIN_WATERMARK && watermark != MAX_WATERMARK).then_some(watermark)
+    }
+}
+
+fn value(counter: &AtomicU64) -> f64 {
+    counter.load(Ordering::Relaxed) as f64
+}
+
+fn seconds(nanoseconds: &AtomicU64) -> f64 {
+    value(nanoseconds) / 1e9
 }
 
 /// Adds with the cost of a plain store: a counter has one writer.

@@ -84,6 +84,7 @@ fn run_command(args: &RunArgs) -> Result<(), LauncherError> {
         },
         working_folder: ".".into(),
         progress: !args.quiet,
+        metrics: args.metrics,
     };
     match run_job(&job, &options, stop_signals()?)? {
         RunOutcome::Finished => eprintln!("{}: finished", job.name),

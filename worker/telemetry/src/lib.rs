@@ -1,3 +1,5 @@
-//! Tracing set-up for all.
+//! Metrics and tracing set-up, for all.
 
 pub mod logging;
+pub mod metrics;
+pub mod server;

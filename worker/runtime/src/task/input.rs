@@ -9,6 +9,8 @@ pub(crate) struct Input {
     pub alignment: Alignment,
     pub watermarks: WatermarkMerge,
     pub idle: bool,
+    /// Bytes of rows taken so far.
+    pub bytes: u64,
     next: usize,
 }
 
@@ -20,6 +22,7 @@ impl Input {
             alignment: Alignment::new(count),
             watermarks: WatermarkMerge::new(count, watermark),
             idle: false,
+            bytes: 0,
             next: 0,
         }
     }
@@ -38,7 +41,8 @@ impl Input {
                 continue;
             }
             let (port, queue) = &mut self.channels[channel];
-            if let Some(element) = queue.pop() {
+            if let Some((element, bytes)) = queue.pop() {
+                self.bytes += bytes as u64;
                 self.next = (channel + 1) % count;
                 return Some((channel, *port, element));
             }

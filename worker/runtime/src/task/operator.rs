@@ -92,6 +92,7 @@ impl OperatorTask {
         match element {
             Element::Batch(batch) => {
                 add(&self.metrics.rows_in, batch.rows() as u64);
+                self.metrics.bytes_in.store(self.input.bytes, Ordering::Relaxed);
                 let flow = self.operator.on_batch(port, &batch, &mut self.scratch)?;
                 self.finish_call(flow, After::Nothing)?;
             }

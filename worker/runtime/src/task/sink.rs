@@ -55,6 +55,7 @@ impl SinkTask {
         match self.sink.write(&batch)? {
             Flow::Done => {
                 add(&self.metrics.rows_in, batch.rows() as u64);
+                self.metrics.bytes_in.store(self.input.bytes, Ordering::Relaxed);
                 Ok(Progress::Worked)
             }
             Flow::More => {

@@ -95,6 +95,7 @@ impl SourceTask {
                 let rows = batch.rows() as u64;
                 add(&self.metrics.rows_in, rows);
                 add(&self.metrics.rows_out, rows);
+                add(&self.metrics.bytes_in, batch.bytes() as u64);
                 self.advance_split(split, batch.records())?;
                 let projected = batch.with_columns(self.projection.project(batch.records())?)?;
                 self.outputs.push_batch(&projected)?;
