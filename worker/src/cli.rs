@@ -56,6 +56,12 @@ Exit codes: 0 finished or stopped, 1 failed, 2 bad input")]
         command: SavepointCommand,
     },
 
+    /// Measure the engine.
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
+
     /// Print a shell's completion script.
     #[command(after_help = "Example:\n  streamfleet completions bash > /etc/bash_completion.d/streamfleet")]
     Completions {
@@ -76,6 +82,55 @@ Examples:
         #[arg(value_name = "PATH")]
         path: PathBuf,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Run the Nexmark queries over generated events into a sink that keeps nothing.
+    ///
+    /// Each query runs in a process of its own. Its seconds include start and end of the process.
+    #[command(after_help = "\
+Examples:
+  streamfleet bench nexmark --parallelism 2 --events 10000000
+  streamfleet bench nexmark --queries q4,q20 --format json > nexmark.json")]
+    Nexmark(NexmarkArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NexmarkArgs {
+    /// Number of slots (threads).
+    #[arg(long, short = 'p', value_name = "N", default_value_t = 2)]
+    pub parallelism: u32,
+
+    /// Events to generate: of 50, 1 is a person, 3 are auctions, 46 are bids.
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    pub events: u64,
+
+    /// The queries, separated by commas; all of them if absent.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub queries: Vec<String>,
+
+    /// Time between checkpoints; 0 for none.
+    #[arg(long, value_name = "TIME", default_value = "10 s")]
+    pub checkpoint_interval: String,
+
+    /// Streaming or batch.
+    #[arg(long, value_enum, default_value = "streaming")]
+    pub mode: ModeArg,
+
+    /// Times that each query is run; its fastest run counts.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeat: u32,
+
+    /// How to show the results.
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: BenchFormatArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchFormatArg {
+    Table,
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -130,6 +185,10 @@ pub(crate) struct RunArgs {
     /// Serve Prometheus metrics at http://ADDR/metrics, for example at 127.0.0.1:9249.
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<std::net::SocketAddr>,
+
+    /// Write what the run did and took (rows, seconds, CPU seconds, peak memory) to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 
     /// Show no progress line.
     #[arg(long)]

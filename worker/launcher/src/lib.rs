@@ -5,6 +5,7 @@ mod driver;
 mod error;
 mod metrics;
 mod progress;
+mod report;
 mod run;
 mod savepoint;
 mod signals;
@@ -13,6 +14,7 @@ mod system;
 pub use compile::{CompiledJob, JobSource, Overrides, compile, compile_text};
 pub use driver::{ConnectorRegistry, commit_requests, perform_in_order};
 pub use error::LauncherError;
+pub use report::{RunCounts, Usage};
 pub use savepoint::inspect;
 pub use signals::on_stop_signal;
 

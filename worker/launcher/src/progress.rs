@@ -1,5 +1,6 @@
 //! What a running job shows on standard error: one line, rewritten on a terminal.
 
+use crate::report::RunCounts;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -88,19 +89,15 @@ impl Progress {
         let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
     }
 
-    /// Says what the run did; always, terminal or not.
-    pub fn ended(&self, checkpoints: &CheckpointStats) {
-        if self.slots.is_empty() {
-            return;
+    /// What the run has done so far.
+    pub fn counts(&self, checkpoints: &CheckpointStats) -> RunCounts {
+        RunCounts {
+            rows_in: self.sum(|t| t.is_source.then_some(&t.rows_in)),
+            rows_out: self.sum(|t| t.is_sink.then_some(&t.rows_in)),
+            late_rows: self.sum(|t| Some(&t.late_rows)),
+            skipped_records: self.sum(|t| Some(&t.skipped_records)),
+            checkpoints: checkpoints.completed,
         }
-        let rows_in = self.sum(|t| t.is_source.then_some(&t.rows_in));
-        let rows_out = self.sum(|t| t.is_sink.then_some(&t.rows_in));
-        let late = self.sum(|t| Some(&t.late_rows));
-        let skipped = self.sum(|t| Some(&t.skipped_records));
-        eprintln!(
-            "{}: {rows_in} rows in, {rows_out} out, {late} late, {skipped} skipped, {} checkpoints",
-            self.job, checkpoints.completed
-        );
     }
 
     pub fn clear(&mut self) {

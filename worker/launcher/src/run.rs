@@ -5,6 +5,7 @@ use crate::driver::{ConnectorRegistry, commit_requests, perform_in_order};
 use crate::error::LauncherError;
 use crate::metrics::JobMetrics;
 use crate::progress::Progress;
+use crate::report::RunCounts;
 use crate::savepoint::load_for;
 use crate::system::{SystemClock, SystemEntropy, ThreadSpawner};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,9 +54,9 @@ pub struct RunOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunOutcome {
     /// All input was read and all output committed.
-    Finished,
+    Finished(RunCounts),
     /// Stopped with a last checkpoint.
-    Stopped,
+    Stopped(RunCounts),
     /// There was nothing to do.
     AlreadyFinished(Run),
 }
@@ -113,10 +114,10 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
     driver.perform(actions)?;
     let ending = driver.drive(&inbox)?;
     driver.stop_fleet();
-    driver.progress.ended(driver.coordinator.stats());
+    let counts = driver.progress.counts(driver.coordinator.stats());
     match ending {
-        Ending::Ended(Outcome::Finished) => Ok(RunOutcome::Finished),
-        Ending::Ended(Outcome::Stopped | Outcome::Cancelled) => Ok(RunOutcome::Stopped),
+        Ending::Ended(Outcome::Finished) => Ok(RunOutcome::Finished(counts)),
+        Ending::Ended(Outcome::Stopped | Outcome::Cancelled) => Ok(RunOutcome::Stopped(counts)),
         Ending::Ended(Outcome::Failed) => {
             Err(CoordinatorError::LastSnapshot("the run was recorded as failed".to_owned()).into())
         }

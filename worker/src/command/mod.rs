@@ -1,12 +1,19 @@
 //! What the subcommands do.
 
-use crate::cli::{Cli, Command, ExplainFormatArg, JobArgs, LogFormatArg, ModeArg, RunArgs, SavepointCommand};
+mod bench;
+mod report;
+
+use crate::cli::{
+    BenchCommand, Cli, Command, ExplainFormatArg, JobArgs, LogFormatArg, ModeArg, RunArgs, SavepointCommand,
+};
 use clap::CommandFactory;
+use report::RunReport;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
 use streamfleet_launcher::{
-    CompiledJob, ExplainFormat, JobMode, JobSource, LauncherError, LogFormat, Overrides, RunOptions, RunOutcome,
-    RunStart, compile, explain, init_logging, inspect, run as run_job,
+    CompiledJob, ExplainFormat, JobMode, JobSource, LauncherError, LogFormat, Overrides, RunCounts, RunOptions,
+    RunOutcome, RunStart, compile, explain, init_logging, inspect, run as run_job,
 };
 
 const FAILED: u8 = 1;
@@ -26,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Savepoint { command: SavepointCommand::Inspect { path } } => {
             inspect(&path).map(|text| print!("{text}"))
         }
+        Command::Bench { command: BenchCommand::Nexmark(args) } => bench::nexmark(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "streamfleet", &mut std::io::stdout());
             Ok(())
@@ -75,6 +83,7 @@ fn explain_command(args: &JobArgs, format: ExplainFormatArg) -> Result<(), Launc
 }
 
 fn run_command(args: &RunArgs) -> Result<(), LauncherError> {
+    let began = Instant::now();
     let job = compile_job(&args.job, args.checkpoints.clone())?;
     let options = RunOptions {
         start: match &args.from_savepoint {
@@ -86,15 +95,25 @@ fn run_command(args: &RunArgs) -> Result<(), LauncherError> {
         progress: !args.quiet,
         metrics: args.metrics,
     };
-    match run_job(&job, &options, stop_signals()?)? {
-        RunOutcome::Finished => eprintln!("{}: finished", job.name),
-        RunOutcome::Stopped => eprintln!("{}: stopped with a checkpoint; start it again to go on", job.name),
-        RunOutcome::AlreadyFinished(run) => eprintln!(
-            "{}: has finished already (run {run}); nothing to do. Use --from-nothing to run it anew",
-            job.name
-        ),
+    let counts = match run_job(&job, &options, stop_signals()?)? {
+        RunOutcome::Finished(counts) => {
+            eprintln!("{}: finished: {counts}", job.name);
+            counts
+        }
+        RunOutcome::Stopped(counts) => {
+            eprintln!("{}: stopped with a checkpoint; start it again to go on: {counts}", job.name);
+            counts
+        }
+        RunOutcome::AlreadyFinished(run) => {
+            let advice = "nothing to do. Use --from-nothing to run it anew";
+            eprintln!("{}: has finished already (run {run}); {advice}", job.name);
+            RunCounts::default()
+        }
+    };
+    match &args.report {
+        Some(path) => RunReport::new(&job, began, counts).write(path),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The first SIGINT or SIGTERM asks the job to stop; the second ends the process at once.
