@@ -73,7 +73,7 @@ impl Exposition {
                 Kind::Counter => MetricType::COUNTER,
                 Kind::Gauge => MetricType::GAUGE,
             });
-            family.set_metric(values.into());
+            family.set_metric(values);
             self.families.push(family);
         }
     }
@@ -97,7 +97,7 @@ fn sample(kind: Kind, labels: &[Label<'_>], value: f64) -> Metric {
     };
     let mut metric = Metric::default();
     let pairs: Vec<LabelPair> = labels.iter().map(pair).collect();
-    metric.set_label(pairs.into());
+    metric.set_label(pairs);
     match kind {
         Kind::Counter => {
             let mut counter = Counter::default();
