@@ -190,6 +190,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
 
+    /// Go on from a checkpoint of another plan of the job: state that no operator asks for is dropped.
+    #[arg(long)]
+    pub allow_non_restored_state: bool,
+
     /// Show no progress line.
     #[arg(long)]
     pub quiet: bool,

@@ -1,8 +1,8 @@
 //! Appends to the job log, one record at a time, so that at most one process ever appends at a place.
 //!
 //! A record is created at the tail with a random nonce. If the answer is "taken" or uncertain, the place is read back: one's
-//! own nonce means that it was written; another's means that somebody else reigns. After a success the record before must
-//! still exist, else the tail was stale: somebody appended and deleted past it.
+//! own nonce means that it was written; another's means that somebody else reigns. After a success no later record may
+//! exist, else the tail was stale: somebody appended and deleted past it. The newest record is never deleted.
 
 use crate::message::CoordinatorError;
 use std::collections::VecDeque;
@@ -25,8 +25,8 @@ enum Stage {
     Creating,
     /// The place is read back, to see whose it is.
     ReadingBack,
-    /// It was created: does the record before still exist?
-    CheckingPredecessor,
+    /// It was created: is it the newest?
+    CheckingTail,
     /// It failed in a way that may pass; tried again then.
     Pausing(Duration),
 }
@@ -94,7 +94,7 @@ impl Appender {
     /// The answer to the request at hand.
     pub fn on_answer(&mut self, now: Duration, result: Result<StorageReply, StorageError>) -> Appended {
         match (self.stage, result) {
-            (Stage::Creating, Ok(_)) => self.check_predecessor(),
+            (Stage::Creating, Ok(_)) => self.check_tail(),
             (Stage::Creating, Err(error)) => {
                 self.doubt = Some(error);
                 self.stage = Stage::ReadingBack;
@@ -106,26 +106,22 @@ impl Appender {
                 self.pause(now, doubt)
             }
             (_, Err(error)) => self.pause(now, error),
-            (Stage::CheckingPredecessor, Ok(StorageReply::Paths(paths))) => self.on_predecessor(&paths),
+            (Stage::CheckingTail, Ok(StorageReply::Paths(paths))) => self.on_listed(&paths),
             (_, Ok(_)) => Appended::Waiting,
         }
     }
 
-    fn check_predecessor(&mut self) -> Appended {
-        self.stage = Stage::CheckingPredecessor;
-        let prefix = if self.tail == 0 { LOG_PREFIX.to_owned() } else { entry_path(self.tail - 1) };
-        Appended::Ask(StorageRequest::List { prefix })
+    fn check_tail(&mut self) -> Appended {
+        self.stage = Stage::CheckingTail;
+        Appended::Ask(StorageRequest::List { prefix: LOG_PREFIX.to_owned() })
     }
 
-    fn on_predecessor(&mut self, paths: &[(String, u64)]) -> Appended {
-        let is_current = if self.tail == 0 {
-            paths.iter().filter_map(|(p, _)| parse_entry_path(p)).all(|n| n == 0)
-        } else {
-            !paths.is_empty()
-        };
+    fn on_listed(&mut self, paths: &[(String, u64)]) -> Appended {
+        let newest = paths.iter().filter_map(|(p, _)| parse_entry_path(p)).max();
+        let is_current = newest == Some(self.tail);
         let entry = self.queue.pop_front().expect("an answer has a record");
         if !is_current {
-            let address = "a process that has since deleted old records".to_owned();
+            let address = "a process that has since written more".to_owned();
             return Appended::Failed(CoordinatorError::Fenced { run: entry.run, term: entry.term, address });
         }
         let place = self.tail;
@@ -138,7 +134,7 @@ impl Appender {
     fn on_read_back(&mut self, bytes: &[u8]) -> Appended {
         let own = self.queue.front().expect("an answer has a record");
         match parse_entry(&entry_path(self.tail), bytes) {
-            Ok(found) if found.nonce == own.nonce => self.check_predecessor(),
+            Ok(found) if found.nonce == own.nonce => self.check_tail(),
             Ok(found) => {
                 let address = match found.record {
                     LogRecord::Claim { address } => address,

@@ -1,7 +1,9 @@
 //! What the coordinator is told.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 use streamfleet_snapshot::JobShape;
+use streamfleet_types::OperatorId;
 use streamfleet_types::log::Snapshot;
 
 /// Where a new run begins.
@@ -22,14 +24,20 @@ pub struct CoordinatorConfig {
     pub job: String,
     /// Parallelism, key groups, fingerprint.
     pub shape: JobShape,
+    /// The ids of the job's operators.
+    pub operators: BTreeSet<OperatorId>,
     /// Where to begin.
     pub start_from: StartFrom,
+    /// A snapshot of another plan is taken too: state that nothing asks for is dropped.
+    pub allow_changed_plan: bool,
     /// Time between two checkpoints; `None`: only the last one.
     pub interval: Option<Duration>,
     /// A checkpoint that takes longer is given up.
     pub timeout: Duration,
     /// Checkpoints kept; at least one.
     pub retain: usize,
+    /// State files per slot from which a checkpoint's chain of deltas is replaced by the whole state.
+    pub most_files_per_slot: usize,
     /// Who this is, for people: host and process.
     pub address: String,
 }

@@ -6,18 +6,18 @@ use crate::log_view::LogView;
 use crate::message::{Action, CoordinatorError, Ending, Event};
 use crate::startup::{Progress, Startup};
 use crate::stats::CheckpointStats;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_env::{Clock, Entropy, StorageError, StorageReply, StorageRequest};
 use streamfleet_snapshot::{Assembly, Retention, SlotCommand, SlotFailure, SlotReport, unreferenced_files};
 use streamfleet_storage::entry_path;
-use streamfleet_types::log::{LOG_VERSION, LogEntry, LogRecord, Outcome, Snapshot, Transaction};
-use streamfleet_types::{Epoch, Run, Term};
+use streamfleet_types::log::{LOG_VERSION, LogEntry, LogRecord, Outcome, Snapshot, StateFile, Transaction};
+use streamfleet_types::{Epoch, OperatorId, Run, Term};
 use tracing::{info, warn};
 
-/// Times that a last snapshot or a commit is tried.
+/// Times that a last snapshot, a commit or a claim is tried.
 const TRIES: u32 = 5;
 
 /// Pause before something that failed is tried again.
@@ -33,8 +33,10 @@ enum Purpose {
     Append,
     /// Lists state files, to find those that nobody refers to.
     Sweep,
-    /// Deletes something nobody needs: failing is no harm.
+    /// Deletes a file that nobody needs: failing is no harm.
     Delete,
+    /// Deletes the oldest record of the log.
+    DeleteRecord,
 }
 
 #[derive(Debug)]
@@ -87,10 +89,18 @@ pub struct Coordinator {
     stop_asked: bool,
     /// The last snapshot stands: nothing but commits and `End` is left.
     last_done: bool,
+    /// It was begun after all slots had drained: all output is in it.
+    last_drained: bool,
     last_tries: u32,
     retry_last_at: Duration,
     /// Why the run failed; `End` is being appended.
     failure: Option<CoordinatorError>,
+    /// Times that the log may be read again because somebody appended to it before this process claimed.
+    claims_left: u32,
+    /// `Start` stands: whoever appends behind it has taken over.
+    started: bool,
+    /// Old records still to be deleted, lowest first: one at a time, so that no gap opens.
+    old_records: VecDeque<u64>,
     stats: CheckpointStats,
 }
 
@@ -144,9 +154,13 @@ impl Coordinator {
             commits: Vec::new(),
             stop_asked: false,
             last_done: false,
+            last_drained: false,
             last_tries: 0,
             retry_last_at: Duration::ZERO,
             failure: None,
+            claims_left: TRIES,
+            started: false,
+            old_records: VecDeque::new(),
             stats: CheckpointStats::default(),
         };
         let mut actions = Vec::new();
@@ -223,6 +237,9 @@ impl Coordinator {
                 Appended::Ask(request) => self.ask(Purpose::Append, request, actions),
                 Appended::Waiting => {}
                 Appended::Done(place, record) => self.on_appended(now, place, record, actions),
+                Appended::Failed(CoordinatorError::Fenced { .. }) if !self.started && self.claims_left > 0 => {
+                    self.read_log_again(actions);
+                }
                 Appended::Failed(error) => {
                     let error = self.failure.take().unwrap_or(error);
                     self.over(Ending::Failed(error), actions);
@@ -234,8 +251,26 @@ impl Coordinator {
                     warn!(%error, "an old file stays");
                 }
             }
+            Some(Purpose::DeleteRecord) => match result {
+                Ok(_) => {
+                    self.view.lowest = self.old_records.pop_front().map_or(self.view.lowest, |n| n + 1);
+                    self.delete_next_record(actions);
+                }
+                Err(error) => {
+                    warn!(%error, "an old record of the job log stays until the next checkpoint");
+                    self.old_records.clear();
+                }
+            },
             None => {}
         }
+    }
+
+    /// Somebody appended between the reading of the log and the claim: what they said counts.
+    fn read_log_again(&mut self, actions: &mut Vec<Action>) {
+        self.claims_left -= 1;
+        let (startup, request) = Startup::new(&self.config.job, self.entropy.next_u64());
+        self.stage = Stage::Starting(Box::new(startup));
+        self.ask(Purpose::Startup, request, actions);
     }
 
     fn on_startup(&mut self, result: Result<StorageReply, StorageError>, actions: &mut Vec<Action>) {
@@ -262,6 +297,13 @@ impl Coordinator {
             StartFrom::Nothing => None,
             StartFrom::Snapshot(snapshot) => Some((**snapshot).clone()),
         };
+        if let Some(base) = self.base.as_ref().filter(|b| b.fingerprint != self.config.shape.fingerprint)
+            && !self.config.allow_changed_plan
+        {
+            let error = changed_plan(base, &self.config.operators);
+            self.over(Ending::Failed(error), actions);
+            return;
+        }
         let base_committed = self.base.as_ref().is_none_or(|b| view.committed.contains(&b.epoch));
         self.newest_epoch = self.newest_epoch.max(self.base.as_ref().map_or(Epoch(0), |b| b.epoch));
         self.appender = Appender::new(view.tail);
@@ -288,13 +330,13 @@ impl Coordinator {
         };
         let retired: Vec<Snapshot> = match &entry.record {
             LogRecord::Retire { epoch } => {
-                self.view.snapshots.iter().map(|(_, s)| s).filter(|s| s.epoch == *epoch).cloned().collect()
+                self.view.kept().filter(|(_, s)| s.epoch == *epoch).map(|(_, s)| s.clone()).collect()
             }
             _ => Vec::new(),
         };
         self.view.apply(place, &entry, &self.config.job).expect("the record is this job's own");
         match entry.record {
-            LogRecord::Start { .. } => {}
+            LogRecord::Start { .. } => self.started = true,
             LogRecord::Claim { .. } => self.on_claimed(actions),
             LogRecord::Complete { snapshot } => self.on_complete(now, *snapshot, actions),
             LogRecord::Abort { epoch, reason } => {
@@ -318,7 +360,7 @@ impl Coordinator {
             Some(base) => {
                 let (epoch, transactions) = (base.epoch, base.transactions.clone());
                 self.stage = Stage::CommittingBase;
-                self.commit(epoch, transactions, actions);
+                self.commit(epoch, transactions, 1, actions);
             }
             None => self.deploy(actions),
         }
@@ -337,8 +379,8 @@ impl Coordinator {
         actions.push(Action::Deploy { run, term, unique, base });
     }
 
-    fn commit(&mut self, epoch: Epoch, transactions: Vec<Transaction>, actions: &mut Vec<Action>) {
-        self.commits.push(PendingCommit { epoch, transactions: transactions.clone(), tries: 1, retry_at: None });
+    fn commit(&mut self, epoch: Epoch, transactions: Vec<Transaction>, tries: u32, actions: &mut Vec<Action>) {
+        self.commits.push(PendingCommit { epoch, transactions: transactions.clone(), tries, retry_at: None });
         actions.push(Action::Commit { epoch, transactions });
     }
 
@@ -367,7 +409,8 @@ impl Coordinator {
         match report {
             SlotReport::Running => {
                 self.running.insert(slot);
-                if self.running.len() == self.config.shape.parallelism as usize {
+                let all = self.running.len() == self.config.shape.parallelism as usize;
+                if all && matches!(self.stage, Stage::Deploying) {
                     self.stage = Stage::Running;
                     self.next_checkpoint = now + self.config.interval.unwrap_or_default();
                 }
@@ -408,16 +451,18 @@ impl Coordinator {
     fn on_slot_failed(&mut self, slot: u32, failure: SlotFailure) {
         let error = match self.base.as_ref().filter(|_| failure.in_restore) {
             Some(base) => {
-                let previous = self.view.snapshots.iter().rev().find(|(_, s)| s.epoch < base.epoch);
+                let is_sound = |s: &Snapshot| !s.files.iter().any(|f| Some(&f.path) == failure.path.as_ref());
+                let mut kept: Vec<&(u64, Snapshot)> = self.view.kept().collect();
+                kept.sort_by_key(|(_, s)| s.epoch);
+                let previous = kept.into_iter().rev().find(|(_, s)| s.epoch < base.epoch && is_sound(s));
                 let advice = match previous {
                     Some((place, s)) => format!(
                         "; the checkpoint before it is {}: start with --from-savepoint {} (below the checkpoint place)",
                         s.epoch,
                         entry_path(*place)
                     ),
-                    None => {
-                        "; no earlier checkpoint is retained: start with --from-nothing to run the job anew".to_owned()
-                    }
+                    None => "; no retained checkpoint does without it: start with --from-nothing to run the job anew"
+                        .to_owned(),
                 };
                 CoordinatorError::Restore { epoch: base.epoch, message: failure.message, advice }
             }
@@ -455,6 +500,7 @@ impl Coordinator {
         let epoch = snapshot.epoch;
         let under_way = self.under_way.take().expect("only a snapshot under way is recorded");
         self.last_done |= under_way.last;
+        self.last_drained |= under_way.drained;
         let total: u64 = snapshot.files.iter().map(|f| f.bytes).sum();
         self.stats = CheckpointStats {
             newest: Some(epoch),
@@ -466,10 +512,16 @@ impl Coordinator {
         };
         info!(%epoch, seconds = self.stats.last_duration_seconds, bytes = self.stats.last_bytes, "checkpoint complete");
         actions.push(Action::Slots(SlotCommand::Completed { epoch }));
+        // What was not committed yet is listed again; what could not be committed so far has fewer tries left.
+        let tries = self.commits.iter().map(|c| c.tries).max().unwrap_or(1);
         self.commits.clear();
-        self.commit(epoch, snapshot.transactions, actions);
-        let existing: Vec<Snapshot> = self.view.snapshots.iter().map(|(_, s)| s.clone()).collect();
-        for epoch in (Retention { keep: self.config.retain }).to_retire(&existing) {
+        self.commit(epoch, snapshot.transactions, tries, actions);
+        // What an earlier run completed behind this run's base is of no use once this run has a checkpoint of its own.
+        let superseded = self.view.superseded.iter().map(|(_, s)| s.epoch);
+        let existing: Vec<Epoch> = self.view.snapshots.iter().map(|(_, s)| s.epoch).collect();
+        let retired = (Retention { keep: self.config.retain }).to_retire(&existing);
+        let retired: BTreeSet<Epoch> = superseded.chain(retired).collect();
+        for epoch in retired {
             self.append(LogRecord::Retire { epoch });
         }
         self.next_checkpoint = now + self.config.interval.unwrap_or_default();
@@ -477,22 +529,30 @@ impl Coordinator {
 
     /// A snapshot was retired: deletes the files that only it referred to, and the records that nobody needs.
     fn on_retired(&mut self, retired: &[Snapshot], actions: &mut Vec<Action>) {
-        let kept: Vec<Snapshot> = self.view.snapshots.iter().map(|(_, s)| s.clone()).collect();
+        let kept: Vec<&Snapshot> = self.view.kept().map(|(_, s)| s).collect();
         for path in unreferenced_files(retired, &kept) {
             self.ask(Purpose::Delete, StorageRequest::Delete { path }, actions);
         }
-        let needed_from = self.view.snapshots.first().map_or(0, |(place, _)| *place);
-        for place in self.view.lowest..needed_from {
-            self.ask(Purpose::Delete, StorageRequest::Delete { path: entry_path(place) }, actions);
+        let needed_from = self.view.kept().map(|(place, _)| *place).min().unwrap_or(0);
+        let is_deleting = !self.old_records.is_empty();
+        let from = self.old_records.back().map_or(self.view.lowest, |n| n + 1);
+        self.old_records.extend(from..needed_from);
+        if !is_deleting {
+            self.delete_next_record(actions);
         }
-        self.view.lowest = self.view.lowest.max(needed_from);
+    }
+
+    fn delete_next_record(&mut self, actions: &mut Vec<Action>) {
+        if let Some(place) = self.old_records.front() {
+            let path = entry_path(*place);
+            self.ask(Purpose::DeleteRecord, StorageRequest::Delete { path }, actions);
+        }
     }
 
     /// State files are listed: deletes those that earlier terms of this job left and no snapshot refers to.
     fn on_swept(&mut self, result: Result<StorageReply, StorageError>, actions: &mut Vec<Action>) {
         let Ok(StorageReply::Paths(paths)) = result else { return };
-        let needed: BTreeSet<&str> =
-            self.view.snapshots.iter().flat_map(|(_, s)| &s.files).map(|f| f.path.as_str()).collect();
+        let needed: BTreeSet<&str> = self.view.kept().flat_map(|(_, s)| &s.files).map(|f| f.path.as_str()).collect();
         let orphans: Vec<String> = paths
             .into_iter()
             .map(|(path, _)| path)
@@ -539,7 +599,8 @@ impl Coordinator {
         let all_drained = self.drained.len() == self.config.shape.parallelism as usize;
         if self.last_done {
             if self.commits.is_empty() && self.appender.is_idle() {
-                let outcome = if all_drained { Outcome::Finished } else { Outcome::Stopped };
+                // Slots that drained behind the barrier of a stop gave rows that no snapshot covers: the next run gives them.
+                let outcome = if self.last_drained { Outcome::Finished } else { Outcome::Stopped };
                 self.append(LogRecord::End { outcome, reason: String::new() });
                 self.stage = Stage::Ending;
             }
@@ -551,6 +612,8 @@ impl Coordinator {
         if (last && !retrying) || due {
             let epoch = self.newest_epoch.next();
             self.newest_epoch = epoch;
+            let files = self.view.newest().map_or(&[][..], |s| &s.files);
+            let full = is_long(files, self.config.most_files_per_slot * self.config.shape.parallelism as usize);
             self.under_way = Some(UnderWay {
                 assembly: Assembly::new(epoch),
                 since: now,
@@ -558,7 +621,32 @@ impl Coordinator {
                 last,
                 drained: all_drained,
             });
-            actions.push(Action::Slots(SlotCommand::Trigger { epoch, last: self.stop_asked, drained: all_drained }));
+            let (last, drained) = (self.stop_asked, all_drained);
+            actions.push(Action::Slots(SlotCommand::Trigger { epoch, last, drained, full }));
         }
+    }
+}
+
+/// True if a restore from these files would replay much more than the state, or very many files: deltas of at least the size of
+/// the oldest epoch's files, which hold the state as it was written whole, or too many of them.
+fn is_long(files: &[StateFile], most: usize) -> bool {
+    let oldest = files.iter().map(|f| f.epoch).min();
+    let whole: u64 = files.iter().filter(|f| Some(f.epoch) == oldest).map(|f| f.bytes).sum();
+    let all: u64 = files.iter().map(|f| f.bytes).sum();
+    files.len() > most || (files.len() > most / 4 && all > 4 * whole.max(1))
+}
+
+/// Says what the plan of a snapshot and the job's have not in common.
+fn changed_plan(base: &Snapshot, operators: &BTreeSet<OperatorId>) -> CoordinatorError {
+    let of_positions = base.positions.iter().map(|p| &p.operator);
+    let before: BTreeSet<&OperatorId> = base.watermarks.iter().map(|w| &w.operator).chain(of_positions).collect();
+    let names = |ids: Vec<&&OperatorId>| match ids.len() {
+        0 => "none".to_owned(),
+        _ => ids.iter().map(|id| id.0.as_str()).collect::<Vec<_>>().join(", "),
+    };
+    CoordinatorError::ChangedPlan {
+        epoch: base.epoch,
+        lost: names(before.iter().filter(|id| !operators.contains(**id)).collect()),
+        new: names(operators.iter().collect::<Vec<_>>().iter().filter(|id| !before.contains(**id)).collect()),
     }
 }

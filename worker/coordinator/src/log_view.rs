@@ -11,6 +11,15 @@ pub enum ViewError {
     /// A record cannot be read.
     #[error("{0}")]
     Record(String),
+    /// A record is gone that later ones build on.
+    #[error(
+        "job log record {path} is missing, though later records stand: restore it from a backup of the checkpoint place, or \
+         remove the whole place to run the job anew"
+    )]
+    Missing {
+        /// Its path.
+        path: String,
+    },
     /// The log is another job's.
     #[error("the checkpoint place belongs to job {found}, not to {wanted}: give each job its own place")]
     OtherJob {
@@ -48,7 +57,9 @@ pub struct LogView {
     pub newest_epoch: Epoch,
     /// Complete snapshots that are not retired, oldest first, with the place of their record.
     pub snapshots: Vec<(u64, Snapshot)>,
-    /// Of these, the ones whose transactions are known to be done.
+    /// Complete snapshots that are not retired, but that a later `Start` went back behind.
+    pub superseded: Vec<(u64, Snapshot)>,
+    /// Of all these, the ones whose transactions are known to be done.
     pub committed: BTreeSet<Epoch>,
 }
 
@@ -75,13 +86,16 @@ impl LogView {
                     Some(base) => {
                         self.newest_epoch = self.newest_epoch.max(base.epoch);
                         // "Newest" means since this record: what an older run completed after its base does not count.
-                        self.snapshots.retain(|(_, s)| s.epoch < base.epoch);
+                        let behind = self.snapshots.iter().position(|(_, s)| s.epoch >= base.epoch);
+                        let behind = self.snapshots.split_off(behind.unwrap_or(self.snapshots.len()));
+                        self.superseded.extend(behind);
+                        self.superseded.retain(|(_, s)| s.epoch != base.epoch);
                         self.snapshots.push((n, (**base).clone()));
                         if *base_committed {
                             self.committed.insert(base.epoch);
                         }
                     }
-                    None => self.snapshots.clear(),
+                    None => self.superseded.append(&mut self.snapshots),
                 }
             }
             LogRecord::Claim { address } => self.address.clone_from(address),
@@ -93,10 +107,19 @@ impl LogView {
             LogRecord::Committed { epoch } => {
                 self.committed.insert(*epoch);
             }
-            LogRecord::Retire { epoch } => self.snapshots.retain(|(_, s)| s.epoch != *epoch),
+            LogRecord::Retire { epoch } => {
+                self.snapshots.retain(|(_, s)| s.epoch != *epoch);
+                self.superseded.retain(|(_, s)| s.epoch != *epoch);
+                self.committed.remove(epoch);
+            }
             LogRecord::End { outcome, .. } => self.ended = Some(*outcome),
         }
         Ok(())
+    }
+
+    /// Every complete snapshot that is not retired: their files must stay.
+    pub fn kept(&self) -> impl Iterator<Item = &(u64, Snapshot)> {
+        self.superseded.iter().chain(&self.snapshots)
     }
 
     /// The newest complete snapshot.

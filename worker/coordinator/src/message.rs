@@ -134,6 +134,20 @@ pub enum CoordinatorError {
         /// What can be done, with a leading separator.
         advice: String,
     },
+    /// The snapshot was taken by another plan.
+    #[error(
+        "checkpoint {epoch} was taken by another plan of this job, and its state would be lost: operators that are gone: {lost}; \
+         operators that are new: {new}. Undo the change, start with --from-nothing, or with --allow-non-restored-state if \
+         the job may go on without that state"
+    )]
+    ChangedPlan {
+        /// Its number.
+        epoch: Epoch,
+        /// Ids of operators that the plan lacks.
+        lost: String,
+        /// Ids of operators that the snapshot lacks.
+        new: String,
+    },
     /// The last snapshot of a job could not be taken.
     #[error("the last checkpoint failed: {0}; start the job again, it goes on from the checkpoint before")]
     LastSnapshot(String),

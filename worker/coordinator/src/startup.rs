@@ -1,10 +1,11 @@
 //! Before a reign: is the place fit for a log, and what does the log say?
 
-use crate::log_view::LogView;
+use crate::log_view::{LogView, ViewError};
 use crate::message::CoordinatorError;
 use std::collections::VecDeque;
 use streamfleet_env::{StorageError, StorageErrorKind, StorageReply, StorageRequest};
 use streamfleet_storage::{LOG_PREFIX, parse_entry, parse_entry_path};
+use streamfleet_types::log::LogRecord;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -33,6 +34,8 @@ pub(crate) struct Startup {
     probe: String,
     stage: Stage,
     unread: VecDeque<u64>,
+    /// Records below a gap were left out.
+    has_gap: bool,
     view: LogView,
 }
 
@@ -45,6 +48,7 @@ impl Startup {
             probe: probe.clone(),
             stage: Stage::FirstProbe,
             unread: VecDeque::new(),
+            has_gap: false,
             view: LogView::default(),
         };
         (startup, StorageRequest::PutNew { path: probe, bytes: b"first".to_vec() })
@@ -69,7 +73,9 @@ impl Startup {
                 Progress::Ask(StorageRequest::List { prefix: LOG_PREFIX.to_owned() })
             }
             (Stage::Listing, Ok(StorageReply::Paths(paths))) => {
-                self.unread = paths.iter().filter_map(|(p, _)| parse_entry_path(p)).collect();
+                let records: Vec<u64> = paths.iter().filter_map(|(p, _)| parse_entry_path(p)).collect();
+                self.unread = newest_unbroken(records.iter().copied());
+                self.has_gap = self.unread.len() < records.len();
                 self.stage = Stage::Reading;
                 self.next()
             }
@@ -81,6 +87,9 @@ impl Startup {
             (Stage::Reading, Err(error)) if error.kind == StorageErrorKind::NotFound => {
                 self.unread.pop_front();
                 self.next()
+            }
+            (Stage::FirstProbe | Stage::SecondProbe, Err(error)) if error.kind == StorageErrorKind::NotExclusive => {
+                Progress::Failed(CoordinatorError::NotExclusive { place: error.path })
             }
             (_, Err(source)) => {
                 Progress::Failed(CoordinatorError::Storage { what: "the checkpoint place cannot be used", source })
@@ -100,6 +109,21 @@ impl Startup {
         let n = self.unread.pop_front().expect("a record was asked for");
         let entry =
             parse_entry(&streamfleet_storage::entry_path(n), bytes).map_err(|e| CoordinatorError::Log(e.into()))?;
+        // Old records are deleted lowest first, up to one that holds a snapshot or begins a run. What begins otherwise has lost
+        // the record before.
+        let begins = matches!(entry.record, LogRecord::Start { .. } | LogRecord::Complete { .. });
+        if self.view.tail == 0 && n > 0 && !begins && self.has_gap {
+            let path = streamfleet_storage::entry_path(n - 1);
+            return Err(CoordinatorError::Log(ViewError::Missing { path }));
+        }
         Ok(self.view.apply(n, &entry, &self.job)?)
     }
+}
+
+/// The newest records without a gap between them. What lies below a gap was left by a writer that had been overtaken.
+fn newest_unbroken(records: impl Iterator<Item = u64>) -> VecDeque<u64> {
+    let mut sorted: Vec<u64> = records.collect();
+    sorted.sort_unstable();
+    let begin = (1..sorted.len()).rev().find(|i| sorted[*i] != sorted[i - 1] + 1).unwrap_or(0);
+    sorted.split_off(begin).into()
 }

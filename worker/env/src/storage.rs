@@ -119,6 +119,8 @@ pub enum StorageErrorKind {
     Full,
     /// Not allowed.
     Denied,
+    /// This place cannot create an object for one caller only.
+    NotExclusive,
     /// Anything else that trying again will not mend.
     Broken,
 }

@@ -17,7 +17,7 @@ use streamfleet_coordinator::{Action, Coordinator, CoordinatorConfig, Coordinato
 use streamfleet_env::Clock;
 use streamfleet_exchange::Wake;
 use streamfleet_runtime::{JobSettings, RuntimeEnv, SlotHandle, SlotMetrics, deploy, run_slot};
-use streamfleet_snapshot::{JobShape, SlotReport};
+use streamfleet_snapshot::{JobShape, SlotFailure, SlotReport};
 use streamfleet_storage::LocalFolder;
 use streamfleet_types::Run;
 use streamfleet_types::log::{Outcome, Snapshot};
@@ -25,6 +25,9 @@ use tracing::debug;
 
 /// The longest that the coordinator's thread sleeps.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// A checkpoint of more state files per slot is followed by one that writes the whole state.
+const MOST_FILES_PER_SLOT: usize = 32;
 
 /// Where a run begins.
 #[derive(Debug, Clone)]
@@ -44,6 +47,8 @@ pub struct RunOptions {
     pub start: RunStart,
     /// Where relative paths of the filesystem connector begin.
     pub working_folder: std::path::PathBuf,
+    /// Go on from a checkpoint of another plan too; state that nothing asks for is dropped.
+    pub allow_changed_plan: bool,
     /// Show progress on standard error.
     pub progress: bool,
     /// Serve metrics over HTTP at this address.
@@ -90,10 +95,13 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
             max_parallelism: job.max_parallelism,
             fingerprint: job.graph.fingerprint.clone(),
         },
+        operators: job.graph.vertices.iter().map(|v| v.id.clone()).collect(),
         start_from,
+        allow_changed_plan: options.allow_changed_plan,
         interval: job.interval,
         timeout: job.timeout,
         retain: job.retain,
+        most_files_per_slot: MOST_FILES_PER_SLOT,
         address: address(),
     };
     let metrics = Arc::new(JobMetrics::new(&job.name, Arc::clone(&clock)));
@@ -243,10 +251,14 @@ impl Driver<'_> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         for (slot, cell) in deployment.slots.into_iter().zip(cells) {
-            let (clock, stop) = (Arc::clone(&self.env.clock), Arc::clone(&stop));
+            let (clock, stop, events) = (Arc::clone(&self.env.clock), Arc::clone(&stop), self.events.clone());
             let thread = std::thread::Builder::new().name(format!("slot-{}", slot.number())).spawn(move || {
                 cell.set(std::thread::current()).expect("a cell belongs to one thread");
-                run_slot(slot, &clock, &stop);
+                let number = slot.number();
+                let run = std::panic::AssertUnwindSafe(|| run_slot(slot, &clock, &stop));
+                if let Err(panic) = std::panic::catch_unwind(run) {
+                    let _ = events.send(Event::Slot { slot: number, report: panicked(panic.as_ref()) });
+                }
             });
             threads.push(thread.expect("the system can start a thread"));
         }
@@ -265,6 +277,13 @@ impl Driver<'_> {
             }
         }
     }
+}
+
+/// The report of a slot whose thread panicked.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> SlotReport {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let message = format!("it broke down ({}); this is a bug: please report it", text.unwrap_or("no reason given"));
+    SlotReport::Failed(SlotFailure { message, in_restore: false, path: None })
 }
 
 fn wake_of(cell: &Arc<OnceLock<Thread>>) -> Wake {

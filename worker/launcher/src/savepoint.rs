@@ -50,7 +50,25 @@ pub(crate) fn load_for(path: &Path, job: &str, place: &Path) -> Result<Snapshot,
         let why = format!("it lies outside of the job's checkpoint place {}", place.display());
         return Err(refused(path, &why));
     }
+    if is_retired(&folder, &snapshot)? {
+        return Err(refused(path, "this checkpoint was retired: files that it needs may have been deleted"));
+    }
     Ok(snapshot)
+}
+
+/// True if the job log says that the snapshot may be deleted.
+fn is_retired(folder: &Path, snapshot: &Snapshot) -> Result<bool, LauncherError> {
+    let log = folder.join(LOG_PREFIX);
+    let read = |source| LauncherError::Read { path: log.display().to_string(), source };
+    for record in std::fs::read_dir(&log).map_err(read)? {
+        let path = record.map_err(read)?.path();
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        let entry = parse_entry(&path.display().to_string(), &bytes);
+        if entry.is_ok_and(|e| matches!(e.record, LogRecord::Retire { epoch } if epoch == snapshot.epoch)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What a snapshot consists of, for people.

@@ -48,6 +48,15 @@ impl Entropy for SystemEntropy {
     }
 }
 
+/// Ends the process when a panic drops it.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
 /// Threads beside the slots.
 pub struct ThreadSpawner {
     work: Mutex<Sender<Box<dyn FnOnce() + Send>>>,
@@ -59,7 +68,12 @@ impl ThreadSpawner {
         let (sender, receiver) = channel::<Box<dyn FnOnce() + Send>>();
         std::thread::Builder::new()
             .name("background".into())
-            .spawn(move || receiver.into_iter().for_each(|work| work()))
+            .spawn(move || {
+                // Without its answer a slot would wait for ever: the process ends, and the next goes on from its last checkpoint.
+                let abort = AbortOnPanic;
+                receiver.into_iter().for_each(|work| work());
+                std::mem::forget(abort);
+            })
             .expect("the system can start a thread");
         Self { work: Mutex::new(sender) }
     }

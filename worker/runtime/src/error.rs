@@ -24,13 +24,26 @@ pub enum RuntimeError {
         source: StorageError,
     },
     /// A file of the snapshot to begin from is not usable.
-    #[error("cannot restore: {0}")]
-    RestoreState(#[from] StateError),
+    #[error("cannot restore from {path}: {source}")]
+    RestoreState {
+        /// Its path.
+        path: String,
+        /// What is wrong with it.
+        source: StateError,
+    },
 }
 
 impl RuntimeError {
     /// True if the slot failed before any row flowed, over the snapshot's own files.
     pub const fn in_restore(&self) -> bool {
-        matches!(self, Self::RestoreRead { .. } | Self::RestoreState(_))
+        matches!(self, Self::RestoreRead { .. } | Self::RestoreState { .. })
+    }
+
+    /// The file that is not usable, if it is about one.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::RestoreRead { path, .. } | Self::RestoreState { path, .. } => Some(path),
+            Self::Task { .. } => None,
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::mailbox::{SlotHandle, SlotMessage};
 use crate::task::Task;
 use std::collections::BTreeMap;
 use streamfleet_env::{StorageError, StorageReply, StorageRequest};
+use streamfleet_state::StateError;
 use streamfleet_state::file::Reader;
 use streamfleet_types::HashRange;
 use streamfleet_types::log::StateFile;
@@ -70,19 +71,25 @@ impl Restore {
         let bytes = result.map_err(|source| RuntimeError::RestoreRead { path: path.clone(), source })?;
         self.waiting.insert(index, bytes);
         while let Some(bytes) = self.waiting.remove(&self.applied) {
-            let reader = Reader::open(&self.files[self.applied].path, bytes)?;
-            for task in tasks.iter_mut() {
-                let Task::Operator(task) = task else { continue };
-                for table in task.operator.tables() {
-                    let name = table.schema().name.clone();
-                    for rows in reader.read(&task.id.0, &name, self.range) {
-                        table.load(&rows?, self.range)?;
-                    }
-                }
-            }
+            let path = &self.files[self.applied].path;
+            self.apply(path, bytes, tasks)
+                .map_err(|source| RuntimeError::RestoreState { path: path.clone(), source })?;
             self.applied += 1;
         }
         self.ask();
+        Ok(())
+    }
+    fn apply(&self, path: &str, bytes: Vec<u8>, tasks: &mut [Task]) -> Result<(), StateError> {
+        let reader = Reader::open(path, bytes)?;
+        for task in tasks {
+            let Task::Operator(task) = task else { continue };
+            for table in task.operator.tables() {
+                let name = table.schema().name.clone();
+                for rows in reader.read(&task.id.0, &name, self.range) {
+                    table.load(&rows?, self.range)?;
+                }
+            }
+        }
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use crate::mailbox::{SlotMessage, epoch_of};
 use crate::metrics::{SlotMetrics, add_time};
 use crate::restore::Restore;
 use crate::snapshots::Snapshots;
-use crate::task::{Progress, Task, TaskSnapshot};
+use crate::task::{Progress, Task, TaskSnapshot, Trigger};
 use crossbeam_channel::Receiver;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -106,7 +106,11 @@ impl Slot {
             Ok(step) => step,
             Err(error) => {
                 self.stage = Stage::Dead;
-                let failure = SlotFailure { message: error.to_string(), in_restore: error.in_restore() };
+                let failure = SlotFailure {
+                    message: error.to_string(),
+                    in_restore: error.in_restore(),
+                    path: error.path().map(str::to_owned),
+                };
                 (self.reports)(self.number, SlotReport::Failed(failure));
                 Step::IdleUntil(None)
             }
@@ -230,10 +234,11 @@ impl Slot {
     fn on_command(&mut self, command: &SlotCommand) -> Result<(), RuntimeError> {
         let epoch = epoch_of(command);
         match command {
-            SlotCommand::Trigger { last, drained, .. } => {
+            SlotCommand::Trigger { last, drained, full, .. } => {
+                let trigger = Trigger { epoch, last: *last, drained: *drained, full: *full };
                 for index in 0..self.tasks.len() {
                     let task = &mut self.tasks[index];
-                    task.on_trigger(epoch, *last, *drained, &mut self.taken).map_err(|source| failed(task, source))?;
+                    task.on_trigger(trigger, &mut self.taken).map_err(|source| failed(task, source))?;
                     self.hand_over(index);
                 }
             }

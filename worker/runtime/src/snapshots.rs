@@ -28,6 +28,7 @@ struct InProgress {
     frozen: FrozenTables,
     positions: Vec<SplitPosition>,
     watermarks: Vec<OperatorWatermark>,
+    full: bool,
 }
 
 /// What waits for a record: made durable, first named in this epoch's acknowledgement.
@@ -87,6 +88,7 @@ impl Snapshots {
                 frozen: Vec::new(),
                 positions: Vec::new(),
                 watermarks: Vec::new(),
+                full: true,
             });
         }
         if snapshot.prepares {
@@ -102,6 +104,7 @@ impl Snapshots {
         }
         progress.frozen.extend(tables);
         progress.positions.extend(snapshot.positions);
+        progress.full &= snapshot.full;
         if let Some(watermark) = snapshot.watermark {
             progress.watermarks.push(OperatorWatermark { operator, watermark });
         }
@@ -154,6 +157,8 @@ impl Snapshots {
     }
 
     fn upload(&mut self) {
+        // An earlier failure was an earlier snapshot's; what it could not write is in this one.
+        self.failure = None;
         let epochs = std::mem::take(&mut self.carried);
         let upload = self.next_upload;
         self.next_upload += 1;
@@ -226,6 +231,7 @@ impl Snapshots {
             positions: progress.positions,
             transactions: self.transactions.iter().map(|t| t.item.clone()).collect(),
             watermarks: progress.watermarks,
+            full: progress.full,
         };
         Some(SlotReport::Acknowledged { epoch: progress.epoch, part: Box::new(part) })
     }

@@ -13,6 +13,8 @@ pub struct Faults {
     pub death_at_request: u64,
     /// Chance that a process dies between two steps, per ten thousand.
     pub death_at_step: u64,
+    /// Chance that the user stops the job between two steps, per ten thousand; it is started again.
+    pub stop_at_step: u64,
     /// Instead of dying, a process freezes while its successor starts, and thaws later; percent of deaths.
     pub freeze: u64,
     /// A death takes un-synced writes with it (a power failure), percent of deaths.
@@ -27,6 +29,7 @@ impl Faults {
         storage_delay_ms: 5,
         death_at_request: 0,
         death_at_step: 0,
+        stop_at_step: 0,
         freeze: 0,
         power_failure: 0,
     };
@@ -40,6 +43,7 @@ impl Faults {
             storage_delay_ms: [5, 50, 500][random.below(3) as usize],
             death_at_request: [0, 100, 300, 800][random.below(4) as usize],
             death_at_step: [0, 5, 20][random.below(3) as usize],
+            stop_at_step: [0, 2, 10][random.below(3) as usize],
             freeze: [0, 30, 60][random.below(3) as usize],
             power_failure: 50,
         }

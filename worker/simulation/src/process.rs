@@ -106,10 +106,14 @@ impl<'a> Process<'a> {
                 max_parallelism: job.job.max_parallelism,
                 fingerprint: job.job.graph.fingerprint.clone(),
             },
+            operators: job.job.graph.vertices.iter().map(|v| v.id.clone()).collect(),
             start_from: StartFrom::Newest,
+            allow_changed_plan: false,
             interval: Some(Duration::from_millis(40)),
             timeout: Duration::from_millis(400),
             retain: 2,
+            // Few, so that whole states and deltas both come often.
+            most_files_per_slot: 3,
             address: format!("process {number}"),
         };
         let (coordinator, actions) = Coordinator::new(config, Arc::clone(&env.clock), Arc::clone(&env.entropy));
@@ -140,6 +144,12 @@ impl<'a> Process<'a> {
             2 => self.step_spawner(),
             _ => self.step_slot(random),
         }
+    }
+
+    /// The user asks the job to stop with a last checkpoint.
+    pub fn stop(&mut self) {
+        self.events.lock().expect("one thread").push_back(Event::Stop);
+        self.stir();
     }
 
     /// True if nothing happens until time passes or storage answers.

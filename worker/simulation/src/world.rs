@@ -222,7 +222,13 @@ impl<'a> World<'a> {
 
     /// Lets a process die or freeze between two steps.
     fn strike(&mut self) {
-        if self.is_calm() || self.processes.is_empty() || self.random.below(10_000) >= self.faults.death_at_step {
+        if self.is_calm() || self.processes.is_empty() {
+            return;
+        }
+        if self.random.below(10_000) < self.faults.stop_at_step {
+            self.processes[0].stop();
+        }
+        if self.random.below(10_000) >= self.faults.death_at_step {
             return;
         }
         let number = self.processes[0].number;

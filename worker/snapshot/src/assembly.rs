@@ -1,6 +1,6 @@
 //! A snapshot in the making: parts come in from the slots until it is whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use streamfleet_types::log::{OperatorWatermark, SlotSnapshot, Snapshot, Transaction};
 use streamfleet_types::{Epoch, Millis, OperatorId};
 
@@ -43,15 +43,18 @@ impl Assembly {
     /// known to be committed.
     ///
     /// A slot names its files and transactions since the last complete snapshot *that it knows of*; what the base names
-    /// already is not named twice.
+    /// already is not named twice. When every slot wrote its whole state, files of earlier epochs hold nothing more.
     pub fn finish(self, shape: &JobShape, base: Option<&Snapshot>, open: &[Transaction]) -> Snapshot {
-        let mut files = base.map(|b| b.files.clone()).unwrap_or_default();
+        let is_whole = self.parts.values().all(|p| p.full);
+        let mut files = base.filter(|_| !is_whole).map(|b| b.files.clone()).unwrap_or_default();
+        let mut named: BTreeSet<String> = files.iter().map(|f| f.path.clone()).collect();
         let mut transactions = open.to_vec();
         let mut positions = Vec::new();
         let mut watermarks: BTreeMap<OperatorId, Millis> = BTreeMap::new();
         for part in self.parts.into_values() {
             for file in part.files {
-                if !files.iter().any(|f| f.path == file.path) {
+                let is_needed = !is_whole || file.epoch == self.epoch;
+                if is_needed && named.insert(file.path.clone()) {
                     files.push(file);
                 }
             }

@@ -14,6 +14,8 @@ pub enum SlotCommand {
         last: bool,
         /// Every slot has drained: all output was given, so no state is needed any more and none is written.
         drained: bool,
+        /// The whole state is written, not only what changed since the snapshot before.
+        full: bool,
     },
     /// The snapshot will never be: forget its barriers. What was written for it goes into the next one.
     Abort {
@@ -59,4 +61,6 @@ pub struct SlotFailure {
     pub message: String,
     /// It could not read the snapshot that it was to begin from.
     pub in_restore: bool,
+    /// The file of the snapshot that it could not read, if it is known.
+    pub path: Option<String>,
 }

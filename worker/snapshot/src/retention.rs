@@ -13,14 +13,14 @@ pub struct Retention {
 
 impl Retention {
     /// The snapshots to retire, oldest first, given all that exist in order.
-    pub fn to_retire(self, existing: &[Snapshot]) -> Vec<Epoch> {
+    pub fn to_retire(self, existing: &[Epoch]) -> Vec<Epoch> {
         let excess = existing.len().saturating_sub(self.keep.max(1));
-        existing[..excess].iter().map(|s| s.epoch).collect()
+        existing[..excess].to_vec()
     }
 }
 
 /// The files that only retired snapshots refer to.
-pub fn unreferenced_files(retired: &[Snapshot], kept: &[Snapshot]) -> Vec<String> {
+pub fn unreferenced_files(retired: &[Snapshot], kept: &[&Snapshot]) -> Vec<String> {
     let needed: BTreeSet<&str> = kept.iter().flat_map(|s| &s.files).map(|f| f.path.as_str()).collect();
     let mut gone: Vec<String> = retired
         .iter()

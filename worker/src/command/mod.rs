@@ -92,6 +92,7 @@ fn run_command(args: &RunArgs) -> Result<(), LauncherError> {
             None => RunStart::Newest,
         },
         working_folder: ".".into(),
+        allow_changed_plan: args.allow_non_restored_state,
         progress: !args.quiet,
         metrics: args.metrics,
     };

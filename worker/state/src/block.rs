@@ -189,6 +189,13 @@ impl Block {
         self.garbage = 0;
     }
 
+    /// The slots that hold a row.
+    pub fn live(&self) -> SlotSet {
+        let mut live = SlotSet::EMPTY;
+        self.live_slots().for_each(|slot| live.insert(slot));
+        live
+    }
+
     pub fn live_slots(&self) -> impl Iterator<Item = usize> + '_ {
         self.records.iter().enumerate().filter(|(_, at)| **at != NO_RECORD).map(|(slot, _)| slot)
     }

@@ -361,6 +361,18 @@ impl RowTable {
         }
     }
 
+    /// Like [`Self::freeze`], but shares every row: a snapshot that needs no earlier one. Removed keys are shared all the same,
+    /// for if this snapshot is given up, what it holds is a change upon an earlier one.
+    pub fn freeze_whole(&mut self, epoch: Epoch) -> FrozenTable {
+        for block in 0..self.blocks.len() {
+            let live = self.blocks[block].live();
+            if live != SlotSet::EMPTY {
+                self.touch(block).dirty = live;
+            }
+        }
+        self.freeze(epoch)
+    }
+
     /// Applies rows of a snapshot file (see [`crate::file`]), tombstones first. Loaded rows do not count as changed.
     ///
     /// # Errors

@@ -6,10 +6,11 @@
 //! Requests are dealt to a few threads by their path, so that requests on one path keep their order.
 
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use streamfleet_env::{Completion, Storage, StorageError, StorageErrorKind, StorageReply, StorageRequest};
 use streamfleet_types::hash::hash_bytes;
@@ -61,7 +62,14 @@ fn serve(root: &Path, requests: &Receiver<(StorageRequest, Completion)>) {
 }
 
 fn describe(root: &Path, request: &StorageRequest, error: &io::Error) -> StorageError {
+    let is_create = matches!(request, StorageRequest::PutNew { .. });
     let kind = match error.kind() {
+        // link(2) says one of these where a file system has no hard links.
+        _ if is_create
+            && matches!(error.raw_os_error(), Some(libc::EPERM | libc::EOPNOTSUPP | libc::ENOSYS | libc::EMLINK)) =>
+        {
+            StorageErrorKind::NotExclusive
+        }
         io::ErrorKind::AlreadyExists => StorageErrorKind::AlreadyExists,
         io::ErrorKind::NotFound => StorageErrorKind::NotFound,
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StorageErrorKind::Denied,
@@ -80,8 +88,11 @@ fn perform(root: &Path, staged: &mut HashMap<PathBuf, File>, request: &StorageRe
             let hidden = write_hidden(&path, bytes)?;
             let linked = fs::hard_link(&hidden, &path);
             fs::remove_file(&hidden)?;
-            linked?;
-            sync_folder_of(&path)?;
+            // Also when the place is taken: it may be by an earlier try of this writer, whose name was not synced.
+            match linked {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+                linked => sync_folder_of(&path).and(linked)?,
+            }
         }
         StorageRequest::Put { path, bytes } => {
             let path = root.join(path);
@@ -133,12 +144,11 @@ fn perform(root: &Path, staged: &mut HashMap<PathBuf, File>, request: &StorageRe
 }
 
 fn write_hidden(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
     create_folder_of(path)?;
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let hidden = path.with_file_name(format!(".{name}.{}.{number}.tmp", std::process::id()));
-    let written = File::create(&hidden).and_then(|mut file| {
+    // Random: process ids repeat between containers that share a folder.
+    let hidden = path.with_file_name(format!(".{name}.{:016x}.tmp", random_u64()));
+    let written = File::create_new(&hidden).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
@@ -152,9 +162,27 @@ fn write_hidden(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
 
 fn create_folder_of(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => fs::create_dir_all(folder),
+        Some(folder) if !folder.as_os_str().is_empty() => create_folder(folder),
         _ => Ok(()),
     }
+}
+
+/// Creates a folder and those above it, each durable before anything is put into it.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    create_folder_of(folder)?;
+    match fs::create_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+        other => other?,
+    }
+    sync_folder_of(folder)
+}
+
+/// Every `RandomState` has fresh keys; hashing nothing with them gives a random number.
+fn random_u64() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 fn sync_folder_of(path: &Path) -> io::Result<()> {

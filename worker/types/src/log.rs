@@ -177,4 +177,7 @@ pub struct SlotSnapshot {
     pub transactions: Vec<Transaction>,
     /// Watermarks of the slot's operators.
     pub watermarks: Vec<OperatorWatermark>,
+    /// The files of this snapshot's epoch hold the slot's whole state.
+    #[serde(default)]
+    pub full: bool,
 }

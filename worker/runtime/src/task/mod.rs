@@ -40,6 +40,20 @@ pub(crate) struct TaskSnapshot {
     pub watermark: Option<Millis>,
     /// The task is a sink that prepares its output.
     pub prepares: bool,
+    /// `tables` hold all rows, not only what changed.
+    pub full: bool,
+}
+
+/// The coordinator's wish for a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trigger {
+    pub epoch: Epoch,
+    /// Sources give nothing more behind it.
+    pub last: bool,
+    /// The whole job has drained: no state is needed.
+    pub drained: bool,
+    /// All rows are wanted, not only what changed.
+    pub full: bool,
 }
 
 /// A task of any kind.
@@ -70,15 +84,15 @@ impl Task {
     /// The coordinator asks for a snapshot.
     pub fn on_trigger(
         &mut self,
-        epoch: Epoch,
-        last: bool,
-        drained: bool,
+        trigger: Trigger,
         taken: &mut Vec<(Epoch, TaskSnapshot)>,
     ) -> Result<(), DataflowError> {
+        let Trigger { epoch, last, drained, full } = trigger;
         match self {
             Self::Source(t) => t.on_trigger(epoch, last, taken),
             Self::Operator(t) => {
                 t.needs_no_state = drained;
+                t.full = full.then_some(epoch);
                 if let Verdict::Aligned(epoch) = t.input.alignment.on_trigger(epoch) {
                     t.barrier_due = Some(epoch);
                 }

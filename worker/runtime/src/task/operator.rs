@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use streamfleet_dataflow::{DataflowError, Flow, Operator, Output};
 use streamfleet_exchange::Verdict;
+use streamfleet_state::RowTable;
 use streamfleet_types::{Barrier, Element, Epoch, Millis, OperatorId};
 
 /// What follows when the operator's call is done.
@@ -31,6 +32,8 @@ pub(crate) struct OperatorTask {
     pub finished: bool,
     /// The whole job has drained: a snapshot needs no state.
     pub needs_no_state: bool,
+    /// The snapshot that all rows are wanted for.
+    pub full: Option<Epoch>,
     scratch: Output,
 }
 
@@ -53,6 +56,7 @@ impl OperatorTask {
             end_due: false,
             finished: false,
             needs_no_state: false,
+            full: None,
             scratch: Output::default(),
         }
     }
@@ -167,10 +171,13 @@ impl OperatorTask {
     }
 
     fn take_snapshot(&mut self, epoch: Epoch, taken: &mut Vec<(Epoch, TaskSnapshot)>) {
+        // A barrier may overtake the wish: then only changes are given, which is right as well.
+        let full = self.full == Some(epoch);
         let tables = if self.needs_no_state {
             Vec::new()
         } else {
-            self.operator.tables().into_iter().map(|t| t.freeze(epoch)).collect()
+            let freeze = |t: &mut RowTable| if full { t.freeze_whole(epoch) } else { t.freeze(epoch) };
+            self.operator.tables().into_iter().map(freeze).collect()
         };
         let snapshot = TaskSnapshot {
             operator: self.id.clone(),
@@ -178,6 +185,7 @@ impl OperatorTask {
             positions: Vec::new(),
             watermark: Some(self.input.watermarks.merged()),
             prepares: false,
+            full: full || self.needs_no_state,
         };
         taken.push((epoch, snapshot));
         if !self.finished {

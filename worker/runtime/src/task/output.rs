@@ -66,16 +66,19 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    /// True if every queue takes another batch.
-    pub fn has_room(&mut self) -> bool {
-        let mut room = true;
+    /// Moves what waits for a place in a queue on.
+    pub fn flush(&mut self) {
         for queue in self.edges.iter_mut().flat_map(|e| &mut e.queues) {
             if queue.is_waiting() {
                 queue.flush();
             }
-            room &= queue.has_room();
         }
-        room
+    }
+
+    /// True if every queue takes another batch.
+    pub fn has_room(&mut self) -> bool {
+        self.flush();
+        self.edges.iter().flat_map(|e| &e.queues).all(QueueSender::has_room)
     }
 
     pub fn push_batch(&mut self, batch: &Batch) -> Result<(), BatchError> {

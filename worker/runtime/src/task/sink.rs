@@ -75,6 +75,7 @@ impl SinkTask {
                 positions: Vec::new(),
                 watermark: None,
                 prepares: true,
+                full: true,
             },
         ));
         Ok(())

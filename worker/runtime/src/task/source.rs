@@ -80,6 +80,8 @@ impl SourceTask {
     }
 
     pub fn call(&mut self, now: Duration, taken: &mut Vec<(Epoch, TaskSnapshot)>) -> Result<Progress, DataflowError> {
+        // Also when nothing is read any more: what the queues had no room for must still go out.
+        self.outputs.flush();
         if let Some((epoch, last)) = self.barrier_due.take_if(|_| self.source.splits_known()) {
             taken.push((epoch, self.take_snapshot(epoch, last)));
             return Ok(Progress::Worked);
@@ -192,6 +194,7 @@ impl SourceTask {
             positions: positions.collect(),
             watermark: None,
             prepares: false,
+            full: true,
         };
         if self.stage != Stage::Finished {
             self.outputs.push_control(&Element::Barrier(Barrier { epoch }));
