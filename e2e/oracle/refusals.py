@@ -87,9 +87,9 @@ class Trial:
     def run(self, *more):
         return finish(self.start(*more))
 
-    def stopped(self, **how):
+    def stopped(self):
         """Runs for a while and stops with a last checkpoint."""
-        process = self.start(**how)
+        process = self.start()
         time.sleep(0.7)
         process.send_signal(signal.SIGTERM)
         expect(finish(process), 0, ["stopped with a checkpoint"])
@@ -99,13 +99,32 @@ class Trial:
     def log(self):
         return self.folder / self.checkpoints / "j" / "log"
 
+    def killed(self):
+        """Kills a run as soon as its newest checkpoint has a state file of its own; gives that file."""
+        process = self.start(interval="300ms")
+        until = time.time() + 20
+        while time.time() < until and process.poll() is None:
+            if path := self.newest():
+                process.kill()
+                process.communicate()
+                return path
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+        raise Wrong("no newest checkpoint had a state file of its own")
+
     def newest(self):
-        """State files that only the newest complete checkpoint names."""
+        """A state file that the newest complete checkpoint names and the one before does not, if there is one."""
         found = []
-        for path in sorted(self.log.iterdir()):
-            record = json.loads(path.read_text())["record"]
+        for path in sorted(self.log.iterdir()) if self.log.exists() else []:
+            try:
+                record = json.loads(path.read_text())["record"]
+            except (FileNotFoundError, json.JSONDecodeError):
+                continue
             if record["type"] == "complete":
                 found.append([file["path"] for file in record["snapshot"]["files"]])
+        if len(found) < 2:
+            return None
         names = [name for name in found[-1] if name not in found[-2]]
         return self.folder / self.checkpoints / "j" / names[0] if names else None
 
@@ -186,12 +205,8 @@ def damaged(binary, folder, damage):
 
     Rows that the lost checkpoint had already made visible come again: that is what going back means.
     """
-    # Rows come in bursts: a last checkpoint without new rows has no file of its own, and then another try is made.
-    tries = (Trial(binary, folder.with_name(f"{folder.name}-{n}")).stopped(interval="200ms") for n in range(8))
-    trial = next((trial for trial in tries if trial.newest()), None)
-    if trial is None:
-        raise Wrong("in eight tries no newest checkpoint had a state file of its own")
-    path = trial.newest()
+    trial = Trial(binary, folder)
+    path = trial.killed()
     damage(path)
     code, text = trial.run()
     expect((code, text), 1, [path.name, "--from-savepoint"])
