@@ -31,7 +31,7 @@ build: setup ## Build the binary.
 run: build data ## Run the flights example and show its results.
 	@CACHE=$(CACHE) BIN=$(BIN) OUT=$(OUT) bash deploy/examples/flights/run.sh
 
-test: setup data lint build unit doc oracle kills ## Run every test.
+test: setup data lint build unit doc oracle refusals rescale kills ## Run every test.
 	@echo "test: all passed"
 
 lint: setup ## Check formatting, warnings and licences.
@@ -49,6 +49,12 @@ doc: build ## Build the API documentation; a warning is an error.
 
 oracle: build data ## Compare results with DuckDB's.
 	@$(PYTHON) e2e/oracle/check.py --bin $(BIN) --data $(CACHE)/data
+
+refusals: build ## Give bad input, full disks and damaged files; every message must say what, where and what to do.
+	@$(PYTHON) e2e/oracle/refusals.py --bin $(BIN)
+
+rescale: build data ## Stop jobs half-way and restore them at other parallelisms.
+	@$(PYTHON) e2e/oracle/rescale.py --bin $(BIN) --data $(CACHE)/data
 
 kills: build data ## Kill a running job at random moments; its result must be that of an undisturbed run.
 	@$(PYTHON) e2e/oracle/kills.py --bin $(BIN) --data $(CACHE)/data --kills $(or $(KILLS),100)

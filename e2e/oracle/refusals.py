@@ -1,0 +1,304 @@
+"""Gives the binary bad input and bad luck: every refusal has its exit code and says what is wrong, where, and what to do.
+
+Cases that need more than a file run a job of their own: the join of two numbered streams, whose result is every number once.
+All cases run, then the failed ones are listed. Needs root, for a small file system that fills up and for another user.
+"""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+HEAD = "apiVersion: streamfleet.io/v1alpha1\nkind: StreamJob\nmetadata: {name: a}\nspec:\n  job:\n"
+TABLES = (
+    "CREATE TABLE s (a BIGINT, b STRING) WITH ('connector' = 'datagen', 'number-of-rows' = '5');\n"
+    "CREATE TABLE p (a BIGINT) WITH ('connector' = 'print');\n"
+)
+FILES = (
+    "CREATE TABLE s (a BIGINT, b STRING) WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = 'json'{more});\n"
+    "CREATE TABLE o (a BIGINT, b STRING) WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'json');\n"
+    "INSERT INTO o SELECT a, b FROM s;\n"
+)
+
+# name, file, its text (None: there is no file), exit code, what the message must hold.
+BAD_FILES = [
+    ("malformed YAML", "a.yaml", "apiVersion: [\nkind", 2, ["a.yaml", "line 1, column"]),
+    ("unknown field", "a.yaml", HEAD + "    sql: x\n    paralelism: 2\n", 2,
+     ["a.yaml", "line 7, column 5", "`paralelism`", "did you mean `parallelism`"]),
+    ("wrong apiVersion", "a.yaml", HEAD.replace("v1alpha1", "v9") + "    sql: x\n", 2,
+     ["a.yaml", "line 1, column 1", "streamfleet.io/v9", "this build knows `streamfleet.io/v1alpha1`"]),
+    ("missing job file", "gone.yaml", None, 2, ["cannot read gone.yaml", "No such file"]),
+    ("missing sqlFrom file", "a.yaml", HEAD + "    sqlFrom: {file: none.sql}\n", 2, ["a.yaml", "none.sql", "sqlFrom"]),
+    ("SQL syntax", "a.sql", TABLES + "INSERT INTO p SELEC a FROM s;", 2, ["a.sql", "line 3, column 15", "syntax error", "SELEC"]),
+    ("unknown table", "a.sql", TABLES + "INSERT INTO p SELECT a FROM ss;", 2,
+     ["a.sql", "line 3, column 29", "no table `ss`", "did you mean `s`"]),
+    ("unknown column", "a.sql", TABLES + "INSERT INTO p SELECT aa FROM s;", 2,
+     ["line 3, column 22", "no column `aa`", "did you mean `a`"]),
+    ("unknown function", "a.sql", TABLES + "INSERT INTO p SELECT ABSS(a) FROM s;", 2,
+     ["line 3, column 22", "no function `abss`", "did you mean `abs`"]),
+    ("unknown option", "a.sql", TABLES.replace("number-of-rows", "number-of-row"), 2,
+     ["line 1, column", "no option `number-of-row`", "'datagen'", "did you mean `number-of-rows`"]),
+    ("unknown connector", "a.sql", TABLES.replace("datagen", "datagan"), 2,
+     ["line 1, column", "no connector `datagan`", "did you mean `datagen`"]),
+    ("type mismatch", "a.sql", TABLES + "INSERT INTO p SELECT b FROM s;", 2,
+     ["line 3, column 13", "column `a` cannot take", "query: [b", "table: [a"]),
+    ("missing data file", "a.sql", FILES.format(path="none.json", more=""), 1, ["none.json", "check the option 'path'"]),
+    ("undecodable record", "a.sql", FILES.format(path="in.json", more=""), 1, ["in.json, byte 32", "scan.errors"]),
+]
+RECORDS = '{"a":1,"b":"x"}\n{"a":2,"b":"y"}\n{"a":oops}\n{"a":3,"b":"z"}\n'
+
+ROWS = 6000
+JOIN = """
+CREATE TABLE l (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '4000',
+  'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '{rows}');
+CREATE TABLE r (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '4000',
+  'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '{rows}');
+CREATE TABLE o (id BIGINT) WITH ('connector' = 'filesystem', 'path' = '{out}', 'format' = 'json');
+INSERT INTO o SELECT l.id FROM l JOIN r ON l.id = r.id;
+"""
+
+
+class Wrong(Exception):
+    """A case did not go as it must."""
+
+
+class Trial:
+    """A folder with the join in it, and ways to run it."""
+
+    def __init__(self, binary, folder, out="out", checkpoints="checkpoints"):
+        folder.mkdir()
+        self.binary, self.folder, self.out, self.checkpoints = binary, folder, out, checkpoints
+        (folder / "j.sql").write_text(JOIN.format(rows=ROWS, out=out))
+
+    def command(self, *more, interval="50ms"):
+        command = [self.binary, "run", "j.sql", "--quiet", "--parallelism", "2", "--checkpoints", self.checkpoints]
+        return [*command, "--set", f"execution.checkpointing.interval={interval}", *more]
+
+    def start(self, *more, **how):
+        return subprocess.Popen(self.command(*more, **how), cwd=self.folder, stderr=subprocess.PIPE, text=True)
+
+    def run(self, *more):
+        return finish(self.start(*more))
+
+    def stopped(self):
+        """Runs for a while and stops with a last checkpoint."""
+        process = self.start()
+        time.sleep(0.7)
+        process.send_signal(signal.SIGTERM)
+        expect(finish(process), 0, ["stopped with a checkpoint"])
+        return self
+
+    @property
+    def log(self):
+        return self.folder / self.checkpoints / "j" / "log"
+
+    def killed(self):
+        """Kills a run as soon as its newest checkpoint has a state file of its own; gives that file."""
+        process = self.start(interval="300ms")
+        until = time.time() + 20
+        while time.time() < until and process.poll() is None:
+            if path := self.newest():
+                process.kill()
+                process.communicate()
+                return path
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+        raise Wrong("no newest checkpoint had a state file of its own")
+
+    def newest(self):
+        """A state file that the newest complete checkpoint names and the one before does not, if there is one."""
+        found = []
+        for path in sorted(self.log.iterdir()) if self.log.exists() else []:
+            try:
+                record = json.loads(path.read_text())["record"]
+            except (FileNotFoundError, json.JSONDecodeError):
+                continue
+            if record["type"] == "complete":
+                found.append([file["path"] for file in record["snapshot"]["files"]])
+        if len(found) < 2:
+            return None
+        names = [name for name in found[-1] if name not in found[-2]]
+        return self.folder / self.checkpoints / "j" / names[0] if names else None
+
+    def rows(self):
+        rows = collections.Counter()
+        for path in (self.folder / self.out).glob("*.json"):
+            rows.update(json.loads(line)["id"] for line in path.read_text().splitlines())
+        return rows
+
+    def exact(self):
+        rows = self.rows()
+        missing, twice = ROWS - len(rows), sum(n - 1 for n in rows.values())
+        if missing or twice:
+            raise Wrong(f"{missing} rows missing, {twice} too many")
+
+
+def finish(process):
+    try:
+        _, text = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise Wrong("it did not end within a minute") from None
+    return process.returncode, text
+
+
+def expect(result, code, parts):
+    found, text = result
+    missing = [part for part in parts if part not in text]
+    if found != code or missing:
+        raise Wrong(f"exit code {found}, expected {code}; the message lacks {missing}:\n      {text.strip()[-400:]}")
+
+
+def bad_file(binary, folder, file, text, code, parts):
+    folder.mkdir()
+    (folder / "in.json").write_text(RECORDS)
+    if text is not None:
+        (folder / file).write_text(text)
+    process = subprocess.Popen([binary, "run", file, "--quiet"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    expect(finish(process), code, parts)
+
+
+def skipped_record(binary, folder):
+    folder.mkdir()
+    (folder / "in.json").write_text(RECORDS)
+    (folder / "a.sql").write_text(FILES.format(path="in.json", more=", 'scan.errors' = 'skip'"))
+    process = subprocess.Popen([binary, "run", "a.sql", "--quiet"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    expect(finish(process), 0, ["3 rows in, 3 out", "1 skipped"])
+    lines = [json.loads(line) for path in (folder / "out").glob("*.json") for line in path.read_text().splitlines()]
+    if sorted(row["a"] for row in lines) != [1, 2, 3]:
+        raise Wrong(f"the good rows are not all there: {lines}")
+
+
+def disk_full(binary, folder, **places):
+    trial = Trial(binary, folder, **places)
+    full = folder / "full"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", full], check=True)
+    try:
+        expect(trial.run(), 1, ["No space left on device", "free", "start the job again"])
+        subprocess.run(["mount", "-o", "remount,size=64m", full], check=True)
+        expect(trial.run(), 0, ["finished"])
+        trial.exact()
+    finally:
+        subprocess.run(["umount", full], check=True)
+
+
+def full_output(binary, folder):
+    disk_full(binary, folder, out="full/out")
+
+
+def full_checkpoints(binary, folder):
+    disk_full(binary, folder, checkpoints="full/checkpoints")
+
+
+def damaged(binary, folder, damage):
+    """The advice must be a command line option; with it, the job must end with every row there.
+
+    Rows that the lost checkpoint had already made visible come again: that is what going back means.
+    """
+    trial = Trial(binary, folder)
+    path = trial.killed()
+    damage(path)
+    code, text = trial.run()
+    expect((code, text), 1, [path.name, "--from-savepoint"])
+    advice = re.search(r"--from-savepoint[= ]['\"`]?([^\s'\"`,;]+)", text)
+    expect(trial.run("--from-savepoint", advice.group(1)), 0, ["finished"])
+    if len(trial.rows()) != ROWS:
+        raise Wrong(f"{ROWS - len(trial.rows())} rows missing after going back")
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+def corrupt_state(binary, folder):
+    damaged(binary, folder, flip)
+
+
+def missing_state(binary, folder):
+    damaged(binary, folder, pathlib.Path.unlink)
+
+
+def corrupt_log(binary, folder):
+    trial = Trial(binary, folder).stopped()
+    record = sorted(trial.log.iterdir())[-1]
+    record.write_text("{ not a record")
+    expect(trial.run(), 1, [record.name, "log"])
+
+
+def two_runs(binary, folder):
+    trial = Trial(binary, folder)
+    older = trial.start()
+    time.sleep(0.6)
+    newer = trial.start()
+    expect(finish(older), 1, ["took over", "run 2"])
+    expect(finish(newer), 0, ["finished"])
+    trial.exact()
+
+
+def foreign_savepoint(binary, folder):
+    trial = Trial(binary, folder).stopped()
+    record = [p for p in sorted(trial.log.iterdir()) if '"complete"' in p.read_text()][-1]
+    shutil.copy(folder / "j.sql", folder / "k.sql")
+    command = [part if part != "j.sql" else "k.sql" for part in trial.command("--from-savepoint", str(record))]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    expect(finish(process), 2, [record.name, "checkpoint of job j, not of k"])
+
+
+def no_permission(binary, folder):
+    trial = Trial(binary, folder)
+    (folder / "checkpoints").mkdir(mode=0o755)
+    other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    process = subprocess.Popen([*other, *trial.command()], cwd=folder, stderr=subprocess.PIPE, text=True)
+    expect(finish(process), 1, ["checkpoint place", "checkpoints", "Permission denied"])
+
+
+def finished_again(binary, folder):
+    trial = Trial(binary, folder)
+    expect(trial.run(), 0, ["finished"])
+    expect(trial.run(), 0, ["finished already", "--from-nothing"])
+    trial.exact()
+
+
+RUNS = [skipped_record, full_output, full_checkpoints, corrupt_state, missing_state, corrupt_log, two_runs,
+        foreign_savepoint, no_permission, finished_again]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True)
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        raise SystemExit("refusals: root is needed, to mount a small file system and to run as another user")
+    began, failures = time.time(), []
+    with tempfile.TemporaryDirectory() as top:
+        top = pathlib.Path(top)
+        top.chmod(0o755)
+        # A copy, since the other user may not be let into the folder of the binary.
+        binary = str(shutil.copy(arguments.bin, top / "streamfleet"))
+        cases = [(name, lambda folder, rest=rest: bad_file(binary, folder, *rest)) for name, *rest in BAD_FILES]
+        cases += [(run.__name__.replace("_", " "), lambda folder, run=run: run(binary, folder)) for run in RUNS]
+        for number, (name, case) in enumerate(cases):
+            try:
+                case(top / f"case{number}")
+            except Wrong as wrong:
+                failures.append(name)
+                print(f"refusals: {name}: WRONG: {wrong}", flush=True)
+    if failures:
+        raise SystemExit(f"refusals: {len(failures)} of {len(cases)} cases wrong: {', '.join(failures)}")
+    print(f"refusals: {len(cases)} cases as they must be ({time.time() - began:.1f} s)")
+
+
+if __name__ == "__main__":
+    main()

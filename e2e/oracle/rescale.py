@@ -1,0 +1,95 @@
+"""Stops a job half-way with a last checkpoint and restores copies of it at other parallelisms.
+
+Two jobs, those of kills.py: the flights example, and a join of Nexmark's bids with auctions. Every copy must give the output of
+an undisturbed run, row for row.
+"""
+
+import argparse
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from common import FLIGHTS, compare, json_rows, nexmark_script, run
+from kills import DUMP, JOIN
+
+PARALLELISMS = ["1", "2", "3", "5"]
+
+
+def stop_midway(binary, script, make, took):
+    """A folder with a job that was stopped before its end. Stops earlier if the job was quicker than that."""
+    for attempt, share in enumerate([0.5, 0.35, 0.2, 0.1]):
+        folder = make(f"stopped{attempt}")
+        command = [binary, "run", str(script), "--quiet", "--parallelism", "2"]
+        command += ["--set", "execution.checkpointing.interval=50ms"]
+        process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+        time.sleep(max(took * share, 0.1))
+        process.send_signal(signal.SIGTERM)
+        _, text = process.communicate(timeout=120)
+        if process.returncode == 0 and "stopped with a checkpoint" in text:
+            return folder
+        if process.returncode not in (0, -signal.SIGTERM):
+            raise SystemExit(f"{script}: exit code {process.returncode}\n{text}")
+    raise SystemExit(f"{script}: it ended before it could be stopped")
+
+
+def check(name, binary, script, make, sinks):
+    plain = make("plain")
+    began = time.time()
+    run(binary, script, plain, "--parallelism", "2")
+    took = time.time() - began
+    expected = {sink: json_rows(plain / sink) for sink in sinks}
+    stopped = stop_midway(binary, script, make, took)
+    before = sum(sum(json_rows(stopped / sink).values()) for sink in sinks)
+    rows = sum(sum(e.values()) for e in expected.values())
+    if before >= rows:
+        raise SystemExit(f"{name}: all output was there when it was stopped, which shows nothing")
+    for parallelism, key_groups in [*((p, "720") for p in PARALLELISMS), ("3", "128")]:
+        copy = stopped.parent / f"{stopped.name}-copy"
+        shutil.copytree(stopped, copy, symlinks=True)
+        run(binary, script, copy, "--parallelism", parallelism, "--set", f"pipeline.max-parallelism={key_groups}")
+        for sink in sinks:
+            label = f"{name}, parallelism 2 to {parallelism}, {key_groups} key groups: {sink}"
+            compare(label, json_rows(copy / sink), expected[sink])
+        shutil.rmtree(copy)
+    print(f"rescale: {name}: stopped after {before} of {rows} rows, equal at parallelism {', '.join(PARALLELISMS)},"
+          f" and at 3 with 128 key groups ({time.time() - began:.1f} s)")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--data", required=True)
+    arguments = parser.parse_args()
+    binary, data = str(pathlib.Path(arguments.bin).resolve()), pathlib.Path(arguments.data).resolve()
+    with tempfile.TemporaryDirectory() as top:
+        top = pathlib.Path(top)
+
+        def flights(name):
+            folder = top / f"flights-{name}"
+            folder.mkdir()
+            os.symlink(data, folder / "data")
+            return folder
+
+        check("flights", binary, FLIGHTS / "job.yaml", flights, ["hourly_delays", "worst_routes"])
+
+        source = top / "source"
+        source.mkdir()
+        (source / "dump.sql").write_text(nexmark_script("q0", "'connector' = 'blackhole'", 1_000_000, 10_000) + DUMP)
+        run(binary, "dump.sql", source)
+
+        def nexmark(name):
+            folder = top / f"nexmark-{name}"
+            folder.mkdir()
+            os.symlink(source / "rows", folder / "rows")
+            (folder / "join.sql").write_text(JOIN)
+            return folder
+
+        check("nexmark join", binary, "join.sql", nexmark, ["joined"])
+
+
+if __name__ == "__main__":
+    main()
