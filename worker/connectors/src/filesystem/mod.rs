@@ -54,6 +54,9 @@ pub fn descriptor() -> ConnectorDescriptor {
 fn path_of(table: &TableDescriptor) -> Result<String, DataflowError> {
     let path = table.option("path").unwrap_or_default();
     let path = path.strip_prefix("file://").unwrap_or(path).trim_end_matches('/');
+    if let Some((scheme, _)) = path.split_once("://") {
+        return Err(options::bad(table, "path", format!("files are read and written under file://, not {scheme}://")));
+    }
     if path.is_empty() {
         return Err(options::bad(table, "path", "a file or folder is needed"));
     }

@@ -5,15 +5,16 @@
 
 use super::mailbox::Mailbox;
 use super::path_of;
-use crate::format::{Decoded, Format, ParquetFile, RecordDecoder};
+use crate::format::{Decoded, Format, Layout, ParquetFile, RecordDecoder};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use streamfleet_dataflow::{DataflowError, Source, SourceBatch, SourceContext, SourceStatus, SplitState};
 use streamfleet_env::{StorageError, StorageReply, StorageRequest};
-use streamfleet_logical::{ColumnKind, ScanSpec};
+use streamfleet_logical::{Column, ColumnKind, ScanSpec};
 use streamfleet_types::Batch;
+use streamfleet_types::hash::hash_bytes;
 
 /// Bytes asked for at a time.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -36,6 +37,8 @@ enum Reading {
         decoder: Box<dyn RecordDecoder>,
         /// Bytes from `offset` on that are not decoded yet.
         buffer: Vec<u8>,
+        /// Bytes of the buffer that are used up; they are dropped when more come.
+        used: usize,
         offset: u64,
         asked_to: u64,
         at_end: bool,
@@ -53,12 +56,17 @@ pub(super) struct FileSource {
     root: String,
     format: Format,
     schema: SchemaRef,
+    /// The schema's columns that the records hold, and where in a record each of them lies.
+    record_schema: SchemaRef,
+    layout: Layout,
     /// Where each column of the schema comes from: the record, or what is known of the file.
     metadata: Vec<Option<String>>,
     context: SourceContext,
     mailbox: Mailbox,
     splits: Vec<Split>,
     known: bool,
+    /// The sizes of the files are known.
+    listed: bool,
     current: Option<(usize, Reading)>,
     /// Tells the answers of the file at hand from older ones.
     tag: u64,
@@ -71,23 +79,37 @@ impl FileSource {
         let table = &spec.table;
         let mut fields = Vec::new();
         let mut metadata = Vec::new();
-        for column in spec.read.iter().map(|c| &table.columns[*c]) {
+        let is_physical = |c: &Column| matches!(c.kind, ColumnKind::Physical);
+        let width = table.columns.iter().filter(|c| is_physical(c)).count();
+        let (mut record_fields, mut places) = (Vec::new(), Vec::new());
+        for index in &spec.read {
+            let column = &table.columns[*index];
             metadata.push(match &column.kind {
                 ColumnKind::Metadata { key, .. } => Some(key.clone()),
                 _ => None,
             });
-            fields.push(Field::new(&column.name, column.data_type.clone(), true));
+            let field = Field::new(&column.name, column.data_type.clone(), true);
+            if !matches!(column.kind, ColumnKind::Metadata { .. }) {
+                places.push(table.columns[..*index].iter().filter(|c| is_physical(c)).count());
+                record_fields.push(field.clone());
+            }
+            fields.push(field);
         }
+        let format = Format::of(table)?;
+        format.check_readable(&table.name, &record_fields)?;
         Ok(Self {
             table: table.name.clone(),
             root: path_of(table)?,
-            format: Format::of(table)?,
+            format,
+            record_schema: Arc::new(Schema::new(record_fields)),
+            layout: Layout { width, places },
             schema: Arc::new(Schema::new(fields)),
             metadata,
             mailbox: Mailbox::new(Arc::clone(&context.files), Arc::clone(&context.waker)),
             context,
             splits: Vec::new(),
             known: false,
+            listed: false,
             current: None,
             tag: LISTING,
             skipped: 0,
@@ -112,7 +134,8 @@ impl FileSource {
             below.split('/').any(|part| part.starts_with('.') || part.starts_with('_'))
         };
         let files: Vec<(String, u64)> = paths.into_iter().filter(|(p, _)| p == &self.root || !is_hidden(p)).collect();
-        if files.is_empty() {
+        // After a restore a file that is missed is named when its turn comes.
+        if files.is_empty() && !self.known {
             return Err(DataflowError::External {
                 place: format!("table {}", self.table),
                 detail: format!(
@@ -124,16 +147,20 @@ impl FileSource {
         if self.known {
             // Restored: only the sizes were missing.
             for split in &mut self.splits {
-                split.size = files.iter().find(|(p, _)| *p == split.path).map(|(_, size)| *size);
+                let listed = files.iter().find(|(p, _)| *p == split.path).map(|(_, size)| *size);
+                // What was appended since the file was begun is not read: its first record may have been cut.
+                split.size = listed.map(|size| split.position["size"].as_u64().unwrap_or(size));
             }
         } else {
-            let (subtask, parallelism) = (self.context.subtask as usize, self.context.parallelism as usize);
-            let mine = files.into_iter().enumerate().filter(|(index, _)| index % parallelism == subtask);
+            // Each subtask lists for itself, and may see another set of files: a file's owner depends on its path alone.
+            let (subtask, parallelism) = (self.context.subtask, self.context.parallelism);
+            let mine = files.into_iter().filter(|(path, _)| owner(path, parallelism) == subtask);
             self.splits = mine
-                .map(|(_, (path, size))| Split { path, size: Some(size), position: Value::Null, finished: false })
+                .map(|(path, size)| Split { path, size: Some(size), position: Value::Null, finished: false })
                 .collect();
             self.known = true;
         }
+        self.listed = true;
         Ok(())
     }
 
@@ -147,15 +174,7 @@ impl FileSource {
             let detail = format!("the file {} is gone that the checkpoint stopped in", split.path);
             return Err(DataflowError::External { place: format!("table {}", self.table), detail });
         };
-        let record_fields: Vec<Field> = self
-            .schema
-            .fields()
-            .iter()
-            .zip(&self.metadata)
-            .filter(|(_, m)| m.is_none())
-            .map(|(f, _)| f.as_ref().clone())
-            .collect();
-        let record_schema = Arc::new(Schema::new(record_fields));
+        let record_schema = Arc::clone(&self.record_schema);
         self.tag += 1;
         let reading = match &self.format {
             Format::Parquet => {
@@ -165,10 +184,11 @@ impl FileSource {
             }
             format => {
                 let offset = split.position["offset"].as_u64().unwrap_or(0);
-                let decoder = format.decoder(&split.path, record_schema, offset == 0);
+                let decoder = format.decoder(&split.path, record_schema, &self.layout, offset == 0);
                 Reading::Records {
                     decoder,
                     buffer: Vec::new(),
+                    used: 0,
                     offset,
                     asked_to: offset,
                     at_end: offset >= size,
@@ -189,11 +209,23 @@ impl FileSource {
                     *is_asking = false;
                     file.on_bytes(bytes)?;
                 }
-                Some((index, Reading::Records { buffer, asked_to, at_end, is_asking, .. })) => {
+                Some((index, Reading::Records { buffer, used, asked_to, at_end, is_asking, .. })) => {
                     *is_asking = false;
-                    *asked_to += bytes.len() as u64;
-                    let size = self.splits[*index].size.unwrap_or(0);
-                    *at_end = *asked_to >= size || bytes.is_empty();
+                    let split = &self.splits[*index];
+                    let size = split.size.unwrap_or(0);
+                    let expected = self.chunk_bytes.min(size - *asked_to);
+                    if bytes.len() as u64 != expected {
+                        return Err(DataflowError::External {
+                            place: format!("{}, byte {asked_to}", split.path),
+                            detail: format!(
+                                "{} bytes came where {expected} were listed: the file of {size} bytes changed while it was read",
+                                bytes.len()
+                            ),
+                        });
+                    }
+                    *asked_to += expected;
+                    *at_end = *asked_to >= size;
+                    buffer.drain(..std::mem::take(used));
                     buffer.extend_from_slice(&bytes);
                 }
                 None => {}
@@ -212,7 +244,7 @@ impl FileSource {
     /// The columns of the schema: the record's, and what is known of the file.
     fn complete(&self, index: usize, records: RecordBatch) -> Result<RecordBatch, DataflowError> {
         if self.metadata.iter().all(Option::is_none) {
-            return Ok(RecordBatch::try_new(Arc::clone(&self.schema), records.columns().to_vec())?);
+            return Ok(records);
         }
         let (split, rows) = (&self.splits[index], records.num_rows());
         let mut given = records.columns().iter();
@@ -267,28 +299,40 @@ impl FileSource {
                     }
                 }
             }
-            Reading::Records { decoder, buffer, offset, asked_to, at_end, is_asking } => {
-                let Decoded { records, consumed, skipped } = decoder.decode(buffer, *offset, *at_end)?;
-                self.skipped += skipped;
-                buffer.drain(..consumed);
-                *offset += consumed as u64;
+            Reading::Records { decoder, buffer, used, offset, asked_to, at_end, is_asking } => {
+                let size = self.splits[index].size.unwrap_or(0);
+                let records = loop {
+                    let Decoded { records, consumed, skipped } = decoder.decode(&buffer[*used..], *offset, *at_end)?;
+                    self.skipped += skipped;
+                    *used += consumed;
+                    *offset += consumed as u64;
+                    // A batch may consist of bad records only, with good ones behind it.
+                    if records.is_some() || consumed == 0 || *used == buffer.len() {
+                        break records;
+                    }
+                };
                 // One chunk is asked for ahead of what is being decoded; a record may be longer than a chunk.
-                if !*at_end && !*is_asking && (records.is_none() || (buffer.len() as u64) < self.chunk_bytes) {
+                let left = (buffer.len() - *used) as u64;
+                if !*at_end && !*is_asking && (records.is_none() || left < self.chunk_bytes) {
                     *is_asking = true;
-                    let range = Some((*asked_to, self.chunk_bytes));
+                    // Not past the size that was listed: the last record of a growing file may be cut.
+                    let range = Some((*asked_to, self.chunk_bytes.min(size - *asked_to)));
                     self.mailbox.ask(self.tag, StorageRequest::Get { path, range });
                 }
+                self.splits[index].position = json!({"offset": *offset, "size": size});
                 match records {
-                    Some(records) => {
-                        self.splits[index].position = json!({"offset": *offset});
-                        Ok(Outcome::Rows(records))
-                    }
+                    Some(records) => Ok(Outcome::Rows(records)),
                     None if *at_end => Ok(Outcome::End),
                     None => Ok(Outcome::Wait),
                 }
             }
         }
     }
+}
+
+/// The subtask that reads a file.
+fn owner(path: &str, parallelism: u32) -> u32 {
+    (hash_bytes(path.as_bytes()) % u64::from(parallelism.max(1))) as u32
 }
 
 enum Outcome {
@@ -309,15 +353,15 @@ impl Source for FileSource {
             .map(|s| Split { path: s.name, size: None, position: s.position, finished: s.finished })
             .collect();
         self.known = true;
-        self.start()
+        self.listed = self.splits.iter().all(|s| s.finished);
+        if self.listed { Ok(()) } else { self.start() }
     }
 
     fn poll(&mut self) -> Result<SourceStatus, DataflowError> {
         while let Some((tag, result)) = self.mailbox.next() {
             self.on_answer(tag, result)?;
         }
-        let sizes_known = self.splits.iter().any(|s| s.size.is_some()) || self.splits.iter().all(|s| s.finished);
-        if !self.known || !sizes_known {
+        if !self.listed {
             return Ok(SourceStatus::Waiting(None));
         }
         if self.current.is_none()

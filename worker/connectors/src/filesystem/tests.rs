@@ -317,3 +317,150 @@ fn a_full_disk_is_told() {
     let error = sink.poll_prepared(Epoch(1)).expect_err("the disk is full").to_string();
     assert!(error.contains("no space left on device (free some space and start the job again"), "{error}");
 }
+
+fn put(storage: &Memory, path: &str, bytes: impl Into<Vec<u8>>) {
+    storage.objects.lock().expect("one thread").insert(path.to_owned(), bytes.into());
+}
+
+fn subtask_of(
+    storage: &Arc<Memory>,
+    table: &Arc<TableDescriptor>,
+    read: &[usize],
+    (subtask, parallelism): (u32, u32),
+) -> FileSource {
+    let mut spec = ScanSpec::whole(Arc::clone(table)).expect("names differ");
+    spec.read = read.to_vec();
+    let context = SourceContext {
+        files: Arc::clone(storage) as Arc<dyn Storage>,
+        clock: Arc::new(NoClock),
+        waker: Arc::new(|| {}),
+        subtask,
+        parallelism,
+        batch_mode: false,
+    };
+    FileSource::new(&spec, context).expect("a sound table")
+}
+
+fn started(mut source: FileSource) -> FileSource {
+    use streamfleet_dataflow::Source;
+    source.start().expect("starts");
+    source
+}
+
+#[test]
+fn wanted_columns_need_not_be_the_first_ones() {
+    for format in ["json", "csv", "parquet"] {
+        let storage = Arc::new(Memory::default());
+        let table = table(&[("path", "out"), ("format", format), ("csv.null-literal", "NULL")]);
+        let handles = write(&storage, &table, &[rows(0, 50)]);
+        commit(&storage, &table, &handles);
+        for wanted in [&[1, 3][..], &[3, 0], &[2]] {
+            let batches = read(&mut started(subtask_of(&storage, &table, wanted, (0, 1)))).expect("readable");
+            assert_eq!(batches.len(), 1, "{format}");
+            let expected = rows(0, 50).project(wanted).expect("there are four columns");
+            assert_eq!(batches[0].0.columns(), expected.columns(), "{format}, columns {wanted:?}");
+        }
+    }
+}
+
+#[test]
+fn each_file_has_one_owner_though_the_listings_differ() {
+    let storage = Arc::new(Memory::default());
+    let table = table(&[("path", "in"), ("format", "json")]);
+    for n in 10..30 {
+        put(&storage, &format!("in/{n}"), format!("{{\"id\":{n}}}\n"));
+    }
+    let mut all = Vec::new();
+    for subtask in 0..3 {
+        all.extend(ids(&read(&mut started(subtask_of(&storage, &table, &[0], (subtask, 3)))).expect("readable")));
+        // In front of all others: it would shift every file by one.
+        put(&storage, &format!("in/0{subtask}"), "{\"id\":0}\n");
+    }
+    all.retain(|id| *id != 0);
+    all.sort_unstable();
+    assert_eq!(all, (10..30).collect::<Vec<_>>());
+}
+
+#[test]
+fn good_records_behind_a_batch_of_bad_ones_are_read() {
+    use streamfleet_dataflow::Source;
+    for (format, bad, good) in [("json", "{\"id\":\"x\"}\n", "{\"id\":7}\n"), ("csv", "x,a,,\n", "7,a,,\n")] {
+        let storage = Arc::new(Memory::default());
+        put(&storage, "in/a", format!("{}{good}{bad}{good}", bad.repeat(20_000)));
+        let table = table(&[("path", "in"), ("format", format), ("scan.errors", "skip")]);
+        for chunk_bytes in [1000, 1 << 20] {
+            let mut source = started(source_of(&storage, &table, chunk_bytes));
+            assert_eq!(ids(&read(&mut source).expect("skips")), [7, 7], "{format}, chunks of {chunk_bytes}");
+            assert_eq!(source.skipped_records(), 20_001);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read() {
+    use streamfleet_dataflow::Source;
+    let storage = Arc::new(Memory::default());
+    let table = table(&[("path", "in"), ("format", "json")]);
+    let lines = |ids: std::ops::Range<i64>| ids.map(|id| format!("{{\"id\":{id}}}\n")).collect::<String>();
+    put(&storage, "in/a", lines(10..50));
+    let mut source = started(source_of(&storage, &table, 100));
+    // One poll takes the listing and begins; then a writer appends, and is in the middle of a record.
+    assert!(matches!(source.poll().expect("begins"), SourceStatus::Waiting(_)));
+    put(&storage, "in/a", format!("{}{{\"id\":", lines(10..50)));
+    let batches = read(&mut source).expect("no torn record");
+    assert_eq!(ids(&batches), (10..50).collect::<Vec<_>>());
+    // Nor is it read after a restore.
+    let mut again = source_of(&storage, &table, 100);
+    again.restore(batches[0].1.clone()).expect("its own positions");
+    assert_eq!(ids(&read(&mut again).expect("no torn record")), ids(&batches[1..]));
+
+    put(&storage, "in/a", lines(10..50));
+    let mut source = started(source_of(&storage, &table, 100));
+    assert!(matches!(source.poll().expect("begins"), SourceStatus::Waiting(_)));
+    put(&storage, "in/a", &lines(10..50).as_bytes()[..130]);
+    let error = read(&mut source).expect_err("it shrank").to_string();
+    let expected =
+        "in/a, byte 100: 30 bytes came where 100 were listed: the file of 400 bytes changed while it was read";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn a_restore_misses_only_files_that_are_not_finished() {
+    use streamfleet_dataflow::Source;
+    let storage = Arc::new(Memory::default());
+    let table = table(&[("path", "in"), ("format", "json")]);
+    let state = |finished| SplitState { name: "in/a".to_owned(), position: serde_json::Value::Null, finished };
+    let mut source = source_of(&storage, &table, 100);
+    source.restore(vec![state(true)]).expect("restores");
+    assert_eq!(read(&mut source).expect("nothing is left to read").len(), 0);
+    for other in [None, Some("in/b")] {
+        if let Some(path) = other {
+            put(&storage, path, "{\"id\":1}\n");
+        }
+        let mut source = source_of(&storage, &table, 100);
+        source.restore(vec![state(false)]).expect("restores");
+        let error = read(&mut source).expect_err("it is gone").to_string();
+        assert_eq!(error, "table t: the file in/a is gone that the checkpoint stopped in");
+    }
+}
+
+#[test]
+fn other_storage_and_types_that_no_format_reads_are_refused_when_built() {
+    let error = path_of(&table(&[("path", "s3://bucket/in")])).expect_err("no such storage").to_string();
+    assert!(error.contains("files are read and written under file://, not s3://"), "{error}");
+    assert_eq!(path_of(&table(&[("path", "file:///tmp/in/")])).expect("local"), "/tmp/in");
+    let mut nested = table(&[("path", "in"), ("format", "csv")]).as_ref().clone();
+    let element = arrow::datatypes::Field::new("element", DataType::Int64, true);
+    nested.columns[1].data_type = DataType::List(Arc::new(element));
+    let spec = ScanSpec::whole(Arc::new(nested)).expect("names differ");
+    let context = SourceContext {
+        files: Arc::new(Memory::default()),
+        clock: Arc::new(NoClock),
+        waker: Arc::new(|| {}),
+        subtask: 0,
+        parallelism: 1,
+        batch_mode: false,
+    };
+    let error = FileSource::new(&spec, context).err().expect("refused").to_string();
+    assert!(error.starts_with("table t: not supported: column text of type List"), "{error}");
+}

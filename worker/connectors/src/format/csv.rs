@@ -1,9 +1,9 @@
 //! Comma-separated values.
 
-use super::text::typed;
-use super::{BATCH_ROWS, Decoded, Encoder, RecordDecoder};
+use super::text::{Misfits, typed};
+use super::{BATCH_ROWS, Decoded, Encoder, Layout, RecordDecoder};
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, StringBuilder};
-use arrow::compute::cast;
+use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use streamfleet_dataflow::DataflowError;
 pub(super) struct CsvDecoder {
     path: String,
     schema: SchemaRef,
+    layout: Layout,
     delimiter: u8,
     null: String,
     skip_header: bool,
@@ -26,8 +27,20 @@ struct Record {
 }
 
 impl CsvDecoder {
-    pub fn new(path: &str, schema: SchemaRef, delimiter: u8, null: String, header: bool, skip_bad: bool) -> Self {
-        Self { path: path.to_owned(), schema, delimiter, null, skip_header: header, skip_bad }
+    pub fn new(path: &str, schema: SchemaRef, layout: Layout, delimiter: u8, null: String) -> Self {
+        Self { path: path.to_owned(), schema, layout, delimiter, null, skip_header: false, skip_bad: false }
+    }
+
+    /// The first line is left out.
+    pub fn skip_header(mut self, skip: bool) -> Self {
+        self.skip_header = skip;
+        self
+    }
+
+    /// Bad records are left out.
+    pub fn skip_bad(mut self, skip: bool) -> Self {
+        self.skip_bad = skip;
+        self
     }
 
     fn reader(&self) -> Reader {
@@ -65,24 +78,23 @@ impl CsvDecoder {
         DataflowError::Record { place: format!("{}, byte {offset}", self.path), detail: detail.to_owned() }
     }
 
-    fn columns(&self, records: &[Record]) -> Result<RecordBatch, (usize, String)> {
+    fn columns(&self, records: &[Record], misfits: &mut Misfits) -> Result<RecordBatch, DataflowError> {
         let mut columns: Vec<ArrayRef> = Vec::new();
-        for (index, field) in self.schema.fields().iter().enumerate() {
+        for (place, field) in self.layout.places.iter().zip(self.schema.fields()) {
             let mut texts = StringBuilder::with_capacity(records.len(), records.len() * 8);
             for record in records {
-                let text = &record.fields[index];
+                let text = &record.fields[*place];
                 let is_null = *text == self.null && (*field.data_type() != DataType::Utf8 || !self.null.is_empty());
                 texts.append_option((!is_null).then_some(text));
             }
             let texts = Arc::new(texts.finish());
-            let column = typed(&texts, field.data_type()).map_err(|row| {
+            columns.push(typed(&texts, field.data_type(), |row| {
                 let text = texts.value(row);
-                (row, format!("column {}: `{text}` is no {}", field.name(), field.data_type()))
-            })?;
-            columns.push(column);
+                misfits.note(row, format!("column {}: `{text}` is no {}", field.name(), field.data_type()));
+            })?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(records.len()));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(|e| (0, e.to_string()))
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
     }
 }
 
@@ -93,7 +105,7 @@ impl RecordDecoder for CsvDecoder {
             let Some((fields, length)) = self.record(&bytes[consumed..], at_end) else { break };
             let at = offset + consumed as u64;
             consumed += length;
-            let width = self.schema.fields().len();
+            let width = self.layout.width;
             if std::mem::take(&mut self.skip_header) {
                 continue;
             }
@@ -106,17 +118,15 @@ impl RecordDecoder for CsvDecoder {
             }
             records.push(Record { offset: at, fields });
         }
-        while !records.is_empty() {
-            match self.columns(&records) {
-                Ok(batch) => return Ok(Decoded { records: Some(batch), consumed, skipped }),
-                Err((row, _)) if self.skip_bad => {
-                    records.remove(row);
-                    skipped += 1;
-                }
-                Err((row, detail)) => return Err(self.bad(records[row].offset, &detail)),
-            }
-        }
-        Ok(Decoded { records: None, consumed, skipped })
+        let mut misfits = Misfits::default();
+        let batch = self.columns(&records, &mut misfits)?;
+        let batch = match misfits.first() {
+            None => batch,
+            Some(_) if self.skip_bad => filter_record_batch(&batch, &misfits.mask(records.len()))?,
+            Some((row, detail)) => return Err(self.bad(records[row].offset, detail)),
+        };
+        skipped += misfits.len() as u64;
+        Ok(Decoded { records: Some(batch).filter(|b| b.num_rows() > 0), consumed, skipped })
     }
 }
 

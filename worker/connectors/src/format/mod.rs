@@ -10,12 +10,22 @@ pub(crate) use parquet::ParquetFile;
 
 use crate::options;
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::compute::can_cast_types;
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use streamfleet_dataflow::DataflowError;
 use streamfleet_logical::{FormatDescriptor, OptionKind, OptionSpec, TableDescriptor};
 
 /// The most rows that a decoder gives at once.
 const BATCH_ROWS: usize = 8192;
+
+/// Where the wanted columns lie in a record.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    /// How many fields a record has: the table's physical columns, read or not.
+    pub width: usize,
+    /// The field of every wanted column.
+    pub places: Vec<usize>,
+}
 
 /// What came of decoding.
 pub(crate) struct Decoded {
@@ -112,6 +122,27 @@ impl Format {
         }
     }
 
+    /// Refuses columns that the format cannot give, before anything is read.
+    pub fn check_readable(&self, table: &str, fields: &[Field]) -> Result<(), DataflowError> {
+        let is_readable = |data_type: &DataType| match self {
+            Self::Json { .. } => json::is_readable(data_type),
+            Self::Csv { .. } => can_cast_types(&DataType::Utf8, data_type) && !data_type.is_nested(),
+            Self::Parquet => true,
+        };
+        match fields.iter().find(|f| !is_readable(f.data_type())) {
+            None => Ok(()),
+            Some(field) => Err(DataflowError::Unsupported {
+                operator: format!("table {table}"),
+                detail: format!(
+                    "column {} of type {} in format '{}'",
+                    field.name(),
+                    field.data_type(),
+                    self.extension()
+                ),
+            }),
+        }
+    }
+
     /// The ending of a file's name.
     pub const fn extension(&self) -> &'static str {
         match self {
@@ -122,11 +153,13 @@ impl Format {
     }
 
     /// A decoder for a file of records; `from_start`: it begins with the file's first byte.
-    pub fn decoder(&self, path: &str, schema: SchemaRef, from_start: bool) -> Box<dyn RecordDecoder> {
+    pub fn decoder(&self, path: &str, schema: SchemaRef, layout: &Layout, from_start: bool) -> Box<dyn RecordDecoder> {
         match self {
-            Self::Csv { skip, delimiter, null, header } => {
-                Box::new(csv::CsvDecoder::new(path, schema, *delimiter, null.clone(), *header && from_start, *skip))
-            }
+            Self::Csv { skip, delimiter, null, header } => Box::new(
+                csv::CsvDecoder::new(path, schema, layout.clone(), *delimiter, null.clone())
+                    .skip_header(*header && from_start)
+                    .skip_bad(*skip),
+            ),
             Self::Json { skip, .. } => Box::new(json::JsonDecoder::new(path, schema, *skip)),
             Self::Parquet => Box::new(json::JsonDecoder::new(path, schema, false)),
         }

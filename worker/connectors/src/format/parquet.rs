@@ -2,7 +2,7 @@
 
 use super::{BATCH_ROWS, Encoder};
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::{Buf, Bytes};
 use parquet::arrow::arrow_reader::{
@@ -60,7 +60,7 @@ pub(crate) struct ParquetFile {
     /// How many bytes of the end were asked for.
     footer_bytes: u64,
     metadata: Option<Arc<ParquetMetaData>>,
-    /// For every column of the schema, its place in the file.
+    /// The leaves of the schema's columns in the file.
     leaves: Vec<usize>,
     group: usize,
     /// Rows of the group that were given.
@@ -150,16 +150,18 @@ impl ParquetFile {
         let metadata = Arc::new(reader.finish().map_err(|e| self.failed(&e))?);
         let columns = metadata.file_metadata().schema_descr();
         for field in self.schema.fields() {
-            let leaf = (0..columns.num_columns()).find(|leaf| columns.column(*leaf).path().string() == *field.name());
-            let Some(leaf) = leaf else {
-                let names: Vec<String> =
-                    (0..columns.num_columns()).map(|leaf| columns.column(leaf).path().string()).collect();
+            let before = self.leaves.len();
+            // A nested column has several leaves.
+            let root = |leaf: &usize| columns.column(*leaf).path().parts()[0] == *field.name();
+            self.leaves.extend((0..columns.num_columns()).filter(root));
+            if self.leaves.len() == before {
+                let mut names: Vec<&str> = columns.root_schema().get_fields().iter().map(|f| f.name()).collect();
+                names.dedup();
                 return Err(DataflowError::Record {
                     place: self.path.clone(),
                     detail: format!("no column `{}`; the file has {}", field.name(), names.join(", ")),
                 });
-            };
-            self.leaves.push(leaf);
+            }
         }
         self.metadata = Some(metadata);
         Ok(())
@@ -191,7 +193,12 @@ impl ParquetFile {
                 for field in self.schema.fields() {
                     let column = batch.column_by_name(field.name());
                     let column = column.ok_or_else(|| self.failed(&format!("column {} was not read", field.name())))?;
-                    columns.push(cast(column, field.data_type())?);
+                    let options = CastOptions { safe: false, ..CastOptions::default() };
+                    let column = cast_with_options(column, field.data_type(), &options);
+                    columns.push(column.map_err(|error| DataflowError::Record {
+                        place: self.path.clone(),
+                        detail: format!("column {}: {error}", field.name()),
+                    })?);
                 }
                 let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
                 Ok(Some(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?))

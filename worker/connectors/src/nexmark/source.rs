@@ -44,11 +44,15 @@ impl Source for NexmarkSource {
     }
 
     fn poll(&mut self) -> Result<SourceStatus, DataflowError> {
-        let (split, block) = match self.splits.next() {
-            Next::Block { split, block } => (split, block),
-            Next::SplitEnded(_) | Next::Ended if self.options.keep_alive => return Ok(SourceStatus::Waiting(None)),
-            Next::SplitEnded(split) => return Ok(SourceStatus::SplitEnded(split)),
-            Next::Ended => return Ok(SourceStatus::Ended),
+        let (split, block) = loop {
+            match self.splits.next() {
+                Next::Block { split, block } => break (split, block),
+                // Nobody would wake the slot for the other splits.
+                Next::SplitEnded(_) if self.options.keep_alive => {}
+                Next::Ended if self.options.keep_alive => return Ok(SourceStatus::Waiting(None)),
+                Next::SplitEnded(split) => return Ok(SourceStatus::SplitEnded(split)),
+                Next::Ended => return Ok(SourceStatus::Ended),
+            }
         };
         let first = block * self.options.block_events();
         let end = self.options.events.unwrap_or(u64::MAX).min(first + self.options.block_events());

@@ -98,6 +98,7 @@ impl SourceTask {
                 add(&self.metrics.rows_in, rows);
                 add(&self.metrics.rows_out, rows);
                 add(&self.metrics.bytes_in, batch.bytes() as u64);
+                self.metrics.skipped_records.store(self.source.skipped_records(), Ordering::Relaxed);
                 self.advance_split(split, batch.records())?;
                 let projected = batch.with_columns(self.projection.project(batch.records())?)?;
                 self.outputs.push_batch(&projected)?;
