@@ -38,6 +38,8 @@ pub struct CoordinatorConfig {
     pub retain: usize,
     /// State files per slot from which a checkpoint's chain of deltas is replaced by the whole state.
     pub most_files_per_slot: usize,
+    /// The job's place as the user knows it, for advice.
+    pub place: String,
     /// Who this is, for people: host and process.
     pub address: String,
 }

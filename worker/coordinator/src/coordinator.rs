@@ -457,8 +457,10 @@ impl Coordinator {
                 let previous = kept.into_iter().rev().find(|(_, s)| s.epoch < base.epoch && is_sound(s));
                 let advice = match previous {
                     Some((place, s)) => format!(
-                        "; the checkpoint before it is {}: start with --from-savepoint {} (below the checkpoint place)",
+                        "; the newest checkpoint without it is {}: start with --from-savepoint {}/{}. Output that became \
+                         visible since then comes again: remove it first",
                         s.epoch,
+                        self.config.place,
                         entry_path(*place)
                     ),
                     None => "; no retained checkpoint does without it: start with --from-nothing to run the job anew"

@@ -100,7 +100,12 @@ fn script_of(manifest: &Manifest, path: &Path) -> Result<(String, String), Launc
     }
     if let Some(file) = job.sql_from.as_ref().and_then(|f| f.file.as_ref()) {
         let beside = path.parent().unwrap_or(Path::new("")).join(file);
-        return Ok((read(&beside)?, beside.display().to_string()));
+        let text = std::fs::read_to_string(&beside).map_err(|source| LauncherError::SqlFile {
+            manifest: path.display().to_string(),
+            path: beside.display().to_string(),
+            source,
+        })?;
+        return Ok((text, beside.display().to_string()));
     }
     Err(LauncherError::Option(format!(
         "{}: spec.job has neither sql nor sqlFrom.file: `run` can only run SQL jobs",

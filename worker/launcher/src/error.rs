@@ -18,6 +18,18 @@ pub enum LauncherError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The file that a manifest names for its SQL cannot be read.
+    #[error(
+        "{manifest}: spec.job.sqlFrom.file: cannot read {path}: {source}; the path is relative to the manifest's folder"
+    )]
+    SqlFile {
+        /// The manifest.
+        manifest: String,
+        /// The file's path.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A file cannot be written.
     #[error("cannot write {path}: {source}")]
     Write {

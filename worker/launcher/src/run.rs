@@ -83,7 +83,7 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         clock: Arc::clone(&clock),
         entropy: Arc::new(SystemEntropy),
         spawner: Arc::new(ThreadSpawner::new()),
-        storage: Arc::new(LocalFolder::new(place)),
+        storage: Arc::new(LocalFolder::new(&place)),
         files: Arc::new(LocalFolder::new(&options.working_folder)),
         connectors: Arc::new(ConnectorRegistry),
     };
@@ -102,6 +102,7 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         timeout: job.timeout,
         retain: job.retain,
         most_files_per_slot: MOST_FILES_PER_SLOT,
+        place: place.display().to_string(),
         address: address(),
     };
     let metrics = Arc::new(JobMetrics::new(&job.name, Arc::clone(&clock)));

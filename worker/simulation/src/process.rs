@@ -114,6 +114,7 @@ impl<'a> Process<'a> {
             retain: 2,
             // Few, so that whole states and deltas both come often.
             most_files_per_slot: 3,
+            place: "job".to_owned(),
             address: format!("process {number}"),
         };
         let (coordinator, actions) = Coordinator::new(config, Arc::clone(&env.clock), Arc::clone(&env.entropy));

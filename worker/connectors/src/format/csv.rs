@@ -1,7 +1,7 @@
 //! Comma-separated values.
 
 use super::text::{Misfits, typed};
-use super::{BATCH_ROWS, Decoded, Encoder, Layout, RecordDecoder};
+use super::{BATCH_ROWS, Decoded, Encoder, Layout, RecordDecoder, bad_record};
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, StringBuilder};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -75,7 +75,7 @@ impl CsvDecoder {
     }
 
     fn bad(&self, offset: u64, detail: &str) -> DataflowError {
-        DataflowError::Record { place: format!("{}, byte {offset}", self.path), detail: detail.to_owned() }
+        bad_record(&self.path, offset, detail)
     }
 
     fn columns(&self, records: &[Record], misfits: &mut Misfits) -> Result<RecordBatch, DataflowError> {

@@ -1,7 +1,7 @@
 //! JSON lines to columns.
 
 use super::text::{Misfits, typed};
-use super::{BATCH_ROWS, Decoded, RecordDecoder};
+use super::{BATCH_ROWS, Decoded, RecordDecoder, bad_record};
 use arrow::array::{
     Array, ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array, ListArray, MapArray, RecordBatch,
     RecordBatchOptions, StringArray, StructArray,
@@ -42,7 +42,7 @@ impl JsonDecoder {
     }
 
     fn bad(&self, offset: u64, detail: String) -> DataflowError {
-        DataflowError::Record { place: format!("{}, byte {offset}", self.path), detail }
+        bad_record(&self.path, offset, &detail)
     }
 
     fn columns(&self, lines: &[(u64, Value)], misfits: &mut Misfits) -> Result<RecordBatch, ArrowError> {

@@ -37,6 +37,12 @@ pub(crate) struct Decoded {
     pub skipped: u64,
 }
 
+/// The error of a record that cannot be read.
+fn bad_record(path: &str, offset: u64, detail: &str) -> DataflowError {
+    let advice = "('scan.errors' = 'skip' counts such records and leaves them out)";
+    DataflowError::Record { place: format!("{path}, byte {offset}"), detail: format!("{detail} {advice}") }
+}
+
 /// Decodes records that lie end to end in a file.
 pub(crate) trait RecordDecoder: Send {
     /// Decodes complete records at the start of `bytes`, which lie at `offset` of the file; `at_end`: nothing follows.
