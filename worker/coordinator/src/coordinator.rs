@@ -457,7 +457,7 @@ impl Coordinator {
                 let previous = kept.into_iter().rev().find(|(_, s)| s.epoch < base.epoch && is_sound(s));
                 let advice = match previous {
                     Some((place, s)) => format!(
-                        "; the newest checkpoint without it is {}: start with --from-savepoint {}/{}. Output that became \
+                        "; the newest checkpoint without it is {}: start with `--from-savepoint {}/{}`. Output that became \
                          visible since then comes again: remove it first",
                         s.epoch,
                         self.config.place,
