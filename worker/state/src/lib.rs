@@ -16,3 +16,6 @@ pub use error::StateError;
 pub use layout::RowLayout;
 pub use rows::Rows;
 pub use table::{FrozenTable, RowId, RowTable, TableSchema};
+
+#[cfg(test)]
+mod golden_tests;

@@ -55,3 +55,7 @@ pub fn parse_entry(path: &str, bytes: &[u8]) -> Result<LogEntry, LogError> {
     }
     serde_json::from_slice(bytes).map_err(damaged)
 }
+
+#[cfg(test)]
+#[path = "job_log_tests.rs"]
+mod tests;
