@@ -34,8 +34,8 @@ pub(crate) struct Startup {
     probe: String,
     stage: Stage,
     unread: VecDeque<u64>,
-    /// Records below a gap were left out.
-    has_gap: bool,
+    /// A record was read that holds a snapshot or begins a run.
+    has_beginning: bool,
     view: LogView,
 }
 
@@ -48,7 +48,7 @@ impl Startup {
             probe: probe.clone(),
             stage: Stage::FirstProbe,
             unread: VecDeque::new(),
-            has_gap: false,
+            has_beginning: false,
             view: LogView::default(),
         };
         (startup, StorageRequest::PutNew { path: probe, bytes: b"first".to_vec() })
@@ -73,9 +73,7 @@ impl Startup {
                 Progress::Ask(StorageRequest::List { prefix: LOG_PREFIX.to_owned() })
             }
             (Stage::Listing, Ok(StorageReply::Paths(paths))) => {
-                let records: Vec<u64> = paths.iter().filter_map(|(p, _)| parse_entry_path(p)).collect();
-                self.unread = newest_unbroken(records.iter().copied());
-                self.has_gap = self.unread.len() < records.len();
+                self.unread = newest_unbroken(paths.iter().filter_map(|(p, _)| parse_entry_path(p)));
                 self.stage = Stage::Reading;
                 self.next()
             }
@@ -101,6 +99,11 @@ impl Startup {
     fn next(&self) -> Progress {
         match self.unread.front() {
             Some(n) => Progress::Ask(StorageRequest::Get { path: streamfleet_storage::entry_path(*n), range: None }),
+            // Deletion stops before a record that holds a snapshot or begins a run: one at least is there, or was lost.
+            None if self.view.lowest > 0 && !self.has_beginning => {
+                let path = streamfleet_storage::entry_path(self.view.lowest - 1);
+                Progress::Failed(CoordinatorError::Log(ViewError::Missing { path }))
+            }
             None => Progress::Read(self.view.clone()),
         }
     }
@@ -109,13 +112,7 @@ impl Startup {
         let n = self.unread.pop_front().expect("a record was asked for");
         let entry =
             parse_entry(&streamfleet_storage::entry_path(n), bytes).map_err(|e| CoordinatorError::Log(e.into()))?;
-        // Old records are deleted lowest first, up to one that holds a snapshot or begins a run. What begins otherwise has lost
-        // the record before.
-        let begins = matches!(entry.record, LogRecord::Start { .. } | LogRecord::Complete { .. });
-        if self.view.tail == 0 && n > 0 && !begins && self.has_gap {
-            let path = streamfleet_storage::entry_path(n - 1);
-            return Err(CoordinatorError::Log(ViewError::Missing { path }));
-        }
+        self.has_beginning |= matches!(entry.record, LogRecord::Start { .. } | LogRecord::Complete { .. });
         Ok(self.view.apply(n, &entry, &self.job)?)
     }
 }
