@@ -11,6 +11,7 @@ use nexmark_like::{Bench, auctions, bids, events, run, time_type};
 use std::sync::Arc;
 use streamfleet_dataflow::OperatorContext;
 use streamfleet_logical::{JoinKind, JoinSpec, OperatorSpec};
+use streamfleet_types::HashRange;
 
 fn schema(fields: &[(&str, DataType)]) -> SchemaRef {
     let fields = fields.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true));
@@ -42,6 +43,7 @@ fn join(
         input_changes: vec![false, false],
         output_changes: true,
         batch_mode: false,
+        owned: HashRange::ALL,
     };
     (OperatorSpec::Join(spec), context)
 }

@@ -12,6 +12,7 @@ use nexmark_like::{Bench, bids, events, run, time_type};
 use std::sync::Arc;
 use streamfleet_dataflow::OperatorContext;
 use streamfleet_logical::{OperatorSpec, RankSpec, SortKey};
+use streamfleet_types::HashRange;
 
 fn main() {
     let events = events();
@@ -40,6 +41,7 @@ fn main() {
             input_changes: vec![false],
             output_changes: true,
             batch_mode: false,
+            owned: HashRange::ALL,
         };
         let spec = OperatorSpec::Rank(RankSpec { partition, order, limit, window_end: None, output_rank });
         run(Bench { name, spec, context, events, make: &|from, count| vec![(0, bids(&bid, from, count))] });

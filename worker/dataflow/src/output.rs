@@ -8,7 +8,7 @@ use streamfleet_types::Batch;
 pub enum Flow {
     /// The call is finished; the next element may come.
     Done,
-    /// The output became full in the middle. Call [`crate::Operator::resume`] when there is room; until it says `Done`, no
+    /// The output became full in the middle, or there is much to do without output. Call [`crate::Operator::resume`] when there is room; until it says `Done`, no
     /// other element comes and no barrier is answered.
     More,
 }

@@ -3,6 +3,7 @@
 //! `sql` makes [`Node`] trees out of Flink SQL; `plan` turns them into job graphs; `dataflow` builds an operator from each
 //! [`OperatorSpec`]. Expressions are DataFusion's, over the schema of the node's input.
 
+mod aggregate;
 mod changelog;
 mod connector;
 mod hint;
@@ -10,6 +11,7 @@ mod node;
 mod table;
 mod window;
 
+pub use aggregate::{UnsupportedAggregate, supported};
 pub use changelog::{ChangelogMode, Properties, StateBound};
 pub use connector::{ConnectorDescriptor, FormatDescriptor, MetadataColumn, OptionKind, OptionSpec};
 pub use node::{

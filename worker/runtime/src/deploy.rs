@@ -56,7 +56,11 @@ pub fn deploy(
     let mut wiring = Wiring::new(graph, settings, wakes);
     let mut slots = Vec::new();
     for ((number, mailbox), handle) in (0..settings.parallelism).zip(mailboxes).zip(&handles) {
-        let maker = TaskMaker { settings, base, env, number, wake: &wakes[number as usize], watermarks: &watermarks };
+        // A slot without key groups owns no state; an empty range stands for that.
+        let none = HashRange { first: 1, last: 0 };
+        let range = subtask_range(number, settings.parallelism, settings.max_parallelism).unwrap_or(none);
+        let wake = &wakes[number as usize];
+        let maker = TaskMaker { settings, base, env, number, range, wake, watermarks: &watermarks };
         let mut tasks = Vec::new();
         for index in 0..graph.vertices.len() {
             if number < wiring.subtasks[index] {
@@ -66,9 +70,6 @@ pub fn deploy(
                 tasks.push(task.map_err(|source| RuntimeError::Task { task: vertex.name.clone(), source })?);
             }
         }
-        // A slot without key groups owns no state; an empty range stands for that.
-        let none = HashRange { first: 1, last: 0 };
-        let range = subtask_range(number, settings.parallelism, settings.max_parallelism).unwrap_or(none);
         let files = base.map_or(&[][..], |b| &b.files);
         let prefix = format!("data/{}-{number}", settings.unique);
         let metrics = SlotMetrics {
@@ -177,6 +178,7 @@ struct TaskMaker<'a> {
     base: Option<&'a Snapshot>,
     env: &'a RuntimeEnv,
     number: u32,
+    range: HashRange,
     wake: &'a Wake,
     watermarks: &'a BTreeMap<OperatorId, Millis>,
 }
@@ -219,6 +221,7 @@ impl TaskMaker<'_> {
                     input_changes: inputs.iter().map(|i| changes(i.properties.changelog)).collect(),
                     output_changes: changes(vertex.node.properties.changelog),
                     batch_mode: self.settings.batch_mode,
+                    owned: self.range,
                 };
                 let operator = build(spec, context)?;
                 let input = Input::new(channels, watermark);

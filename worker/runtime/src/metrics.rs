@@ -24,6 +24,8 @@ pub struct TaskMetrics {
     pub bytes_in: AtomicU64,
     /// Rows dropped because they came too late.
     pub late_rows: AtomicU64,
+    /// Rows dropped because their event time is NULL.
+    pub timeless_rows: AtomicU64,
     /// Records skipped because they could not be read.
     pub skipped_records: AtomicU64,
     /// Bytes of state.
@@ -45,6 +47,7 @@ impl TaskMetrics {
             rows_out: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             late_rows: AtomicU64::new(0),
+            timeless_rows: AtomicU64::new(0),
             skipped_records: AtomicU64::new(0),
             state_bytes: AtomicU64::new(0),
             watermark: AtomicI64::new(MIN_WATERMARK),
@@ -83,6 +86,11 @@ pub const TASK_METRICS: &[Declared<TaskMetrics>] = &[
         "streamfleet_task_late_rows_total",
         "Rows left out because they came after the watermark had closed what they belong to.",
         |t, _| (!t.is_source && !t.is_sink).then(|| value(&t.late_rows)),
+    ),
+    Declared::counter(
+        "streamfleet_task_timeless_rows_total",
+        "Rows left out because their event time is NULL.",
+        |t, _| (!t.is_source && !t.is_sink).then(|| value(&t.timeless_rows)),
     ),
     Declared::counter(
         "streamfleet_source_skipped_records_total",

@@ -132,8 +132,13 @@ impl Block {
         self.records.len()
     }
 
+    /// Where the next record begins.
+    fn end(&self) -> u32 {
+        u32::try_from(self.arena.len()).expect("a block of 1024 rows stays below 4 GiB")
+    }
+
     fn append(&mut self, hash: u64, key: &[u8], value: &[u8]) -> u32 {
-        let at = u32::try_from(self.arena.len()).expect("a block of 1024 rows stays below 4 GiB");
+        let at = self.end();
         self.arena.extend_from_slice(&hash.to_le_bytes());
         self.arena.extend_from_slice(&(key.len() as u32).to_le_bytes());
         self.arena.extend_from_slice(&(value.len() as u32).to_le_bytes());
@@ -153,9 +158,15 @@ impl Block {
             self.arena[range].copy_from_slice(value);
             return;
         }
-        let (hash, key) = (self.hash(slot), self.key(slot).to_vec());
         self.garbage += self.record_length(slot);
-        self.records[slot] = self.append(hash, &key, value);
+        let (old, key_length) = (self.record(slot), self.key(slot).len());
+        let at = self.end();
+        // Hash and key length, the value's length, the key, the value.
+        self.arena.extend_from_within(old..old + 12);
+        self.arena.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        self.arena.extend_from_within(old + HEADER..old + HEADER + key_length);
+        self.arena.extend_from_slice(value);
+        self.records[slot] = at;
         self.squeeze();
     }
 

@@ -330,12 +330,13 @@ impl RowLayout {
         }
     }
 
-    /// The row with another value in a variable-length column.
-    pub fn with_bytes(&self, row: &[u8], column: usize, value: Option<&[u8]>) -> Vec<u8> {
-        let mut changed = row[..self.fixed_width].to_vec();
-        self.set_null(&mut changed, column, value.is_none());
+    /// The row with another value in a variable-length column, put in the place of what `changed` holds.
+    pub fn with_bytes(&self, row: &[u8], column: usize, value: Option<&[u8]>, changed: &mut Vec<u8>) {
+        changed.clear();
+        changed.extend_from_slice(&row[..self.fixed_width]);
+        self.set_null(changed, column, value.is_none());
         for (index, at) in self.columns.iter().enumerate() {
-            if !matches!(at.slot, Slot::Bytes | Slot::Nested) || self.is_null(&changed, index) && at.slot == Slot::Bytes
+            if !matches!(at.slot, Slot::Bytes | Slot::Nested) || self.is_null(changed, index) && at.slot == Slot::Bytes
             {
                 continue;
             }
@@ -345,21 +346,21 @@ impl RowLayout {
             changed[at.offset + 4..at.offset + 8].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
             changed.extend_from_slice(bytes);
         }
-        changed
     }
 
-    /// The row with another value in a column, given as a row of a layout of that one column.
-    pub fn with_column(&self, row: &[u8], column: usize, single: &Self, value: &[u8]) -> Vec<u8> {
+    /// The row with another value in a column, given as a row of a layout of that one column; put in the place of what
+    /// `changed` holds.
+    pub fn with_column(&self, row: &[u8], column: usize, single: &Self, value: &[u8], changed: &mut Vec<u8>) {
         let (to, from) = (&self.columns[column], &single.columns[0]);
         if matches!(to.slot, Slot::Bytes | Slot::Nested) {
             let present = (!single.is_null(value, 0)).then(|| single.get_bytes(value, 0));
-            return self.with_bytes(row, column, present);
+            return self.with_bytes(row, column, present, changed);
         }
-        let mut changed = row.to_vec();
-        self.set_null(&mut changed, column, single.is_null(value, 0));
+        changed.clear();
+        changed.extend_from_slice(row);
+        self.set_null(changed, column, single.is_null(value, 0));
         let width = to.slot.width();
         changed[to.offset..to.offset + width].copy_from_slice(&value[from.offset..from.offset + width]);
-        changed
     }
 
     /// The bytes of a variable-length column (string, binary).

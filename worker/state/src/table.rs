@@ -200,11 +200,7 @@ impl RowTable {
 
     fn insert(&mut self, hash: u64, key: &[u8], value: &[u8], changed: bool) -> RowId {
         let row = self.free.pop().unwrap_or_else(|| self.fresh_slot());
-        let block = self.block_mut(row.block());
-        let before = block.bytes();
-        block.put(row.slot(), hash, key, value);
-        let grown = block.bytes() - before;
-        self.bytes += grown;
+        self.change_block(row.block(), |block| block.put(row.slot(), hash, key, value));
         if changed {
             let changes = self.touch(row.block());
             changes.dirty.insert(row.slot());
@@ -235,10 +231,21 @@ impl RowTable {
         RowId::new(last, self.blocks[last].next_fresh_slot())
     }
 
-    /// The block, to be written: copied first if a snapshot in flight still reads it.
+    /// The block, to be changed in place.
     #[inline]
     fn block_mut(&mut self, block: usize) -> &mut Block {
-        Arc::make_mut(&mut self.blocks[block])
+        writable(&mut self.blocks[block], &mut self.bytes)
+    }
+
+    /// Changes a block, and keeps count of its bytes.
+    #[inline]
+    fn change_block<T>(&mut self, block: usize, change: impl FnOnce(&mut Block) -> T) -> T {
+        let block = self.block_mut(block);
+        let before = block.bytes();
+        let result = change(block);
+        let after = block.bytes();
+        self.bytes = self.bytes + after - before;
+        result
     }
 
     #[inline]
@@ -280,7 +287,7 @@ impl RowTable {
     #[inline]
     pub fn update<T>(&mut self, row: RowId, change: impl FnOnce(&RowLayout, &mut [u8]) -> T) -> T {
         self.touch(row.block()).dirty.insert(row.slot());
-        let block = Arc::make_mut(&mut self.blocks[row.block()]);
+        let block = writable(&mut self.blocks[row.block()], &mut self.bytes);
         change(&self.value_layout, block.value_mut(row.slot()))
     }
 
@@ -300,11 +307,7 @@ impl RowTable {
     /// Another value, of any length; the row keeps its id and counts as changed.
     pub fn replace(&mut self, row: RowId, value: &[u8]) {
         self.touch(row.block()).dirty.insert(row.slot());
-        let block = self.block_mut(row.block());
-        let before = block.bytes();
-        block.replace(row.slot(), value);
-        let after = block.bytes();
-        self.bytes = self.bytes + after - before;
+        self.change_block(row.block(), |block| block.replace(row.slot(), value));
     }
 
     /// Removes a row.
@@ -327,11 +330,7 @@ impl RowTable {
             entry.remove();
         }
         self.len -= 1;
-        let block = self.block_mut(row.block());
-        let before = block.bytes();
-        block.remove(row.slot());
-        let after = block.bytes();
-        self.bytes = self.bytes + after - before;
+        self.change_block(row.block(), |block| block.remove(row.slot()));
         self.free.push(row);
     }
 
@@ -394,11 +393,7 @@ impl RowTable {
                     self.insert(hash, key, values.get(row), false);
                 }
                 (true, Some(existing)) => {
-                    let block = self.block_mut(existing.block());
-                    let before = block.bytes();
-                    block.replace(existing.slot(), values.get(row));
-                    let after = block.bytes();
-                    self.bytes = self.bytes + after - before;
+                    self.change_block(existing.block(), |block| block.replace(existing.slot(), values.get(row)));
                 }
                 (false, Some(existing)) => {
                     let index_hash = Self::index_hash(self.has_sub_key, hash, key);
@@ -422,6 +417,19 @@ impl RowTable {
         }
         Err(StateError::SchemaMismatch { table: self.schema.name.clone(), found: text(found), needed: text(&needed) })
     }
+}
+
+/// The block, to be changed: copied first if a snapshot in flight still reads it. `bytes` are those of all blocks.
+#[inline]
+fn writable<'a>(block: &'a mut Arc<Block>, bytes: &mut usize) -> &'a mut Block {
+    // Only the table makes references to its blocks, so a block that has one stays alone.
+    if Arc::strong_count(block) > 1 {
+        let before = block.bytes();
+        // The copy has no room to grow.
+        let after = Arc::make_mut(block).bytes();
+        *bytes = *bytes + after - before;
+    }
+    Arc::make_mut(block)
 }
 
 /// What changed in a table up to a freeze: shared blocks, to be encoded on another thread.

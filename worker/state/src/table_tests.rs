@@ -93,6 +93,8 @@ fn files_of_all_freezes_give_the_rows_back() {
                 }
             }
             assert_eq!(table.len(), model.len());
+            let blocks: usize = table.blocks.iter().map(|b| b.bytes()).sum();
+            assert_eq!(table.bytes, blocks, "bytes are counted as blocks are shared, copied and changed");
             if random.below(700) == 0 {
                 frozen.push(("op".to_owned(), table.freeze(Epoch(frozen.len() as u64 + 1))));
             }

@@ -2,13 +2,15 @@
 
 use super::Signs;
 use super::distinct::Distinct;
+use super::extremes::Extremes;
 use super::number::{Number, Numbers};
+use super::values::GroupFields;
 use crate::DataflowError;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, PrimitiveArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, SchemaRef};
 use std::sync::Arc;
-use streamfleet_logical::{AggregateCall, AggregateFunction};
+use streamfleet_logical::{AggregateCall, AggregateFunction, supported};
 use streamfleet_state::{RowId, RowLayout, RowTable};
 use streamfleet_types::Batch;
 
@@ -37,6 +39,8 @@ struct Accumulator {
     /// Fraction digits of a decimal argument.
     scale: i8,
     distinct: Option<Distinct>,
+    /// All values, where the first one may be taken back.
+    extremes: Option<Extremes>,
 }
 
 /// The calls of one aggregation.
@@ -52,13 +56,13 @@ impl Accumulators {
         operator: &str,
         calls: &[AggregateCall],
         input: &SchemaRef,
-        keys: &[FieldRef],
+        groups: GroupFields<'_>,
         first_fields: Vec<FieldRef>,
         input_changes: bool,
     ) -> Result<Self, DataflowError> {
         let mut accumulators = Self { operator: operator.to_owned(), calls: Vec::new(), fields: first_fields };
         for (number, call) in calls.iter().enumerate() {
-            accumulators.add(number, call, input, keys, input_changes)?;
+            accumulators.add(number, call, input, groups, input_changes)?;
         }
         Ok(accumulators)
     }
@@ -68,11 +72,12 @@ impl Accumulators {
         number: usize,
         call: &AggregateCall,
         input: &SchemaRef,
-        keys: &[FieldRef],
+        groups: GroupFields<'_>,
         input_changes: bool,
     ) -> Result<(), DataflowError> {
         let unsupported = |detail: String| DataflowError::Unsupported { operator: self.operator.clone(), detail };
         let argument = call.argument.map(|a| input.field(a).data_type().clone());
+        supported(call, argument.as_ref(), input_changes).map_err(|refusal| unsupported(refusal.to_string()))?;
         let number_of = || {
             let data_type = argument.as_ref()?;
             Number::of(data_type)
@@ -93,17 +98,23 @@ impl Accumulators {
             AggregateFunction::FirstValue => Kept::Edge(true),
             AggregateFunction::LastValue => Kept::Edge(false),
         };
-        let retractable = matches!(kept, Kept::Count | Kept::Sum(_) | Kept::Average(_));
-        if input_changes && !retractable {
-            return Err(unsupported(format!("{} over an input with updates or deletions", call.function)));
-        }
-        let distinct = match (&argument, call.distinct) {
-            (Some(data_type), true) => Some(Distinct::new(number, keys, data_type)?),
+        let distinct = match (&argument, call.distinct, kept) {
+            (_, _, Kept::Extreme(..) | Kept::ExtremeText(_)) => None,
+            (Some(data_type), true, _) => Some(Distinct::new(number, groups, data_type)?),
             _ => None,
         };
         let scale = match argument {
             Some(DataType::Decimal128(_, scale)) => scale,
             _ => 0,
+        };
+        let extremes = match kept {
+            Kept::Extreme(kind, greatest) if input_changes => {
+                Some(Extremes::new(number, groups, Some(kind), kept_type(kind, scale), greatest)?)
+            }
+            Kept::ExtremeText(greatest) if input_changes => {
+                Some(Extremes::new(number, groups, None, DataType::Utf8, greatest)?)
+            }
+            _ => None,
         };
         let first = self.fields.len();
         let mut field = |suffix: &str, data_type: DataType| {
@@ -119,7 +130,7 @@ impl Accumulators {
             Kept::ExtremeText(_) => field("value", DataType::Utf8),
             Kept::Edge(_) => field("value", argument.ok_or_else(|| unsupported("an aggregate of *".to_owned()))?),
         }
-        self.calls.push(Accumulator { call: call.clone(), kept, first, scale, distinct });
+        self.calls.push(Accumulator { call: call.clone(), kept, first, scale, distinct, extremes });
         Ok(())
     }
 
@@ -128,9 +139,47 @@ impl Accumulators {
         &self.fields
     }
 
-    /// The tables of DISTINCT calls.
+    /// The tables of calls that keep single values.
     pub fn tables(&mut self) -> impl Iterator<Item = &mut RowTable> {
-        self.calls.iter_mut().filter_map(|c| c.distinct.as_mut().map(|d| &mut d.table))
+        self.calls.iter_mut().flat_map(|call| {
+            let distinct = call.distinct.iter_mut().map(|d| &mut d.values.table);
+            distinct.chain(call.extremes.iter_mut().map(|e| &mut e.values.table))
+        })
+    }
+
+    /// Rebuilds what is derived from the tables; `groups` has the groups.
+    pub fn restored(&mut self, groups: &RowTable) -> Result<(), DataflowError> {
+        for call in &mut self.calls {
+            call.distinct.as_mut().map_or(Ok(()), |d| d.restored(groups))?;
+            call.extremes.as_mut().map_or(Ok(()), |e| e.restored(groups))?;
+        }
+        Ok(())
+    }
+
+    /// Lets the single values of groups go, which are being removed: [`Self::finish_drop`] removes them.
+    pub fn drop_groups(&mut self, groups: &[RowId]) {
+        for call in &mut self.calls {
+            if let Some(distinct) = &mut call.distinct {
+                groups.iter().for_each(|group| distinct.drop_group(*group));
+            }
+            if let Some(extremes) = &mut call.extremes {
+                groups.iter().for_each(|group| extremes.drop_group(*group));
+            }
+        }
+    }
+
+    /// Removes up to `limit` of the values that were let go; true if none is left.
+    pub fn finish_drop(&mut self, limit: usize) -> bool {
+        let mut left = limit;
+        for call in &mut self.calls {
+            while left > 0 && call.distinct.as_mut().is_some_and(Distinct::drop_one) {
+                left -= 1;
+            }
+            while left > 0 && call.extremes.as_mut().is_some_and(Extremes::drop_one) {
+                left -= 1;
+            }
+        }
+        left > 0
     }
 
     /// A group's value before its first row.
@@ -147,13 +196,14 @@ impl Accumulators {
     }
 
     /// Takes the rows of a batch into their groups' rows of `table`. `source` names the batch's row behind each entry of
-    /// `groups`: a row may be in several windows.
+    /// `groups`: a row may be in several windows. `identity` are the columns that tell groups apart, `hashes` those of the
+    /// key, both by entry.
     pub fn update(
         &mut self,
         table: &mut RowTable,
         groups: &[RowId],
         source: Option<&[u32]>,
-        keys: &[ArrayRef],
+        identity: &[ArrayRef],
         hashes: &[u64],
         batch: &Batch,
     ) -> Result<(), DataflowError> {
@@ -179,11 +229,15 @@ impl Accumulators {
             };
             if let Some(argument) = &argument {
                 if let Some(distinct) = &mut accumulator.distinct {
-                    distinct.restrict(keys, hashes, argument, &mut signs)?;
+                    distinct.restrict(groups, identity, hashes, argument, &mut signs)?;
                 }
                 if let Some(nulls) = argument.logical_nulls() {
                     signs.iter_mut().zip(&nulls).for_each(|(s, valid)| *s *= i8::from(valid));
                 }
+            }
+            if let (Some(extremes), Some(argument)) = (&mut accumulator.extremes, &argument) {
+                extremes.update(table, accumulator.first, groups, identity, hashes, argument, &signs)?;
+                continue;
             }
             accumulator.apply(&self.operator, table, groups, &signs, argument.as_ref())?;
         }
@@ -281,13 +335,14 @@ impl Accumulator {
             }
             Kept::ExtremeText(greatest) => {
                 let texts = argument.expect("an extreme has an argument").as_string::<i32>();
+                let mut changed = Vec::new();
                 for (entry, (group, _)) in entries {
                     let text = texts.value(entry).as_bytes();
                     let row = table.value(*group);
                     let layout = table.value_layout();
                     let order = text.cmp(if layout.is_null(row, first) { b"" } else { layout.get_bytes(row, first) });
                     if layout.is_null(row, first) || (if greatest { order.is_gt() } else { order.is_lt() }) {
-                        let changed = layout.with_bytes(row, first, Some(text));
+                        layout.with_bytes(row, first, Some(text), &mut changed);
                         table.replace(*group, &changed);
                     }
                 }
@@ -296,12 +351,12 @@ impl Accumulator {
                 let argument = argument.expect("an edge has an argument");
                 let field: FieldRef = Arc::new(Field::new("value", argument.data_type().clone(), true));
                 let single = RowLayout::new(operator, &[field])?;
-                let mut encoded = streamfleet_state::Rows::new();
+                let (mut encoded, mut changed) = (streamfleet_state::Rows::new(), Vec::new());
                 single.encode(std::slice::from_ref(argument), argument.len(), &mut encoded)?;
                 for (entry, (group, _)) in entries {
                     let (row, layout) = (table.value(*group), table.value_layout());
                     if !is_first || layout.is_null(row, first) {
-                        let changed = layout.with_column(row, first, &single, encoded.get(entry));
+                        layout.with_column(row, first, &single, encoded.get(entry), &mut changed);
                         table.replace(*group, &changed);
                     }
                 }

@@ -51,6 +51,12 @@ impl Numbers {
         })
     }
 
+    pub fn into_array(self) -> ArrayRef {
+        match self {
+            Self::Integer(a) | Self::Decimal(a) | Self::Float(a) => a,
+        }
+    }
+
     pub fn is_valid(&self, row: usize) -> bool {
         match self {
             Self::Integer(a) | Self::Decimal(a) | Self::Float(a) => a.is_valid(row),

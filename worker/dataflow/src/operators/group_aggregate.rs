@@ -1,17 +1,18 @@
 //! Aggregates per key and emits the changes of each batch.
 //!
 //! # State tables
-//! `groups`: key -> row count, accumulators. `distinct<n>` per DISTINCT call.
+//! `groups`: key -> row count, accumulators. `distinct<n>` per DISTINCT call: key, value -> count. `values<n>` per MIN or MAX
+//! of a changelog: likewise.
 //!
 //! # On batch
 //! A group that the batch touches is emitted once, with the net change: `+I` when it is new, `-U` and `+U` when its result
 //! changed, `-D` when its last row is gone, nothing when its result is as before.
 //!
 //! # On time
-//! Nothing. In batch mode all groups are emitted at the end.
+//! Nothing. In batch mode all groups are emitted at the end; without a key there is one group then, even of no row.
 
 use super::{Operator, OperatorContext};
-use crate::aggregate::Accumulators;
+use crate::aggregate::{Accumulators, GroupFields};
 use crate::{DataflowError, Flow, Output};
 use arrow::array::{ArrayRef, BooleanArray, Int8Array, RecordBatch, UInt32Array};
 use arrow::compute::kernels::cmp::not_distinct;
@@ -25,6 +26,9 @@ use streamfleet_types::{Batch, Millis, RowKind};
 
 /// Value column with the number of rows in the group.
 const ROWS: usize = 0;
+
+/// The number of rows of the one group without a key once it was given at the end: it must not be given again.
+const GIVEN: i64 = i64::MIN;
 
 /// See the module.
 pub struct GroupAggregateOperator {
@@ -40,6 +44,8 @@ pub struct GroupAggregateOperator {
     batch_number: u32,
     /// Groups still to be emitted at the end, last first.
     final_groups: Vec<RowId>,
+    /// This subtask has the one group without a key.
+    owns_no_key: bool,
     scratch: Rows,
 }
 
@@ -55,7 +61,8 @@ impl GroupAggregateOperator {
         let keys = key_fields(&spec.keys, input);
         let rows: FieldRef = Arc::new(Field::new("rows", DataType::Int64, false));
         let changes = context.input_changes[0];
-        let accumulators = Accumulators::new(&context.name, &spec.aggregates, input, &keys, vec![rows], changes)?;
+        let groups = GroupFields { key: &keys, window: &[] };
+        let accumulators = Accumulators::new(&context.name, &spec.aggregates, input, groups, vec![rows], changes)?;
         let schema = TableSchema {
             name: "groups".to_owned(),
             key: keys,
@@ -76,6 +83,7 @@ impl GroupAggregateOperator {
             touched_in: Vec::new(),
             batch_number: 0,
             final_groups: Vec::new(),
+            owns_no_key: spec.keys.is_empty() && context.owned.contains(hash_columns(&[], 1)?[0]),
             scratch: Rows::new(),
         })
     }
@@ -176,7 +184,12 @@ impl GroupAggregateOperator {
             let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(groups.len()));
             let records = RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &options)?;
             output.push(Batch::inserts(records));
-            groups.into_iter().for_each(|group| self.table.remove(group));
+            if self.keys.is_empty() {
+                let give = |group| self.table.update(group, |layout, value| layout.set_i64(value, ROWS, GIVEN));
+                groups.into_iter().for_each(give);
+            } else {
+                groups.into_iter().for_each(|group| self.table.remove(group));
+            }
         }
         Ok(Flow::Done)
     }
@@ -197,7 +210,7 @@ impl Operator for GroupAggregateOperator {
     }
 
     fn restored(&mut self, _watermark: Millis) -> Result<(), DataflowError> {
-        Ok(())
+        self.accumulators.restored(&self.table)
     }
 
     fn on_batch(&mut self, _input: usize, batch: &Batch, output: &mut Output) -> Result<Flow, DataflowError> {
@@ -217,6 +230,9 @@ impl Operator for GroupAggregateOperator {
             let layout = self.table.value_layout();
             let empty: Vec<RowId> =
                 touched.into_iter().filter(|g| layout.get_i64(self.table.value(*g), ROWS) <= 0).collect();
+            // Their values were all taken back with their rows, if the input is what it says it is.
+            self.accumulators.drop_groups(&empty);
+            self.accumulators.finish_drop(usize::MAX);
             empty.into_iter().for_each(|group| self.table.remove(group));
         }
         Ok(Flow::Done)
@@ -230,7 +246,16 @@ impl Operator for GroupAggregateOperator {
         if !self.batch_mode {
             return Ok(Flow::Done);
         }
-        self.final_groups = self.table.iter().collect();
+        if self.owns_no_key && self.table.is_empty() {
+            // Without any row the result is that of none: COUNT is 0, SUM is NULL.
+            let hash = hash_columns(&[], 1)?[0];
+            self.scratch.clear();
+            self.table.key_layout().encode(&[], 1, &mut self.scratch)?;
+            self.table.find_or_insert(hash, self.scratch.get(0), &self.initial);
+        }
+        let layout = self.table.value_layout();
+        let is_due = |group: &RowId| layout.get_i64(self.table.value(*group), ROWS) != GIVEN;
+        self.final_groups = self.table.iter().filter(is_due).collect();
         self.final_groups.reverse();
         self.emit_final(output)
     }
@@ -239,3 +264,7 @@ impl Operator for GroupAggregateOperator {
         self.emit_final(output)
     }
 }
+
+#[cfg(test)]
+#[path = "group_aggregate_tests.rs"]
+mod tests;

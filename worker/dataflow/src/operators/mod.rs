@@ -1,5 +1,7 @@
 //! One file per operator, each with the same parts: state tables, on batch, on time.
 
+#[cfg(test)]
+mod aggregate_testing;
 mod calc;
 mod group_aggregate;
 mod join;
@@ -7,7 +9,7 @@ mod key_index;
 mod rank;
 mod stored_rows;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod union;
 mod window_aggregate;
 mod window_assign;
@@ -18,7 +20,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion_common::DFSchemaRef;
 use streamfleet_logical::OperatorSpec;
 use streamfleet_state::RowTable;
-use streamfleet_types::{Batch, Millis};
+use streamfleet_types::{Batch, HashRange, Millis};
 
 /// What an operator is given when it is built.
 #[derive(Debug, Clone)]
@@ -37,14 +39,16 @@ pub struct OperatorContext {
     pub output_changes: bool,
     /// Batch mode: emit final results only, at the end of input.
     pub batch_mode: bool,
+    /// Hashes of the keys that come to this subtask.
+    pub owned: HashRange,
 }
 
 /// One subtask of an operator: a state machine driven by a slot.
 ///
 /// # Flow
 /// `restored` once, after the tables were filled from a snapshot (also when there was none). Then elements in order:
-/// `on_batch`, `on_watermark`, `on_end`. Any call may stop with [`Flow::More`] when the output is full: the slot calls
-/// `resume` when there is room, until `Done`. Barriers are answered by the slot alone: it freezes `tables` between calls,
+/// `on_batch`, `on_watermark`, `on_end`. Any call may stop with [`Flow::More`] when the output is full, or when it has worked
+/// long enough: the slot calls `resume` when there is room, until `Done`. Barriers are answered by the slot alone: it freezes `tables` between calls,
 /// never after a `More`.
 ///
 /// # Guarantees asked
@@ -71,6 +75,11 @@ pub trait Operator: Send {
 
     /// Rows dropped because they came after their window, so far.
     fn late_rows(&self) -> u64 {
+        0
+    }
+
+    /// Rows dropped because their event time is NULL, so far.
+    fn timeless_rows(&self) -> u64 {
         0
     }
 }

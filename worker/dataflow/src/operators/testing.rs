@@ -14,7 +14,7 @@ use streamfleet_state::file::{Reader, encode};
 use streamfleet_types::hash::hash_columns;
 use streamfleet_types::{Batch, Epoch, HashRange, Millis, RowKind};
 
-pub(super) struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
     pub fn below(&mut self, bound: u64) -> u64 {
@@ -42,6 +42,7 @@ pub(super) fn context(inputs: &[SchemaRef], output: SchemaRef) -> OperatorContex
         input_changes: vec![false; inputs.len()],
         output_changes: true,
         batch_mode: false,
+        owned: HashRange::ALL,
     }
 }
 
@@ -182,7 +183,7 @@ impl Fleet {
         self.checkpoint();
         self.subtasks.clear();
         for range in ranges(parallelism) {
-            let mut operator = build(&self.spec, self.context.clone()).unwrap();
+            let mut operator = build(&self.spec, OperatorContext { owned: range, ..self.context.clone() }).unwrap();
             for file in &self.files {
                 let reader = Reader::open("file", file.clone()).unwrap();
                 for table in operator.tables() {

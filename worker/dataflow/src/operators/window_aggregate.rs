@@ -1,18 +1,21 @@
 //! Aggregates per key and window, and emits a window when the watermark passes its end.
 //!
 //! # State tables
-//! `windows`: key, (window end, window start) -> row count, accumulators.
+//! `windows`: key, (window end, window start) -> row count, accumulators. `distinct<n>` per DISTINCT call: key, (window end,
+//! window start, value) -> count. `values<n>` per MIN or MAX of a changelog: likewise.
 //!
 //! # On batch
-//! Every row goes to each of its windows that is still open; a row without one is late and counted.
+//! Every row goes to each of its windows that is still open; a row without one is late and counted, and so is one without an
+//! event time.
 //!
 //! # On time
-//! Windows that end at or before the watermark (+ 1 ms) are emitted in the order of their ends, and forgotten.
+//! Windows that end at or before the watermark (+ 1 ms) are emitted in the order of their ends, and forgotten with all their
+//! values.
 
 use super::group_aggregate::key_fields;
 use super::window_assign::time_column;
 use super::{Operator, OperatorContext};
-use crate::aggregate::Accumulators;
+use crate::aggregate::{Accumulators, GroupFields};
 use crate::{DataflowError, Flow, Output};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take;
@@ -27,6 +30,9 @@ use streamfleet_types::{Batch, MAX_WATERMARK, MIN_WATERMARK, Millis};
 /// Value column with the number of rows in the group.
 const ROWS: usize = 0;
 
+/// Values of windows that were emitted, removed in one call.
+const DROP_VALUES: usize = 64 * 1024;
+
 /// See the module.
 pub struct WindowAggregateOperator {
     window: WindowInput,
@@ -37,6 +43,7 @@ pub struct WindowAggregateOperator {
     output: SchemaRef,
     watermark: Millis,
     late_rows: u64,
+    timeless_rows: u64,
     /// The groups of every open window, by its end.
     open: BTreeMap<Millis, Vec<RowId>>,
     /// Of a window being emitted: what is left, last first.
@@ -55,22 +62,21 @@ struct Assigned {
 
 impl WindowAggregateOperator {
     /// # Errors
-    /// An aggregate of a type that is not supported, or not over changes, or DISTINCT.
+    /// An aggregate of a type that is not supported, or not over changes.
     pub fn new(spec: &WindowAggregateSpec, context: OperatorContext) -> Result<Self, DataflowError> {
         let input = &context.inputs[0];
-        if spec.aggregates.iter().any(|a| a.distinct) {
-            let detail = "DISTINCT in a window aggregate".to_owned();
-            return Err(DataflowError::Unsupported { operator: context.name, detail });
-        }
         let keys = key_fields(&spec.keys, input);
         let rows: FieldRef = Arc::new(Field::new("rows", DataType::Int64, false));
         let changes = context.input_changes[0];
-        let accumulators = Accumulators::new(&context.name, &spec.aggregates, input, &keys, vec![rows], changes)?;
-        let time = |name: &str| Arc::new(Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, None), false));
+        let millis = DataType::Timestamp(TimeUnit::Millisecond, None);
+        let time = |name: &str| -> FieldRef { Arc::new(Field::new(name, millis.clone(), false)) };
+        let window = vec![time("window_end"), time("window_start")];
+        let groups = GroupFields { key: &keys, window: &window };
+        let accumulators = Accumulators::new(&context.name, &spec.aggregates, input, groups, vec![rows], changes)?;
         let schema = TableSchema {
             name: "windows".to_owned(),
             key: keys,
-            sub_key: vec![time("window_end"), time("window_start")],
+            sub_key: window,
             value: accumulators.fields().to_vec(),
         };
         let table = RowTable::new(schema)?;
@@ -85,6 +91,7 @@ impl WindowAggregateOperator {
             output: context.output,
             watermark: MIN_WATERMARK,
             late_rows: 0,
+            timeless_rows: 0,
             open: BTreeMap::new(),
             firing: Vec::new(),
             input_changes: changes,
@@ -103,6 +110,7 @@ impl WindowAggregateOperator {
             WindowInput::Attached { end, .. } => *end,
         };
         let times = batch.column(time).as_primitive::<TimestampMillisecondType>();
+        self.timeless_rows += times.null_count() as u64;
         let mut late = 0;
         for row in (0..batch.rows()).filter(|row| times.is_valid(*row)) {
             let before = assigned.rows.len();
@@ -159,7 +167,7 @@ impl WindowAggregateOperator {
             }
         }
         let source = (!every_row_once).then_some(assigned.rows.as_slice());
-        self.accumulators.update(&mut self.table, &groups, source, &keys, &hashes, batch)
+        self.accumulators.update(&mut self.table, &groups, source, &identity, &hashes, batch)
     }
 
     /// Emits what is due, as far as there is room.
@@ -173,7 +181,11 @@ impl WindowAggregateOperator {
                 let mut groups = self.firing.split_off(from);
                 groups.reverse();
                 self.emit(&groups, output)?;
+                self.accumulators.drop_groups(&groups);
                 groups.into_iter().for_each(|group| self.table.remove(group));
+            }
+            if !self.accumulators.finish_drop(DROP_VALUES) {
+                return Ok(Flow::More);
             }
             match self.open.first_entry() {
                 Some(window) if *window.key() - 1 <= self.watermark => {
@@ -210,7 +222,7 @@ impl WindowAggregateOperator {
 
 impl Operator for WindowAggregateOperator {
     fn tables(&mut self) -> Vec<&mut RowTable> {
-        vec![&mut self.table]
+        std::iter::once(&mut self.table).chain(self.accumulators.tables()).collect()
     }
 
     fn restored(&mut self, watermark: Millis) -> Result<(), DataflowError> {
@@ -221,7 +233,7 @@ impl Operator for WindowAggregateOperator {
             let end = self.table.key_layout().get_i64(self.table.key(group), end);
             self.open.entry(end).or_default().push(group);
         }
-        Ok(())
+        self.accumulators.restored(&self.table)
     }
 
     fn on_batch(&mut self, _input: usize, batch: &Batch, _output: &mut Output) -> Result<Flow, DataflowError> {
@@ -251,4 +263,12 @@ impl Operator for WindowAggregateOperator {
     fn late_rows(&self) -> u64 {
         self.late_rows
     }
+
+    fn timeless_rows(&self) -> u64 {
+        self.timeless_rows
+    }
 }
+
+#[cfg(test)]
+#[path = "window_aggregate_tests.rs"]
+mod tests;

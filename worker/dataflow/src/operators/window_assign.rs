@@ -1,4 +1,5 @@
-//! Adds `window_start`, `window_end` and `window_time` to every row, once per window that holds it.
+//! Adds `window_start`, `window_end` and `window_time` to every row, once per window that holds it. A row without an event
+//! time is in no window: it is dropped and counted.
 
 use super::{Operator, OperatorContext};
 use crate::{DataflowError, Flow, Output};
@@ -14,6 +15,7 @@ pub struct WindowAssignOperator {
     window: WindowSpec,
     time: usize,
     output: SchemaRef,
+    timeless_rows: u64,
 }
 
 /// Times as a column of the type that a schema asks for: with or without a zone.
@@ -24,7 +26,7 @@ pub(crate) fn time_column(times: Vec<Millis>, data_type: &DataType) -> ArrayRef 
 impl WindowAssignOperator {
     /// An operator of this spec.
     pub fn new(spec: &WindowAssignSpec, context: &OperatorContext) -> Self {
-        Self { window: spec.window, time: spec.time, output: Arc::clone(&context.output) }
+        Self { window: spec.window, time: spec.time, output: Arc::clone(&context.output), timeless_rows: 0 }
     }
 }
 
@@ -39,6 +41,7 @@ impl Operator for WindowAssignOperator {
 
     fn on_batch(&mut self, _input: usize, batch: &Batch, output: &mut Output) -> Result<Flow, DataflowError> {
         let times = batch.column(self.time).as_primitive::<TimestampMillisecondType>();
+        self.timeless_rows += times.null_count() as u64;
         let (mut rows, mut starts, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for row in (0..batch.rows()).filter(|row| times.is_valid(*row)) {
             self.window.windows_of(times.value(row), |start, end| {
@@ -68,5 +71,9 @@ impl Operator for WindowAssignOperator {
 
     fn resume(&mut self, _output: &mut Output) -> Result<Flow, DataflowError> {
         Ok(Flow::Done)
+    }
+
+    fn timeless_rows(&self) -> u64 {
+        self.timeless_rows
     }
 }

@@ -66,8 +66,8 @@ impl OperatorTask {
     }
 
     pub fn call(&mut self, taken: &mut Vec<(Epoch, TaskSnapshot)>) -> Result<Progress, DataflowError> {
-        let has_room = self.outputs.has_room();
         if !self.has_work() {
+            self.outputs.flush();
             return Ok(Progress::Idle(None));
         }
         if self.pending.is_none()
@@ -76,7 +76,7 @@ impl OperatorTask {
             self.take_snapshot(epoch, taken);
             return Ok(Progress::Worked);
         }
-        if !has_room {
+        if !self.outputs.has_room() {
             return Ok(Progress::Backpressured);
         }
         if let Some(after) = self.pending.take() {
@@ -153,17 +153,17 @@ impl OperatorTask {
             self.pending = Some(after);
             return Ok(());
         }
+        self.metrics.late_rows.store(self.operator.late_rows(), Ordering::Relaxed);
+        self.metrics.timeless_rows.store(self.operator.timeless_rows(), Ordering::Relaxed);
         match after {
             After::Nothing => {}
             After::Watermark(watermark) => {
                 self.outputs.push_control(&Element::Watermark(watermark));
-                self.metrics.late_rows.store(self.operator.late_rows(), Ordering::Relaxed);
                 let bytes: usize = self.operator.tables().iter().map(|t| t.bytes()).sum();
                 self.metrics.state_bytes.store(bytes as u64, Ordering::Relaxed);
             }
             After::End => {
                 self.finished = true;
-                self.metrics.late_rows.store(self.operator.late_rows(), Ordering::Relaxed);
                 self.outputs.push_control(&Element::End);
             }
         }
