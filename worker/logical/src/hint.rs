@@ -1,9 +1,9 @@
 //! What a source may read out of a scan's hints, without knowing expressions.
 
 use crate::{ColumnKind, ScanSpec, TableDescriptor};
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::{Column, DFSchema, DataFusionError, ScalarValue};
-use datafusion_expr::{BinaryExpr, Expr, Operator};
+use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 use std::sync::Arc;
 
 impl ScanSpec {
@@ -28,38 +28,46 @@ impl ScanSpec {
 
     /// The integers that a column must equal one of for a row to be wanted, if the filter hint says so. Without duplicates.
     pub fn wanted_integers(&self, column: &str) -> Option<Vec<i64>> {
-        let mut wanted = integers(self.filter_hint.as_ref()?, column)?;
+        let mut wanted = integers(self.filter_hint.as_ref()?, column, &self.read_schema)?;
         wanted.sort_unstable();
         wanted.dedup();
         Some(wanted)
     }
 }
 
-fn integers(filter: &Expr, column: &str) -> Option<Vec<i64>> {
+fn integers(filter: &Expr, column: &str, schema: &DFSchema) -> Option<Vec<i64>> {
+    let is_column = |expr: &Expr| is_column(expr, column, schema);
     match filter {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
-            Operator::Eq if is_column(left, column) => Some(vec![integer(right)?]),
-            Operator::Eq if is_column(right, column) => Some(vec![integer(left)?]),
-            Operator::And => match (integers(left, column), integers(right, column)) {
+            Operator::Eq if is_column(left) => Some(vec![integer(right)?]),
+            Operator::Eq if is_column(right) => Some(vec![integer(left)?]),
+            Operator::And => match (integers(left, column, schema), integers(right, column, schema)) {
                 (Some(left), Some(right)) => Some(left.into_iter().filter(|l| right.contains(l)).collect()),
                 (one, other) => one.or(other),
             },
             Operator::Or => {
-                let mut all = integers(left, column)?;
-                all.extend(integers(right, column)?);
+                let mut all = integers(left, column, schema)?;
+                all.extend(integers(right, column, schema)?);
                 Some(all)
             }
             _ => None,
         },
-        Expr::InList(list) if !list.negated && is_column(&list.expr, column) => list.list.iter().map(integer).collect(),
+        Expr::InList(list) if !list.negated && is_column(&list.expr) => list.list.iter().map(integer).collect(),
         _ => None,
     }
 }
 
-fn is_column(expr: &Expr, column: &str) -> bool {
+/// True for the column, also within casts to integers that hold all its values: any other cast may change what is equal.
+fn is_column(expr: &Expr, column: &str, schema: &DFSchema) -> bool {
     match expr {
         Expr::Column(found) => found.name == column,
-        Expr::Cast(cast) => is_column(&cast.expr, column),
+        Expr::Cast(cast) => {
+            let to = cast.field.data_type();
+            let widens = |from: DataType| {
+                from.is_signed_integer() && to.is_signed_integer() && from.primitive_width() <= to.primitive_width()
+            };
+            cast.expr.get_type(schema).is_ok_and(widens) && is_column(&cast.expr, column, schema)
+        }
         _ => false,
     }
 }
@@ -125,6 +133,9 @@ mod tests {
         assert_eq!(wanted(col("kind").eq(lit(2)).or(col("size").eq(lit(0)))), None);
         assert_eq!(wanted(col("kind").in_list(vec![lit(1)], true)), None);
         assert_eq!(wanted(col("kind").eq(col("size"))), None);
+        // 256 + 2 as a byte may be 2 too, and every number but zero is true.
+        assert_eq!(wanted(cast(col("kind"), DataType::Int8).eq(lit(2i8))), None);
+        assert_eq!(wanted(cast(cast(col("kind"), DataType::Boolean), DataType::Int32).eq(lit(1))), None);
     }
 
     #[test]

@@ -65,7 +65,9 @@ pub struct ScanSpec {
     pub read_schema: DFSchemaRef,
     /// A hint: the leaves of `read` columns that anything uses, as paths of names. A source may fill other leaves with nulls.
     pub used_paths: Vec<Vec<String>>,
-    /// A hint over `read_schema`: rows for which it is not true are dropped later, so a source may leave them out.
+    /// A hint over `read_schema`: rows for which it is not true are dropped later, so a source may leave them out. The
+    /// watermark is taken from the rows that the source gives: one whose left out rows could hold it back, or whose rows can
+    /// come late, must give them all.
     pub filter_hint: Option<Expr>,
     /// The output columns, over `read_schema`.
     pub expressions: Vec<Expr>,

@@ -60,6 +60,13 @@ impl WindowSpec {
         }
     }
 
+    /// The shift of every window's start.
+    pub const fn offset(&self) -> Millis {
+        match *self {
+            Self::Tumble { offset, .. } | Self::Hop { offset, .. } | Self::Cumulate { offset, .. } => offset,
+        }
+    }
+
     /// The start of the window that ends at `end`.
     pub const fn start_of_end(&self, end: Millis) -> Millis {
         match *self {
@@ -75,9 +82,13 @@ impl WindowSpec {
 impl fmt::Display for WindowSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tumble { size, .. } => write!(f, "TUMBLE({size} ms)"),
-            Self::Hop { size, slide, .. } => write!(f, "HOP(slide {slide} ms, size {size} ms)"),
-            Self::Cumulate { size, step, .. } => write!(f, "CUMULATE(step {step} ms, size {size} ms)"),
+            Self::Tumble { size, .. } => write!(f, "TUMBLE({size} ms")?,
+            Self::Hop { size, slide, .. } => write!(f, "HOP(slide {slide} ms, size {size} ms")?,
+            Self::Cumulate { size, step, .. } => write!(f, "CUMULATE(step {step} ms, size {size} ms")?,
+        }
+        match self.offset() {
+            0 => f.write_str(")"),
+            offset => write!(f, ", offset {offset} ms)"),
         }
     }
 }
@@ -93,6 +104,16 @@ mod tests {
             all.push((s, e));
         });
         all
+    }
+
+    #[test]
+    fn the_text_tells_offsets_apart() {
+        let tumble = |offset| WindowSpec::Tumble { size: 10, offset }.to_string();
+        let hop = |offset| WindowSpec::Hop { size: 10, slide: 5, offset }.to_string();
+        let cumulate = |offset| WindowSpec::Cumulate { size: 10, step: 5, offset }.to_string();
+        assert_eq!((tumble(0).as_str(), tumble(3).as_str()), ("TUMBLE(10 ms)", "TUMBLE(10 ms, offset 3 ms)"));
+        assert_ne!(hop(0), hop(1));
+        assert_ne!(cumulate(0), cumulate(1));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One line about an operator: for people, and (being complete) for ids and fingerprints.
+//! One line about an operator, for people. Ids and fingerprints come from `identity`, which leaves nothing out.
 
 use datafusion_expr::Expr;
 use std::fmt::Write;
@@ -23,7 +23,12 @@ fn list(expressions: &[Expr]) -> String {
 
 fn columns(node: &Node, input: usize, indices: &[usize]) -> String {
     let schema = &node.inputs[input].schema;
-    indices.iter().map(|i| schema.field(*i).name().clone()).collect::<Vec<_>>().join(", ")
+    let is_shared = |name: &str| schema.fields().iter().filter(|f| f.name() == name).count() > 1;
+    let one = |index: &usize| match schema.field(*index).name() {
+        name if is_shared(name) => format!("{name}#{index}"),
+        name => name.clone(),
+    };
+    indices.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn headline(node: &Node) -> String {

@@ -1,6 +1,6 @@
 //! The job graph: operators once each (equal parts of the plan are shared), and the edges between them.
 
-use crate::describe;
+use crate::identity::identity;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -14,6 +14,9 @@ pub enum PlanError {
     /// Nothing writes anything.
     #[error("the script has no INSERT INTO: there is nothing to run")]
     NoSink,
+    /// An expression names a column that its input does not have: a mistake of the planner.
+    #[error("an expression does not fit the columns it reads: {0}")]
+    Expression(String),
 }
 
 /// How rows of an edge find their consumer subtask.
@@ -64,14 +67,14 @@ impl JobGraph {
     /// The graph of a program's sinks. `source_subtasks` says how many subtasks a scan can use, if limited.
     ///
     /// # Errors
-    /// There is no sink.
+    /// There is no sink, or an expression does not fit its input.
     pub fn new(sinks: &[Arc<Node>], source_subtasks: &dyn Fn(&Node) -> Option<u32>) -> Result<Self, PlanError> {
         if sinks.is_empty() {
             return Err(PlanError::NoSink);
         }
         let mut builder = Builder { vertices: Vec::new(), by_text: HashMap::new(), source_subtasks };
         for (index, sink) in sinks.iter().enumerate() {
-            builder.add(sink, Some(index));
+            builder.add(sink, Some(index))?;
         }
         let mut text = String::new();
         for vertex in &builder.vertices {
@@ -109,14 +112,9 @@ struct Builder<'a> {
 impl Builder<'_> {
     /// Adds a node and all beneath it; equal nodes become one vertex. `sink` numbers the statement of a sink: two INSERTs of
     /// the same query into one table stay two.
-    fn add(&mut self, node: &Arc<Node>, sink: Option<usize>) -> usize {
-        let inputs: Vec<usize> = node.inputs.iter().map(|input| self.add(input, None)).collect();
-        let mut text = describe(node);
-        if let OperatorSpec::Scan(scan) = &node.spec {
-            // A source may leave out what its hints say that nobody uses: only equal hints can be shared.
-            let hint = scan.filter_hint.as_ref().map(ToString::to_string);
-            write!(text, " using {:?} where {hint:?}", scan.used_paths).expect("a string takes any text");
-        }
+    fn add(&mut self, node: &Arc<Node>, sink: Option<usize>) -> Result<usize, PlanError> {
+        let inputs = node.inputs.iter().map(|input| self.add(input, None)).collect::<Result<Vec<usize>, _>>()?;
+        let mut text = identity(node)?;
         for input in &inputs {
             write!(text, " < {}", self.vertices[*input].id).expect("a string takes any text");
         }
@@ -125,7 +123,7 @@ impl Builder<'_> {
             write!(text, " #{nth}").expect("a string takes any text");
         }
         if let Some(existing) = self.by_text.get(&text) {
-            return *existing;
+            return Ok(*existing);
         }
         let index = self.vertices.len();
         let kind = kind_name(&node.spec);
@@ -145,7 +143,7 @@ impl Builder<'_> {
         };
         self.by_text.insert(text, index);
         self.vertices.push(vertex);
-        index
+        Ok(index)
     }
 
     fn partitioning(&self, node: &Node, port: usize, from: usize) -> Partitioning {
@@ -170,7 +168,7 @@ impl Builder<'_> {
     }
 }
 
-const fn kind_name(spec: &OperatorSpec) -> &'static str {
+pub(crate) const fn kind_name(spec: &OperatorSpec) -> &'static str {
     match spec {
         OperatorSpec::Scan(_) => "scan",
         OperatorSpec::Calc(_) => "calc",

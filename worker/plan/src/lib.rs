@@ -3,6 +3,7 @@
 mod describe;
 mod explain;
 mod graph;
+mod identity;
 
 pub use describe::describe;
 pub use explain::{ExplainFormat, explain};

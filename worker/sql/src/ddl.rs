@@ -95,6 +95,7 @@ pub(crate) fn parse_create_table(parser: &mut Parser<'_>) -> Result<TableDeclara
         options: BTreeMap::new(),
         option_positions: BTreeMap::new(),
     };
+    refuse_copies(parser)?;
     expect(parser, &Token::LParen)?;
     loop {
         parse_element(parser, &mut table)?;
@@ -110,6 +111,7 @@ pub(crate) fn parse_create_table(parser: &mut Parser<'_>) -> Result<TableDeclara
         words(parser, &["BY"])?;
         table.partitioned_by = name_list(parser)?;
     }
+    refuse_copies(parser)?;
     words(parser, &["WITH"])?;
     expect(parser, &Token::LParen)?;
     loop {
@@ -125,7 +127,21 @@ pub(crate) fn parse_create_table(parser: &mut Parser<'_>) -> Result<TableDeclara
         }
     }
     expect(parser, &Token::RParen)?;
+    refuse_copies(parser)?;
     Ok(table)
+}
+
+/// Tables that are made after a query or another table are refused by name.
+fn refuse_copies(parser: &mut Parser<'_>) -> Result<(), SqlError> {
+    let position = position_of(&parser.peek_token());
+    let what = if word_follows(parser, "AS") {
+        "CREATE TABLE .. AS SELECT"
+    } else if word_follows(parser, "LIKE") {
+        "CREATE TABLE .. LIKE"
+    } else {
+        return Ok(());
+    };
+    Err(SqlErrorKind::Unsupported(what.to_owned()).at(position))
 }
 
 fn parse_element(parser: &mut Parser<'_>, table: &mut TableDeclaration) -> Result<(), SqlError> {

@@ -1,5 +1,6 @@
 //! Declarations become tables and views.
 
+use crate::check::check_expression;
 use crate::context::Context;
 use crate::ddl::{DeclaredKind, TableDeclaration};
 use crate::error::{SqlError, SqlErrorKind, from_parser, planning_text};
@@ -185,6 +186,7 @@ impl Resolver<'_> {
         position: Position,
     ) -> Result<(Expr, DataType), SqlError> {
         let failed = |e: datafusion_common::DataFusionError| query_error(self.context, self.statement, &e, position);
+        check_expression(self.statement, &expr)?;
         let mut fields: Vec<Field> = self.stored.fields().iter().map(|f| f.as_ref().clone()).collect();
         for (name, expr) in computed {
             let data_type = expr.get_type(&self.stored).map_err(failed)?;

@@ -1,8 +1,10 @@
 //! `INSERT INTO`: a query, optimised, lowered, and fitted to its sink.
 
+use crate::check::{check_query, check_words};
 use crate::context::Context;
 use crate::error::{SqlError, SqlErrorKind, from_parser, planning_text};
 use crate::field_names::name_fields;
+use crate::functions::by_position;
 use crate::lower::Lowering;
 use crate::optimize::optimize;
 use crate::script::{StatementTokens, position_of};
@@ -10,7 +12,7 @@ use crate::{Compiler, data_type, end};
 use arrow::datatypes::DataType;
 use datafusion_common::{Column, DataFusionError, SchemaError};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
-use datafusion_sql::planner::{ParserOptions, SqlToRel};
+use datafusion_sql::planner::{NullOrdering, ParserOptions, SqlToRel};
 use sqlparser::ast::Statement;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
@@ -27,6 +29,8 @@ pub(crate) fn planner_options() -> ParserOptions {
         enable_ident_normalization: false,
         map_string_types_to_utf8view: false,
         collect_spans: true,
+        // Flink takes NULL for the smallest value: first in ascending, last in descending order.
+        default_null_ordering: NullOrdering::NullsMin,
         ..ParserOptions::new()
     }
 }
@@ -68,7 +72,9 @@ impl Compiler<'_> {
     /// Plans a query, not yet optimised.
     pub(crate) fn query(&self, statement: &StatementTokens, parser: &mut Parser<'_>) -> Result<LogicalPlan, SqlError> {
         let position = position_of(&parser.peek_token());
+        check_words(statement)?;
         let mut query = parser.parse_query().map_err(|e| from_parser(&e, position))?;
+        check_query(statement, &query)?;
         name_fields(&mut query);
         let planner = SqlToRel::new_with_options(&self.context, planner_options());
         planner
@@ -111,6 +117,7 @@ impl Compiler<'_> {
         let plan =
             optimize(plan, &self.context.options).map_err(|e| query_error(&self.context, statement, &e, position))?;
         let node = Lowering { statement, warnings: &mut self.program.warnings }.lower(&plan)?;
+        self.check_sources(statement, &node, position)?;
         if node.properties.changelog == ChangelogMode::Retract && !connector.sink_takes_changes {
             let text = format!(
                 "table {name} takes only new rows (connector '{}'), but the query updates or deletes rows: {}",
@@ -127,6 +134,20 @@ impl Compiler<'_> {
             properties,
         }));
         Ok(())
+    }
+}
+
+impl Compiler<'_> {
+    /// Refuses to read what can only be written.
+    fn check_sources(&self, statement: &StatementTokens, node: &Node, fallback: Position) -> Result<(), SqlError> {
+        if let OperatorSpec::Scan(scan) = &node.spec {
+            let connector = scan.table.connector();
+            if !self.catalog.connectors.iter().any(|c| c.name == connector && c.source) {
+                let what = format!("reading from connector '{connector}' (table {})", scan.table.name);
+                return Err(SqlErrorKind::Unsupported(what).at(statement.find(&scan.table.name).unwrap_or(fallback)));
+            }
+        }
+        node.inputs.iter().try_for_each(|input| self.check_sources(statement, input, fallback))
     }
 }
 
@@ -169,6 +190,9 @@ fn fit(
             let place = format!(" in table {}", table.name);
             return Err(SqlErrorKind::unknown("column", name, &place, known).at(*position));
         };
+        if targets.iter().any(|t| t.name == *name) {
+            return Err(SqlErrorKind::Invalid(format!("column `{name}` is named twice")).at(*position));
+        }
         targets.push(column);
     }
     if named.is_empty() {
@@ -199,7 +223,7 @@ fn fit(
                     return Err(mismatch(format!("column `{}` cannot take {from}", column.name)));
                 }
                 let expression = Expr::Column(Column::from(query.schema().qualified_field(index)));
-                if *from == column.data_type { expression } else { cast(expression, column.data_type.clone()) }
+                converted(expression, from, &column.data_type)
             }
         };
         let expression = match expression {
@@ -214,6 +238,18 @@ fn fit(
         .map_err(|e| SqlErrorKind::Invalid(planning_text(&e)).at(statement.position()))
 }
 
+/// An expression as a column's type: fields of rows by position, whatever they are called.
+fn converted(expression: Expr, from: &DataType, to: &DataType) -> Expr {
+    if from == to {
+        expression
+    } else if from.is_nested() {
+        by_position(expression, to)
+    } else {
+        cast(expression, to.clone())
+    }
+}
+
+/// True if Flink converts without being asked: of nested types, if it does so for every part.
 fn casts_implicitly(from: &DataType, to: &DataType) -> bool {
     let is_decimal = |t: &DataType| matches!(t, DataType::Decimal128(..));
     from == to
@@ -222,5 +258,16 @@ fn casts_implicitly(from: &DataType, to: &DataType) -> bool {
         || matches!((from, to), (DataType::Timestamp(..), DataType::Timestamp(..)))
         || matches!((from, to), (DataType::Date32, DataType::Timestamp(..)))
         || matches!((from, to), (DataType::Utf8View | DataType::LargeUtf8, DataType::Utf8))
-        || (from.is_nested() && to.is_nested())
+        || parts_cast_implicitly(from, to)
+}
+
+fn parts_cast_implicitly(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (DataType::Struct(from), DataType::Struct(to)) => {
+            from.len() == to.len() && from.iter().zip(to).all(|(f, t)| casts_implicitly(f.data_type(), t.data_type()))
+        }
+        (DataType::List(from), DataType::List(to)) => casts_implicitly(from.data_type(), to.data_type()),
+        (DataType::Map(from, _), DataType::Map(to, _)) => parts_cast_implicitly(from.data_type(), to.data_type()),
+        _ => false,
+    }
 }

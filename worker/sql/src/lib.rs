@@ -5,6 +5,7 @@
 //! (`functions`) and rules (`optimize`); what comes out is lowered to streaming nodes (`lower`) or refused with the
 //! place in the text.
 
+mod check;
 mod context;
 mod data_type;
 mod ddl;
@@ -133,7 +134,9 @@ impl Compiler<'_> {
         }
         let token = parser.peek_token();
         let what = match token.token.to_string().to_uppercase().as_str() {
-            word @ ("DROP" | "ALTER" | "USE" | "SHOW" | "DESCRIBE" | "EXPLAIN" | "UPDATE" | "DELETE" | "ADD") => {
+            word @ ("DROP" | "ALTER" | "USE" | "SHOW" | "DESCRIBE" | "DESC" | "EXPLAIN" | "UPDATE" | "DELETE"
+            | "ADD" | "RESET" | "REMOVE" | "LOAD" | "UNLOAD" | "CALL" | "ANALYZE" | "TRUNCATE" | "COMPILE"
+            | "EXECUTE") => {
                 format!("{word} in a job's script")
             }
             "SELECT" | "WITH" => "a query without INSERT INTO: say where its rows go".to_owned(),

@@ -23,6 +23,7 @@ fn catalog() -> Catalog {
         connectors: vec![
             connector("files", false, true, vec![option("path", OptionKind::Text, true)]),
             connector("print", true, false, vec![option("every", OptionKind::Duration, false)]),
+            ConnectorDescriptor { source: false, ..connector("hole", true, false, vec![]) },
         ],
         formats: vec![FormatDescriptor { name: "json", options: vec![] }],
     }
@@ -35,6 +36,7 @@ CREATE TABLE other (id BIGINT, name STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS
   WITH ('connector' = 'files', 'path' = 'in', 'format' = 'json');
 CREATE TABLE files (a BIGINT, b BIGINT) WITH ('connector' = 'files', 'path' = 'out', 'format' = 'json');
 CREATE TABLE print (a BIGINT, b BIGINT) WITH ('connector' = 'print');
+CREATE TABLE drain (a BIGINT, b BIGINT) WITH ('connector' = 'hole');
 ";
 
 fn run(script: &str) -> Result<Program, String> {
@@ -132,6 +134,27 @@ fn every_refusal_names_place_and_reason() {
             "22: the function class com.example.F: there is no JVM here, so it is not supported",
         ),
         ("DROP TABLE bid", "1: DROP in a job's script is not supported"),
+        ("RESET 'parallelism.default'", "1: RESET in a job's script is not supported"),
+        ("CREATE TABLE t AS SELECT auction FROM bid", "16: CREATE TABLE .. AS SELECT is not supported"),
+        ("CREATE TABLE t LIKE bid", "16: CREATE TABLE .. LIKE is not supported"),
+        ("CREATE TABLE t (a INT) WITH ('connector' = 'print') LIKE bid", "53: CREATE TABLE .. LIKE is not supported"),
+        (
+            "INSERT INTO print SELECT a, b FROM drain",
+            "36: reading from connector 'hole' (table drain) is not supported",
+        ),
+        (
+            "INSERT INTO print SELECT auction, price FROM bid /*+ OPTIONS('every' = '1 s') */",
+            "50: a hint (`/*+ .. */`) is not supported",
+        ),
+        (
+            "INSERT INTO print SELECT auction, price FROM bid WHERE auction IN (SELECT id FROM other)",
+            "56: IN (SELECT ..) is not supported",
+        ),
+        ("INSERT INTO print (a, a) SELECT auction, price FROM bid", "23: column `a` is named twice"),
+        (
+            "INSERT INTO print SELECT auction, price FROM bid JOIN other ON auction IS NOT DISTINCT FROM id",
+            "79: IS NOT DISTINCT FROM as a join's condition is not supported",
+        ),
     ];
     for (statement, expected) in cases {
         let found = refused(statement);
@@ -197,6 +220,68 @@ fn joins_know_their_bounds() {
     let program = run(&format!("{TABLES}INSERT INTO files SELECT auction, id FROM bid JOIN other ON auction = id"));
     let program = program.expect("valid");
     assert_eq!(program.warnings.len(), 1, "an unbounded join is warned of");
+}
+
+#[test]
+fn only_casts_that_keep_milliseconds_give_bounds() {
+    let has_bounds = |precision: u8| {
+        let nodes = plan(&format!(
+            "INSERT INTO print SELECT auction, id FROM bid AS b JOIN other AS o ON b.auction = o.id
+             AND CAST(b.ts AS TIMESTAMP({precision})) BETWEEN CAST(o.ts AS TIMESTAMP({precision})) - INTERVAL '10' SECOND
+             AND CAST(o.ts AS TIMESTAMP({precision})) + INTERVAL '10' SECOND"
+        ));
+        nodes.iter().any(|n| matches!(&n.spec, OperatorSpec::Join(join) if join.bounds.is_some()))
+    };
+    assert!(has_bounds(6));
+    assert!(!has_bounds(0), "rounding to seconds moves rows by up to a second");
+}
+
+#[test]
+fn count_of_constants() {
+    let argument = |call: &str| {
+        let nodes = plan(&format!("INSERT INTO print SELECT auction, {call} FROM bid GROUP BY auction"));
+        let counts = nodes.iter().find_map(|n| match &n.spec {
+            OperatorSpec::GroupAggregate(spec) => Some(spec.aggregates[0].clone()),
+            _ => None,
+        });
+        counts.expect("an aggregate").argument
+    };
+    assert_eq!((argument("COUNT(*)"), argument("COUNT(1)")), (None, None));
+    for call in ["COUNT(NULL)", "COUNT(CAST(NULL AS INT))", "COUNT(DISTINCT 1)", "COUNT(price)"] {
+        assert!(argument(call).is_some(), "{call} does not count rows");
+    }
+}
+
+#[test]
+fn nulls_are_the_smallest_unless_said() {
+    let nulls_first = |order: &str| {
+        let nodes = plan(&format!(
+            "INSERT INTO print SELECT auction, price FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price {order}) AS n FROM bid) WHERE n <= 3"
+        ));
+        let rank = nodes.iter().find_map(|n| match &n.spec {
+            OperatorSpec::Rank(rank) => Some(rank.order[0].nulls_first),
+            _ => None,
+        });
+        rank.expect("a rank")
+    };
+    assert!(nulls_first("ASC") && !nulls_first("DESC"));
+    assert!(!nulls_first("ASC NULLS LAST") && nulls_first("DESC NULLS FIRST"));
+}
+
+#[test]
+fn rows_are_inserted_by_position_if_every_field_fits() {
+    let into = |row: &str| {
+        run(&format!(
+            "{TABLES}CREATE TABLE r (item {row}) WITH ('connector' = 'print'); INSERT INTO r SELECT item FROM bid"
+        ))
+    };
+    let program = into("ROW<size STRING, name BIGINT>").expect("text and number fit, whatever they are called");
+    let is_by_position = |n: &Arc<Node>| matches!(&n.spec, OperatorSpec::Calc(c) if c.expressions[0].to_string().starts_with("by_position"));
+    assert!(nodes(&program.sinks[0]).iter().any(is_by_position));
+    for row in ["ROW<name INT, size INT>", "ROW<name STRING>", "ARRAY<STRING>"] {
+        let error = into(row).expect_err(row);
+        assert!(error.contains("column `item` cannot take"), "{error}");
+    }
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! The functions that SQL can reach: an allow-list, under Flink's names, each with Flink's meaning.
 
 mod aggregate;
+mod by_position;
 mod numeric;
 mod text;
 mod time;
+
+pub(crate) use by_position::by_position;
 
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use super::calc::{calc, columns_of, substitute};
 use super::properties::append_only;
 use crate::error::SqlError;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use datafusion_common::{Column, DFSchema, DFSchemaRef};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, ScalarValue};
 use datafusion_expr::{Aggregate, Expr, ExprSchemable};
 use std::sync::Arc;
 use streamfleet_logical::{
@@ -105,9 +105,14 @@ fn call(
         return Err(lowering.unsupported(what, name));
     }
     let argument = match function.params.args.first() {
-        // COUNT(*) and COUNT(1) count rows.
+        // COUNT(*) and COUNT(1) count rows; COUNT(NULL) counts none, COUNT(DISTINCT 1) at most one.
         #[expect(deprecated, reason = "the planner still gives COUNT(*) a wildcard")]
-        None | Some(Expr::Literal(..) | Expr::Wildcard { .. }) if which == AggregateFunction::Count => None,
+        None | Some(Expr::Wildcard { .. }) if which == AggregateFunction::Count => None,
+        Some(Expr::Literal(value, _)) if which == AggregateFunction::Count => {
+            let counts_rows = !value.is_null() && !function.params.distinct;
+            let value = if value.is_null() { &ScalarValue::Int64(None) } else { value };
+            (!counts_rows).then(|| computed.index_of(&Expr::Literal(value.clone(), None)))
+        }
         None => None,
         Some(argument) => Some(computed.index_of(argument)),
     };

@@ -1,9 +1,11 @@
 //! How far apart in event time two joined rows can be, from the join's conditions.
 
 use crate::window_tvf::interval_millis;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::utils::split_conjunction;
-use datafusion_expr::{Between, BinaryExpr, Expr, Operator};
+use datafusion_expr::{Between, BinaryExpr, Expr, ExprSchemable, Operator};
+use std::sync::Arc;
 use streamfleet_logical::{Properties, TimeBounds};
 use streamfleet_types::Millis;
 
@@ -25,7 +27,7 @@ pub(crate) fn bounds(
         for (a, b, distance) in differences(condition, schema) {
             // a - b <= distance
             let (left_time, right_time, lower, upper) = if a < left_width && b >= left_width {
-                (a, b - left_width, Some(-distance), None)
+                (a, b - left_width, Some(distance.saturating_neg()), None)
             } else if b < left_width && a >= left_width {
                 (b, a - left_width, None, Some(distance))
             } else {
@@ -52,7 +54,7 @@ fn differences(condition: &Expr, schema: &DFSchema) -> Vec<(usize, usize, Millis
     let at_most = |smaller: &Expr, greater: &Expr| -> Option<(usize, usize, Millis)> {
         let (a, a_shift) = shifted(smaller, schema)?;
         let (b, b_shift) = shifted(greater, schema)?;
-        Some((a, b, b_shift - a_shift))
+        Some((a, b, b_shift.checked_sub(a_shift)?))
     };
     let found = match condition {
         Expr::Between(Between { expr, negated: false, low, high }) => vec![at_most(low, expr), at_most(expr, high)],
@@ -70,9 +72,9 @@ fn differences(condition: &Expr, schema: &DFSchema) -> Vec<(usize, usize, Millis
 /// An expression as a column plus milliseconds.
 fn shifted(expr: &Expr, schema: &DFSchema) -> Option<(usize, Millis)> {
     let literal = |e: &Expr| match e {
-        Expr::Literal(value, _) => interval_millis(value),
+        Expr::Literal(value, _) => whole_millis(value),
         Expr::Cast(c) => match c.expr.as_ref() {
-            Expr::Literal(value @ ScalarValue::IntervalMonthDayNano(_), _) => interval_millis(value),
+            Expr::Literal(value @ ScalarValue::IntervalMonthDayNano(_), _) => whole_millis(value),
             _ => None,
         },
         _ => None,
@@ -80,15 +82,36 @@ fn shifted(expr: &Expr, schema: &DFSchema) -> Option<(usize, Millis)> {
     match expr {
         Expr::Column(column) => Some((schema.maybe_index_of_column(column)?, 0)),
         Expr::Alias(alias) => shifted(&alias.expr, schema),
-        Expr::Cast(cast) => shifted(&cast.expr, schema),
+        Expr::Cast(cast) if keeps_millis(&cast.expr.get_type(schema).ok()?, cast.field.data_type()) => {
+            shifted(&cast.expr, schema)
+        }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let (column, shift) = shifted(left, schema)?;
             match op {
-                Operator::Plus => Some((column, shift + literal(right)?)),
-                Operator::Minus => Some((column, shift - literal(right)?)),
+                Operator::Plus => Some((column, shift.checked_add(literal(right)?)?)),
+                Operator::Minus => Some((column, shift.checked_sub(literal(right)?)?)),
                 _ => None,
             }
         }
         _ => None,
+    }
+}
+
+/// True for a cast between timestamps that moves none by a millisecond: any other cast may round, or compare otherwise.
+fn keeps_millis(from: &DataType, to: &DataType) -> bool {
+    let is_utc = |zone: &Option<Arc<str>>| zone.as_deref().is_none_or(|z| z == "UTC" || z == "+00:00");
+    match (from, to) {
+        (DataType::Timestamp(_, from), DataType::Timestamp(unit, to)) => {
+            *unit != TimeUnit::Second && is_utc(from) && is_utc(to)
+        }
+        _ => false,
+    }
+}
+
+/// The milliseconds of an interval that is a whole number of them: parts would be lost, and the bound be too narrow.
+fn whole_millis(value: &ScalarValue) -> Option<Millis> {
+    match value {
+        ScalarValue::IntervalMonthDayNano(Some(i)) if i.nanoseconds % 1_000_000 != 0 => None,
+        other => interval_millis(other),
     }
 }

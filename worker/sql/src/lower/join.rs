@@ -6,7 +6,7 @@ use super::calc::{calc, columns_of};
 use super::properties::plain_column;
 use crate::error::SqlError;
 use arrow::datatypes::Field;
-use datafusion_common::{Column, DFSchema, JoinType, TableReference};
+use datafusion_common::{Column, DFSchema, JoinType, NullEquality, TableReference};
 use datafusion_expr::{Expr, ExprSchemable, Join};
 use std::sync::Arc;
 use streamfleet_logical::{ChangelogMode, JoinKind, JoinSpec, Node, OperatorSpec, Properties, StateBound};
@@ -53,6 +53,9 @@ pub(crate) fn join(lowering: &mut Lowering<'_>, join: &Join) -> Result<Arc<Node>
         JoinType::Right => (JoinKind::Left, true),
         other => return Err(lowering.unsupported(format!("a {other} join"), "JOIN")),
     };
+    if join.null_equality == NullEquality::NullEqualsNull {
+        return Err(lowering.unsupported("IS NOT DISTINCT FROM as a join's condition", "DISTINCT"));
+    }
     if join.on.is_empty() {
         return Err(lowering.unsupported("a join without an equality between the two sides", "JOIN"));
     }

@@ -134,8 +134,7 @@ fn ranked(lowering: &mut Lowering<'_>, window: &Window, limit: u64) -> Result<Ar
         .params
         .order_by
         .iter()
-        // Flink orders NULLs as the smallest values.
-        .map(|s| SortKey { column: index_of(&s.expr), descending: !s.asc, nulls_first: s.asc })
+        .map(|s| SortKey { column: index_of(&s.expr), descending: !s.asc, nulls_first: s.nulls_first })
         .collect();
     if order.is_empty() {
         return Err(lowering.unsupported("ROW_NUMBER without ORDER BY", "ROW_NUMBER"));
