@@ -81,11 +81,6 @@ impl Outputs {
         self.edges.iter().flat_map(|e| &e.queues).all(QueueSender::has_room)
     }
 
-    /// Moves what waits for a place in a ring.
-    pub fn flush(&mut self) {
-        self.edges.iter_mut().flat_map(|e| &mut e.queues).filter(|q| q.is_waiting()).for_each(QueueSender::flush);
-    }
-
     pub fn push_batch(&mut self, batch: &Batch) -> Result<(), BatchError> {
         self.edges.iter_mut().try_for_each(|edge| edge.push_batch(batch))
     }
