@@ -31,7 +31,7 @@ pub(crate) enum Command {
 Examples:
   streamfleet run job.yaml
   streamfleet run job.yaml --parallelism 4 --checkpoints /var/lib/streamfleet
-  streamfleet run script.sql --mode batch --set table.exec.state.ttl='1 d'
+  streamfleet run script.sql --mode batch --set parallelism.default=4
 
 Exit codes: 0 finished or stopped, 1 failed, 2 bad input")]
     Run(RunArgs),
