@@ -6,14 +6,15 @@
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use streamfleet_types::Element;
 
 /// Rows in one queue, in bytes, from which its producer must wait.
 pub const QUEUE_CAPACITY_BYTES: usize = 1 << 20;
 
-/// Elements that a ring holds.
-const RING_SLOTS: usize = 256;
+/// Elements that a ring holds. A job has a ring for each pair of subtasks of an edge, and a ring takes its memory at once, so
+/// it is small: in bytes a queue is full with fewer batches than this, and what is more waits on the sender's side.
+const RING_SLOTS: usize = 32;
 
 /// Wakes the slot on the other side.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -21,6 +22,8 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 #[derive(Default)]
 struct Shared {
     bytes: AtomicUsize,
+    /// The sender has elements that found no slot: the reader is to wake it when there is one.
+    sender_waits: AtomicBool,
 }
 
 /// The writing end.
@@ -73,6 +76,24 @@ impl QueueSender {
 
     /// Moves what waits into the ring as far as it has slots.
     pub fn flush(&mut self) {
+        let mut moved = self.fill_ring();
+        if !self.waiting.is_empty() {
+            self.shared.sender_waits.store(true, Ordering::Relaxed);
+            // Pairs with the fence in `pop`: either the reader sees the flag behind its pop, or the slot that it made is seen
+            // here. Without it the reader could take the last element and nobody would ever wake the sender.
+            fence(Ordering::SeqCst);
+            moved |= self.fill_ring();
+            if self.waiting.is_empty() {
+                self.shared.sender_waits.store(false, Ordering::Relaxed);
+            }
+        }
+        if moved {
+            (self.wake_reader)();
+        }
+    }
+
+    /// True if anything was moved.
+    fn fill_ring(&mut self) -> bool {
         let mut moved = false;
         while let Some(next) = self.waiting.pop_front() {
             match self.ring.push(next) {
@@ -83,9 +104,7 @@ impl QueueSender {
                 }
             }
         }
-        if moved {
-            (self.wake_reader)();
-        }
+        moved
     }
 
     /// True if elements wait for a slot of the ring: call [`Self::flush`] again.
@@ -102,11 +121,14 @@ impl QueueReceiver {
 
     /// Takes the first element, with the bytes of its rows.
     pub fn pop(&mut self) -> Option<(Element, usize)> {
-        let was_full = self.ring.slots() == RING_SLOTS;
         let (element, bytes) = self.ring.pop().ok()?;
+        // Pairs with the fence in `flush`.
+        fence(Ordering::SeqCst);
+        let sender_waits =
+            self.shared.sender_waits.load(Ordering::Relaxed) && self.shared.sender_waits.swap(false, Ordering::Relaxed);
         let before = self.shared.bytes.fetch_sub(bytes, Ordering::AcqRel);
         let has_room_again = before >= self.capacity && before - bytes < self.capacity;
-        if was_full || has_room_again {
+        if sender_waits || has_room_again {
             (self.wake_writer)();
         }
         Some((element, bytes))
@@ -114,37 +136,5 @@ impl QueueReceiver {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-    use streamfleet_types::Batch;
-
-    fn batch() -> Element {
-        let column: ArrayRef = Arc::new(Int64Array::from(vec![7; 100]));
-        Element::Batch(Batch::inserts(RecordBatch::try_from_iter([("a", column)]).expect("one column")))
-    }
-
-    #[test]
-    fn a_full_queue_takes_control_elements_and_keeps_order() {
-        let wakes = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&wakes);
-        let wake_writer: Wake = Arc::new(move || {
-            counted.fetch_add(1, Ordering::Relaxed);
-        });
-        let (mut sender, mut receiver) = queue(800, wake_writer, Arc::new(|| {}));
-        assert!(sender.has_room());
-        sender.push(batch());
-        assert!(!sender.has_room());
-        for time in 0..2 * RING_SLOTS as i64 {
-            sender.push(Element::Watermark(time));
-        }
-        assert!(sender.is_waiting());
-        assert!(matches!(receiver.pop(), Some((Element::Batch(_), 800))));
-        assert_eq!(wakes.load(Ordering::Relaxed), 1);
-        for time in 0..2 * RING_SLOTS as i64 {
-            sender.flush();
-            assert!(matches!(receiver.pop(), Some((Element::Watermark(t), 0)) if t == time));
-        }
-        assert!(receiver.is_empty() && sender.has_room());
-    }
-}
+#[path = "queue_tests.rs"]
+mod tests;
