@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import textwrap
 import time
 
 HEAD = "apiVersion: streamfleet.io/v1alpha1\nkind: StreamJob\nmetadata: {name: a}\nspec:\n  job:\n"
@@ -49,6 +50,17 @@ BAD_FILES = [
      ["line 1, column", "no connector `datagan`", "did you mean `datagen`"]),
     ("type mismatch", "a.sql", TABLES + "INSERT INTO p SELECT b FROM s;", 2,
      ["line 3, column 13", "column `a` cannot take", "query: [b", "table: [a"]),
+    ("unknown setting", "a.sql", "SET 'parallelism.defualt' = '2';\n" + TABLES, 2,
+     ["a.sql", "line 1, column 5", "no option `parallelism.defualt`", "did you mean `parallelism.default`"]),
+    ("unusable setting", "a.yaml", HEAD + "    sql: x\n    config:\n      table.exec.state.ttl: 1 d\n", 2,
+     ["a.yaml", "line 8, column 7", "table.exec.state.ttl", "state does not expire"]),
+    ("error in inline SQL", "a.yaml", HEAD + "    sql: |\n" + textwrap.indent(TABLES, "      ") + "      INSERT INTO p SELECT aa FROM s;\n", 2,
+     ["a.yaml", "line 9, column 28", "no column `aa`"]),
+    ("suspended", "a.yaml", HEAD + "    sql: x\n    state: suspended\n", 2, ["a.yaml", "line 7, column 5", "`suspended`", "`running`"]),
+    ("another state backend", "a.yaml", HEAD + "    sql: x\n  state: {backend: rocksdb}\n", 2,
+     ["a.yaml", "line 7, column 11", "`rocksdb`", "use `memory`"]),
+    ("snapshots elsewhere", "a.sql", "SET 'execution.checkpointing.dir' = 's3://bucket/a';\n" + TABLES + "INSERT INTO p SELECT a FROM s;",
+     2, ["s3://bucket/a", "local folders only"]),
     ("missing data file", "a.sql", FILES.format(path="none.json", more=""), 1, ["none.json", "check the option 'path'"]),
     ("undecodable record", "a.sql", FILES.format(path="in.json", more=""), 1, ["in.json, byte 32", "scan.errors"]),
 ]
@@ -264,6 +276,17 @@ def no_permission(binary, folder):
     expect(finish(process), 1, ["checkpoint place", "checkpoints", "Permission denied"])
 
 
+def too_much_state(binary, folder):
+    """A job whose state grows over spec.state.memoryLimit fails with the figures, and goes on with a higher limit."""
+    trial = Trial(binary, folder)
+    manifest = HEAD.replace("name: a", "name: j") + "    sqlFrom: {file: j.sql}\n  state: {memoryLimit: LIMIT}\n"
+    for limit, code, parts in [("64k", 1, ["more than spec.state.memoryLimit", "65536 bytes"]), ("1Gi", 0, ["finished"])]:
+        (folder / "j.yaml").write_text(manifest.replace("LIMIT", limit))
+        command = [part.replace("j.sql", "j.yaml") for part in trial.command()]
+        expect(finish(subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)), code, parts)
+    trial.exact()
+
+
 def finished_again(binary, folder):
     trial = Trial(binary, folder)
     expect(trial.run(), 0, ["finished"])
@@ -272,7 +295,7 @@ def finished_again(binary, folder):
 
 
 RUNS = [skipped_record, full_output, full_checkpoints, corrupt_state, missing_state, corrupt_log, two_runs,
-        foreign_savepoint, no_permission, finished_again]
+        foreign_savepoint, no_permission, too_much_state, finished_again]
 
 
 def main():

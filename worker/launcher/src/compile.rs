@@ -1,22 +1,16 @@
 //! From what the user wrote to a job graph.
 
 use crate::error::LauncherError;
+use crate::settings::{Settings, known_settings};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use streamfleet_connectors as connectors;
-use streamfleet_logical::OperatorSpec;
-use streamfleet_manifest::{JobMode, Manifest};
+use streamfleet_logical::{OperatorSpec, Position};
+use streamfleet_manifest::{JobMode, JobState, Manifest, ManifestError, SqlPlace, StateBackend};
 use streamfleet_plan::JobGraph;
-use streamfleet_sql::{Catalog, Warning};
+use streamfleet_sql::{Catalog, check_setting};
 use streamfleet_types::DEFAULT_MAX_PARALLELISM;
-
-/// Where the job comes from.
-#[derive(Debug, Clone)]
-pub enum JobSource {
-    /// A manifest or an SQL script, by its file name.
-    File(PathBuf),
-}
 
 /// What the command line says over the manifest.
 #[derive(Debug, Clone, Default)]
@@ -52,32 +46,61 @@ pub struct CompiledJob {
     pub timeout: Duration,
     /// Checkpoints kept.
     pub retain: usize,
-    /// What the planner warns of.
-    pub warnings: Vec<Warning>,
+    /// A source that gives no row for so long holds no watermark back; `None` for never.
+    pub idle_timeout: Option<Duration>,
+    /// State may take so many bytes of memory; `None` for any.
+    pub memory_limit: Option<u64>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
 }
 
 const DEFAULT_LOCATION: &str = "checkpoints";
 
+/// A slot is a thread: more of them in one process than this is a mistake.
+const MOST_SLOTS: u32 = 1024;
+
 fn read(path: &Path) -> Result<String, LauncherError> {
     std::fs::read_to_string(path).map_err(|source| LauncherError::Read { path: path.display().to_string(), source })
+}
+
+/// An SQL script with what an error in it is told with.
+struct Script {
+    text: String,
+    /// Its file.
+    origin: String,
+    /// Where in the file it begins.
+    place: SqlPlace,
+}
+
+impl Script {
+    fn of_file(text: String, path: &Path) -> Self {
+        Self { text, origin: path.display().to_string(), place: SqlPlace { lines: 0, columns: 0 } }
+    }
+
+    fn in_file(&self, position: Position) -> Position {
+        Position { line: position.line + self.place.lines, column: position.column + self.place.columns }
+    }
 }
 
 /// Compiles a manifest, or a bare `.sql` script.
 ///
 /// # Errors
 /// Anything that the user can mend: file, manifest, SQL, options.
-pub fn compile(source: &JobSource, overrides: &Overrides) -> Result<CompiledJob, LauncherError> {
-    let JobSource::File(path) = source;
-    let is_sql = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("sql"));
-    let (manifest, script, origin) = if is_sql {
+pub fn compile(path: &Path, overrides: &Overrides) -> Result<CompiledJob, LauncherError> {
+    let text = read(path)?;
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("sql")) {
         let name = path.file_stem().map(|s| s.to_string_lossy().to_lowercase().replace('_', "-")).unwrap_or_default();
-        (Manifest::for_script(&name), read(path)?, path.display().to_string())
-    } else {
-        let manifest = Manifest::parse(&read(path)?, &path.display().to_string())?;
-        let (script, origin) = script_of(&manifest, path)?;
-        (manifest, script, origin)
-    };
-    compile_script(&manifest, &script, &origin, overrides)
+        return compile_script(&Manifest::for_script(&name), &Script::of_file(text, path), overrides, Vec::new());
+    }
+    let manifest = Manifest::parse(&text, &path.display().to_string())?;
+    let wrong = |(field, message): (&str, String)| manifest_error(&text, path, field, message);
+    let mut warnings = ignored_by_run(&manifest).map_err(wrong)?;
+    for (key, value) in manifest.spec.job.config_as_text() {
+        let note = check_setting(&known_settings(), &key, &value).map_err(|kind| wrong((&key, kind.to_string())))?;
+        warnings.extend(note);
+    }
+    let script = script_of(&manifest, &text, path)?;
+    compile_script(&manifest, &script, overrides, warnings)
 }
 
 /// Compiles a script that is at hand; `origin` names it in errors.
@@ -90,13 +113,54 @@ pub fn compile_text(
     origin: &Path,
     overrides: &Overrides,
 ) -> Result<CompiledJob, LauncherError> {
-    compile_script(&Manifest::for_script(name), script, &origin.display().to_string(), overrides)
+    compile_script(&Manifest::for_script(name), &Script::of_file(script.to_owned(), origin), overrides, Vec::new())
 }
 
-fn script_of(manifest: &Manifest, path: &Path) -> Result<(String, String), LauncherError> {
+fn manifest_error(text: &str, path: &Path, field: &str, message: String) -> ManifestError {
+    let (line, column) = Manifest::place_of(text, field);
+    ManifestError { origin: path.display().to_string(), line, column, message }
+}
+
+/// What a manifest asks for that `run` cannot do: refused if results or safety depend on it, else a warning.
+fn ignored_by_run(manifest: &Manifest) -> Result<Vec<String>, (&'static str, String)> {
+    let spec = &manifest.spec;
+    if spec.job.state == Some(JobState::Suspended) {
+        let message = "spec.job.state is `suspended`: the job should not run; set it to `running`, or leave it out";
+        return Err(("state", message.to_owned()));
+    }
+    if let Some(savepoint) = &spec.job.from_savepoint {
+        let message = format!(
+            "spec.job.fromSavepoint is `{savepoint}`: `run` begins from the job's own checkpoints; name one with --from-savepoint"
+        );
+        return Err(("fromSavepoint", message));
+    }
+    if let Some(backend) = spec.state.backend.filter(|b| *b != StateBackend::Memory) {
+        let message = format!("spec.state.backend is `{backend}`: this build keeps state in memory only; use `memory`");
+        return Err(("backend", message));
+    }
+    let mut warnings = Vec::new();
+    let mut ignored = |is_there: bool, field: &str| {
+        if is_there {
+            warnings.push(format!("{field} has no effect in `run`: it speaks to the controller"));
+        }
+    };
+    ignored(spec.snapshots.savepoints.is_some(), "spec.snapshots.savepoints");
+    ignored(spec.snapshots.credentials.is_some(), "spec.snapshots.credentials");
+    Ok(warnings)
+}
+
+fn script_of(manifest: &Manifest, text: &str, path: &Path) -> Result<Script, LauncherError> {
     let job = &manifest.spec.job;
     if let Some(sql) = &job.sql {
-        return Ok((sql.clone(), format!("{}: spec.job.sql", path.display())));
+        let origin = path.display().to_string();
+        return Ok(match SqlPlace::find(text, sql) {
+            Some(place) => Script { text: sql.clone(), origin, place },
+            None => Script {
+                text: sql.clone(),
+                origin: format!("{origin}: spec.job.sql"),
+                place: SqlPlace { lines: 0, columns: 0 },
+            },
+        });
     }
     if let Some(file) = job.sql_from.as_ref().and_then(|f| f.file.as_ref()) {
         let beside = path.parent().unwrap_or(Path::new("")).join(file);
@@ -105,85 +169,94 @@ fn script_of(manifest: &Manifest, path: &Path) -> Result<(String, String), Launc
             path: beside.display().to_string(),
             source,
         })?;
-        return Ok((text, beside.display().to_string()));
+        return Ok(Script::of_file(text, &beside));
     }
-    Err(LauncherError::Option(format!(
-        "{}: spec.job has neither sql nor sqlFrom.file: `run` can only run SQL jobs",
-        path.display()
-    )))
+    let message = "spec.job has neither sql nor sqlFrom.file: `run` can only run SQL jobs".to_owned();
+    Err(manifest_error(text, path, "job", message).into())
 }
 
 fn compile_script(
     manifest: &Manifest,
-    script: &str,
-    origin: &str,
+    script: &Script,
     overrides: &Overrides,
+    mut warnings: Vec<String>,
 ) -> Result<CompiledJob, LauncherError> {
     let (connectors, formats) = connectors::descriptors();
-    let mut settings = manifest.spec.job.config_as_text();
-    settings.extend(overrides.config.clone());
-    let program = streamfleet_sql::compile(script, &Catalog { connectors, formats }, &settings)
-        .map_err(|source| LauncherError::Sql { origin: origin.to_owned(), source: Box::new(source) })?;
-    settings = program.settings;
-    settings.extend(overrides.config.clone());
+    let catalog = Catalog { connectors, formats, settings: known_settings() };
+    for (key, value) in &overrides.config {
+        let note = check_setting(&catalog.settings, key, value);
+        warnings.extend(note.map_err(|kind| LauncherError::Option(format!("--set: {kind}")))?);
+    }
+    let program = streamfleet_sql::compile(&script.text, &catalog).map_err(|mut source| {
+        source.position = script.in_file(source.position);
+        LauncherError::Sql { origin: script.origin.clone(), source: Box::new(source) }
+    })?;
+    warnings.extend(
+        program.warnings.iter().map(|w| format!("{}: {}: {}", script.origin, script.in_file(w.position), w.text)),
+    );
+    let mut values = manifest.spec.job.config_as_text();
+    values.extend(program.settings);
+    values.extend(overrides.config.clone());
+    let settings = Settings::new(values);
 
     let spec = &manifest.spec;
-    let setting = |key: &str| settings.get(key).map(String::as_str);
-    let runtime_mode = match setting("execution.runtime-mode").map(str::to_lowercase).as_deref() {
-        None => None,
-        Some("streaming") => Some(JobMode::Streaming),
-        Some("batch") => Some(JobMode::Batch),
-        Some(other) => {
-            let message = format!("execution.runtime-mode is `{other}`: it can be `streaming` or `batch`");
-            return Err(LauncherError::Option(message));
-        }
-    };
-    let mode = overrides.mode.or(runtime_mode).or(spec.job.mode).unwrap_or(JobMode::Streaming);
-    let from_setting = |key: &str| -> Result<Option<u32>, LauncherError> {
-        let parse =
-            |v: &str| v.parse().map_err(|_| LauncherError::Option(format!("{key} is `{v}`: it takes a whole number")));
-        setting(key).map(parse).transpose()
-    };
-    let parallelism = match overrides.parallelism.or(spec.job.parallelism) {
+    let mode = overrides.mode.or(settings.mode()).or(spec.job.mode).unwrap_or(JobMode::Streaming);
+    let of_workers = spec.worker.replicas.map(|replicas| replicas.saturating_mul(spec.worker.slots.unwrap_or(1)));
+    let parallelism = match overrides.parallelism.or(spec.job.parallelism).or(of_workers) {
         Some(parallelism) => parallelism,
-        None => from_setting("parallelism.default")?.unwrap_or(1),
+        None => settings
+            .number("table.exec.resource.default-parallelism")?
+            .or(settings.number("parallelism.default")?)
+            .unwrap_or(1),
     };
     let max_parallelism = match spec.job.max_parallelism {
         Some(max) => max,
-        None => from_setting("pipeline.max-parallelism")?.unwrap_or(DEFAULT_MAX_PARALLELISM.max(parallelism)),
+        None => settings.number("pipeline.max-parallelism")?.unwrap_or(DEFAULT_MAX_PARALLELISM.max(parallelism)),
     };
-    if parallelism == 0 || parallelism > max_parallelism {
-        let message = format!("parallelism is {parallelism}: it must be from 1 to maxParallelism, {max_parallelism}");
+    if parallelism == 0 || parallelism > max_parallelism.min(MOST_SLOTS) {
+        let most = max_parallelism.min(MOST_SLOTS);
+        let message = format!("parallelism is {parallelism}: it must be from 1 to {most} in one process");
         return Err(LauncherError::Option(message));
     }
-    let duration_setting = |key: &str| -> Result<Option<Duration>, LauncherError> {
-        let parse =
-            |v: &str| streamfleet_manifest::parse_duration(v).map_err(|e| LauncherError::Option(format!("{key}: {e}")));
-        setting(key).map(parse).transpose()
-    };
     let batch_mode = mode == JobMode::Batch;
     check_bounded(&program.sinks, batch_mode)?;
     let graph = JobGraph::new(&program.sinks, &|node| match &node.spec {
         OperatorSpec::Scan(scan) => connectors::max_source_parallelism(scan),
         _ => None,
     })?;
-    let location = overrides.checkpoints.clone().or_else(|| spec.snapshots.location.clone());
-    let interval = match duration_setting("execution.checkpointing.interval")? {
-        Some(interval) => interval,
-        None => spec.snapshots.interval(),
+    let location = match (&overrides.checkpoints, &spec.snapshots.location) {
+        (Some(location), _) | (None, Some(location)) => location.clone(),
+        (None, None) => settings.text("execution.checkpointing.dir").unwrap_or(DEFAULT_LOCATION).to_owned(),
     };
+    let interval = settings.duration("execution.checkpointing.interval")?.unwrap_or_else(|| spec.snapshots.interval());
+    let retained = settings.number("execution.checkpointing.num-retained")?;
     Ok(CompiledJob {
         name: manifest.metadata.name.clone(),
         graph,
         parallelism,
         max_parallelism,
         batch_mode,
-        location: location.unwrap_or_else(|| DEFAULT_LOCATION.to_owned()),
+        location: local_folder(&location)?,
         interval: (!interval.is_zero()).then_some(interval),
-        timeout: spec.snapshots.timeout(),
-        retain: spec.snapshots.retain(),
-        warnings: program.warnings,
+        timeout: settings.duration("execution.checkpointing.timeout")?.unwrap_or_else(|| spec.snapshots.timeout()),
+        retain: retained.map_or_else(|| spec.snapshots.retain(), |n| n as usize),
+        idle_timeout: settings.duration("table.exec.source.idle-timeout")?.filter(|t| !t.is_zero()),
+        memory_limit: spec.state.memory_limit.as_ref().map(|m| m.value),
+        warnings,
     })
+}
+
+/// A path from a path or a `file:` URI.
+fn local_folder(location: &str) -> Result<String, LauncherError> {
+    match location.split_once("://") {
+        Some(("file", path)) => Ok(path.to_owned()),
+        Some((scheme, _)) => {
+            let message =
+                format!("{location}: this build stores snapshots in local folders only, not at `{scheme}://`");
+            Err(LauncherError::Option(message))
+        }
+        None => Ok(location.strip_prefix("file:").unwrap_or(location).to_owned()),
+    }
 }
 
 /// Batch mode needs an end of every input.

@@ -8,10 +8,11 @@ mod progress;
 mod report;
 mod run;
 mod savepoint;
+mod settings;
 mod signals;
 mod system;
 
-pub use compile::{CompiledJob, JobSource, Overrides, compile, compile_text};
+pub use compile::{CompiledJob, Overrides, compile, compile_text};
 pub use driver::{ConnectorRegistry, commit_requests, perform_in_order};
 pub use error::LauncherError;
 pub use report::{RunCounts, Usage};

@@ -52,6 +52,11 @@ impl Progress {
         tasks.filter_map(|t| which(t)).map(|c| c.load(Ordering::Relaxed)).sum()
     }
 
+    /// What state takes of the memory.
+    pub fn state_bytes(&self) -> u64 {
+        self.sum(|t| Some(&t.state_bytes))
+    }
+
     pub fn show(&mut self, now: Duration, checkpoints: &CheckpointStats) {
         if !self.enabled || now < self.shown_at + EVERY {
             return;
@@ -60,7 +65,7 @@ impl Progress {
         self.shown_at = now;
         let rows_in = self.sum(|t| t.is_source.then_some(&t.rows_in));
         let rows_out = self.sum(|t| t.is_sink.then_some(&t.rows_in));
-        let state = self.sum(|t| Some(&t.state_bytes));
+        let state = self.state_bytes();
         let late = self.sum(|t| Some(&t.late_rows));
         let sinks = self.slots.iter().flat_map(|s| &s.tasks).filter(|t| t.is_sink);
         let watermark = sinks.map(|t| t.watermark.load(Ordering::Relaxed)).min().unwrap_or(MIN_WATERMARK);

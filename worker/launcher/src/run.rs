@@ -182,11 +182,27 @@ impl Driver<'_> {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Event::Tick,
             };
             let mut actions = Vec::new();
+            if let Some(report) = self.too_much_state() {
+                self.coordinator.step(Event::Slot { slot: 0, report }, &mut actions);
+            }
             self.coordinator.step(event, &mut actions);
             self.perform(actions)?;
             self.metrics.set_checkpoints(self.coordinator.stats());
             self.progress.show(self.env.clock.monotonic(), self.coordinator.stats());
         }
+    }
+
+    /// A failure, if the state takes more memory than it may.
+    fn too_much_state(&self) -> Option<SlotReport> {
+        let limit = self.job.memory_limit?;
+        let bytes = self.progress.state_bytes();
+        (bytes > limit).then(|| {
+            let message = format!(
+                "its state takes {bytes} bytes of memory, more than spec.state.memoryLimit, {limit} bytes: raise the limit, \
+                 or bound the state by windows"
+            );
+            SlotReport::Failed(SlotFailure { message, in_restore: false, path: None })
+        })
     }
 
     fn perform(&mut self, actions: Vec<Action>) -> Result<(), LauncherError> {
@@ -233,6 +249,7 @@ impl Driver<'_> {
             max_parallelism: self.job.max_parallelism,
             unique,
             batch_mode: self.job.batch_mode,
+            idle_timeout: self.job.idle_timeout,
         };
         let cells: Vec<Arc<OnceLock<Thread>>> = (0..settings.parallelism).map(|_| Arc::default()).collect();
         let wakes: Vec<Wake> = cells.iter().map(wake_of).collect();

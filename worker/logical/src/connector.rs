@@ -19,6 +19,21 @@ pub enum OptionKind {
     OneOf(&'static [&'static str]),
 }
 
+impl std::fmt::Display for OptionKind {
+    /// As documentation names it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text => f.write_str("text"),
+            Self::Integer => f.write_str("whole number"),
+            Self::Number => f.write_str("number"),
+            Self::Boolean => f.write_str("`true` or `false`"),
+            Self::Duration => f.write_str("duration"),
+            Self::MemorySize => f.write_str("size"),
+            Self::OneOf(values) => write!(f, "`{}`", values.join("` or `")),
+        }
+    }
+}
+
 /// One option of a connector or format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OptionSpec {
@@ -32,6 +47,20 @@ pub struct OptionSpec {
     pub default: &'static str,
     /// One sentence.
     pub help: &'static str,
+}
+
+/// Says why a value cannot be used.
+pub type SettingCheck = fn(&str) -> Result<(), &'static str>;
+
+/// An option of a job: a key of `SET`, of the manifest's `spec.job.config` or of `--set`.
+#[derive(Debug, Clone)]
+pub struct SettingSpec {
+    /// Its key, kind and default. Values of [`OptionKind::OneOf`] are compared without case.
+    pub option: OptionSpec,
+    /// What a value of the right kind must fulfil besides; says why it cannot be used.
+    pub check: Option<SettingCheck>,
+    /// Why the option changes nothing here, if it is taken only so that scripts written for Flink run.
+    pub no_effect: Option<&'static str>,
 }
 
 /// A column that a connector can give besides the record's own.

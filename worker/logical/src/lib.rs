@@ -13,7 +13,9 @@ mod window;
 
 pub use aggregate::{UnsupportedAggregate, supported};
 pub use changelog::{ChangelogMode, Properties, StateBound};
-pub use connector::{ConnectorDescriptor, FormatDescriptor, MetadataColumn, OptionKind, OptionSpec};
+pub use connector::{
+    ConnectorDescriptor, FormatDescriptor, MetadataColumn, OptionKind, OptionSpec, SettingCheck, SettingSpec,
+};
 pub use node::{
     AggregateCall, AggregateFunction, CalcSpec, GroupAggregateSpec, JoinKind, JoinSpec, Node, OperatorSpec, RankSpec,
     ScanSpec, SinkSpec, SortKey, TimeBounds, WindowAggregateSpec, WindowAssignSpec, WindowColumns, WindowInput,

@@ -1,5 +1,7 @@
 //! What is wrong with a manifest, and where.
 
+use crate::nearest;
+
 /// What is wrong with a manifest, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}{}: {message}", place(*.line, *.column))]
@@ -34,24 +36,8 @@ fn with_hint(message: &str) -> String {
     let mut parts = before.split('`');
     let Some(name) = parts.nth(1).filter(|_| before.contains("unknown")) else { return message.to_owned() };
     let known = expected.split('`').skip(1).step_by(2);
-    let scored = known.map(|k| (distance(name, k), k)).filter(|(d, k)| *d <= k.len().max(3) / 3);
-    match scored.min_by_key(|(d, _)| *d) {
-        Some((_, near)) => format!("{before}, did you mean `{near}`?"),
+    match nearest(name, known) {
+        Some(near) => format!("{before}, did you mean `{near}`?"),
         None => message.to_owned(),
     }
-}
-
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

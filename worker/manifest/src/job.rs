@@ -246,6 +246,16 @@ pub enum StateBackend {
     Rocksdb,
 }
 
+impl std::fmt::Display for StateBackend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Filesystem => "filesystem",
+            Self::Rocksdb => "rocksdb",
+        })
+    }
+}
+
 /// The coordinator's pods.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -305,10 +315,28 @@ impl Manifest {
         match manifest.problem() {
             None => Ok(manifest),
             Some((field, message)) => {
-                let (line, column) = find(text, field);
+                let (line, column) = Self::place_of(text, field);
                 Err(ManifestError { origin: origin.to_owned(), line, column, message })
             }
         }
+    }
+
+    /// Line and column, from 1, where a field is first written in a manifest's text; 1 and 1 if it is not.
+    pub fn place_of(text: &str, field: &str) -> (usize, usize) {
+        for (index, line) in text.lines().enumerate() {
+            let indent = line.len() - line.trim_start_matches([' ', '-', '{']).len();
+            let is_field =
+                |rest: &str| rest.strip_prefix(field).is_some_and(|after| after.trim_start().starts_with(':'));
+            if is_field(&line[indent..]) {
+                return (index + 1, indent + 1);
+            }
+            if let Some((at, _)) = line.match_indices(field).find(|(at, _)| {
+                is_field(&line[*at..]) && !line[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '.' || c == '-')
+            }) {
+                return (index + 1, at + 1);
+            }
+        }
+        (1, 1)
     }
 
     /// The manifest of a bare SQL script.
@@ -367,20 +395,6 @@ impl Manifest {
         }
         None
     }
-}
-
-/// Line and column where a field is first written.
-fn find(text: &str, field: &str) -> (usize, usize) {
-    for (index, line) in text.lines().enumerate() {
-        let indent = line.len() - line.trim_start_matches([' ', '-', '{']).len();
-        if line[indent..].strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(':')) {
-            return (index + 1, indent + 1);
-        }
-        if let Some(at) = line.find(&format!("{field}:")) {
-            return (index + 1, at + 1);
-        }
-    }
-    (1, 1)
 }
 
 #[cfg(test)]

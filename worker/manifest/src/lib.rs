@@ -2,6 +2,8 @@
 
 mod error;
 mod job;
+mod nearest;
+mod sql_place;
 mod units;
 
 pub use error::ManifestError;
@@ -9,4 +11,6 @@ pub use job::{
     ConfigMapKeyRef, Coordinator, Credentials, Job, JobMode, JobState, Manifest, Metadata, Program, SavepointSchedule,
     ScheduledRetention, SecretRef, Snapshots, Spec, SqlFrom, State, StateBackend, UpgradeMode, Worker, WorkerStorage,
 };
+pub use nearest::nearest;
+pub use sql_place::SqlPlace;
 pub use units::{ByteSize, HumanDuration, UnitError, parse_duration, parse_size};

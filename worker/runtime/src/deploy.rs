@@ -10,6 +10,7 @@ use crate::snapshots::Snapshots;
 use crate::task::{Input, OperatorTask, OutputEdge, Outputs, Router, SinkTask, SourceTask, Task};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use streamfleet_dataflow::{DataflowError, OperatorContext, Projector, SinkContext, SourceContext, SplitState, build};
 use streamfleet_exchange::{QUEUE_CAPACITY_BYTES, QueueReceiver, QueueSender, Wake, queue};
 use streamfleet_logical::{ChangelogMode, OperatorSpec, ScanSpec};
@@ -28,6 +29,8 @@ pub struct JobSettings {
     pub unique: String,
     /// Bounded input, final results only.
     pub batch_mode: bool,
+    /// A source that gives no row for so long holds no watermark back; `None` for never.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// The slots of a job, ready to be driven.
@@ -268,7 +271,8 @@ impl TaskMaker<'_> {
                 source.restore(positions.iter().map(split).collect())?;
             }
         }
-        let mut task = SourceTask::new(id, source, outputs, metrics, projection, watermark_of);
+        let mut task =
+            SourceTask::new(id, source, outputs, metrics, projection, watermark_of, self.settings.idle_timeout);
         task.restore_splits(positions.into_iter().flatten().map(|p| (p.watermark, p.finished)));
         Ok(task)
     }

@@ -223,6 +223,7 @@ impl<'a> Process<'a> {
                         max_parallelism: self.job.job.max_parallelism,
                         unique,
                         batch_mode: self.job.job.batch_mode,
+                        idle_timeout: None,
                     };
                     let wakes: Vec<_> =
                         (0..self.parallelism).map(|_| Arc::new(|| {}) as Arc<dyn Fn() + Send + Sync>).collect();

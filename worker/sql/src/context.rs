@@ -1,6 +1,5 @@
 //! What DataFusion's planner may ask: tables, views, and the allow-listed functions.
 
-use crate::error::nearest;
 use crate::functions::Functions;
 use crate::table_source::DeclaredTable;
 use crate::window_tvf::WindowFunctions;
@@ -13,6 +12,7 @@ use datafusion_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, Tabl
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use streamfleet_manifest::nearest;
 
 /// Tables, views and functions of a script, as far as it was read.
 pub(crate) struct Context {

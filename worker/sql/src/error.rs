@@ -4,6 +4,7 @@ use datafusion_common::DataFusionError;
 use sqlparser::parser::ParserError;
 use std::fmt;
 use streamfleet_logical::Position;
+use streamfleet_manifest::nearest;
 
 /// What is wrong with a script, and where.
 #[derive(Debug)]
@@ -102,28 +103,4 @@ pub(crate) fn planning_text(error: &DataFusionError) -> String {
     let text = error.find_root().strip_backtrace();
     let text = text.strip_prefix("Error during planning: ").unwrap_or(&text);
     text.strip_prefix("Schema error: ").unwrap_or(text).to_owned()
-}
-
-/// The known name that a mistyped one most likely means: few edits away, compared without case.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = name.to_lowercase();
-    let most = (wanted.chars().count() / 3).max(1);
-    let scored = known.into_iter().map(|k| (distance(&wanted, &k.to_lowercase()), k));
-    scored.filter(|(d, _)| *d <= most).min_by_key(|(d, _)| *d).map(|(_, k)| k)
-}
-
-/// Edits (insert, delete, replace) between two words.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -23,6 +23,7 @@ mod table_source;
 mod window_tvf;
 
 pub use error::{SqlError, SqlErrorKind};
+pub use options::check_setting;
 
 use context::Context;
 use data_type::word_follows;
@@ -33,15 +34,17 @@ use sqlparser::tokenizer::Token;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use streamfleet_logical::{ConnectorDescriptor, FormatDescriptor, Node, Position};
+use streamfleet_logical::{ConnectorDescriptor, FormatDescriptor, Node, Position, SettingSpec};
 
-/// What connectors and formats there are.
+/// What connectors, formats and settings there are.
 #[derive(Debug, Clone)]
 pub struct Catalog {
     /// The connectors.
     pub connectors: Vec<ConnectorDescriptor>,
     /// The formats.
     pub formats: Vec<FormatDescriptor>,
+    /// The settings that a script may `SET`.
+    pub settings: Vec<SettingSpec>,
 }
 
 /// Something that is allowed, but that the user should know.
@@ -64,7 +67,7 @@ impl fmt::Display for Warning {
 pub struct Program {
     /// One sink per `INSERT INTO`.
     pub sinks: Vec<Arc<Node>>,
-    /// Settings: those given, overlaid by the script's `SET`s.
+    /// What the script has `SET`.
     pub settings: BTreeMap<String, String>,
     /// What the user should know.
     pub warnings: Vec<Warning>,
@@ -74,11 +77,11 @@ pub struct Program {
 ///
 /// # Errors
 /// Anything that is wrong with it, with its place.
-pub fn compile(script: &str, catalog: &Catalog, settings: &BTreeMap<String, String>) -> Result<Program, SqlError> {
+pub fn compile(script: &str, catalog: &Catalog) -> Result<Program, SqlError> {
     let mut compiler = Compiler {
         catalog,
         context: Context::new(),
-        program: Program { sinks: Vec::new(), settings: settings.clone(), warnings: Vec::new() },
+        program: Program { sinks: Vec::new(), settings: BTreeMap::new(), warnings: Vec::new() },
     };
     for statement in statements(script)? {
         compiler.statement(&statement).map_err(|e| at_the_end(e, &statement))?;
@@ -152,17 +155,19 @@ impl Compiler<'_> {
         let text = |parser: &mut Parser<'_>| {
             let token = parser.next_token();
             match &token.token {
-                Token::SingleQuotedString(text) => Ok(text.clone()),
+                Token::SingleQuotedString(text) => Ok((text.clone(), position_of(&token))),
                 _ => {
                     let message = format!("expected 'key' = 'value' in single quotes, found {token}");
                     Err(SqlErrorKind::Syntax(message).at(position_of(&token)))
                 }
             }
         };
-        let key = text(parser)?;
+        let (key, position) = text(parser)?;
         data_type::expect(parser, &Token::Eq)?;
-        let value = text(parser)?;
+        let (value, _) = text(parser)?;
         end(parser)?;
+        let note = check_setting(&self.catalog.settings, &key, &value).map_err(|kind| kind.at(position))?;
+        self.program.warnings.extend(note.map(|text| Warning { position, text }));
         self.program.settings.insert(key, value);
         Ok(())
     }
@@ -200,7 +205,7 @@ pub(crate) fn end(parser: &mut Parser<'_>) -> Result<(), SqlError> {
     Err(SqlErrorKind::Syntax(text).at(position_of(&token)))
 }
 
-/// The tokens without the word TABLE before a window function's table: `TUMBLE(TABLE t, ..)`.
+/// The tokens without the word TABLE before a window function's table: `TUMBLE(TABLE t, ..)`, `TUMBLE(DATA => TABLE t, ..)`.
 fn without_table_words(tokens: &[sqlparser::tokenizer::TokenWithSpan]) -> Vec<sqlparser::tokenizer::TokenWithSpan> {
     let mut kept: Vec<sqlparser::tokenizer::TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut last = Token::EOF;
@@ -210,10 +215,13 @@ fn without_table_words(tokens: &[sqlparser::tokenizer::TokenWithSpan]) -> Vec<sq
         let is_table =
             matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("TABLE"));
         let before_name = solid.get(index + 1).is_some_and(|next| matches!(next.token, Token::Word(_) | Token::LParen));
-        let in_call = matches!(last, Token::LParen | Token::RArrow) && index >= 2;
-        let of_window = in_call
-            && matches!(&solid[index - 2].token, Token::Word(w)
-                if ["TUMBLE", "HOP", "CUMULATE", "SESSION"].iter().any(|f| w.value.eq_ignore_ascii_case(f)));
+        let is_one_of = |token: &Token, words: &[&str]| matches!(token, Token::Word(w) if words.iter().any(|word| w.value.eq_ignore_ascii_case(word)));
+        let of_window = index >= 2
+            && match last {
+                Token::LParen => is_one_of(&solid[index - 2].token, &["TUMBLE", "HOP", "CUMULATE", "SESSION"]),
+                Token::RArrow => is_one_of(&solid[index - 2].token, &["DATA"]),
+                _ => false,
+            };
         last = token.token.clone();
         if !(is_table && before_name && of_window) {
             kept.push((*token).clone());

@@ -1,9 +1,9 @@
-//! The `WITH` options of a table against what its connector and format take.
+//! The `WITH` options of a table against what its connector and format take, and settings against what a job takes.
 
 use crate::Catalog;
 use crate::ddl::TableDeclaration;
 use crate::error::{SqlError, SqlErrorKind};
-use streamfleet_logical::{ConnectorDescriptor, OptionKind, OptionSpec};
+use streamfleet_logical::{ConnectorDescriptor, OptionKind, OptionSpec, SettingSpec};
 
 /// Checks every option.
 pub(crate) fn check<'a>(table: &TableDeclaration, catalog: &'a Catalog) -> Result<&'a ConnectorDescriptor, SqlError> {
@@ -48,6 +48,25 @@ pub(crate) fn check<'a>(table: &TableDeclaration, catalog: &'a Catalog) -> Resul
             Err(SqlErrorKind::Option(text).at(table.position))
         }
         None => Ok(connector),
+    }
+}
+
+/// Checks a setting; gives what the user should know of it, if anything.
+///
+/// # Errors
+/// No job has such a setting, or its value is not usable.
+pub fn check_setting(known: &[SettingSpec], key: &str, value: &str) -> Result<Option<String>, SqlErrorKind> {
+    let Some(spec) = known.iter().find(|spec| spec.option.name == key) else {
+        return Err(SqlErrorKind::unknown("option", key, " of a job", known.iter().map(|s| s.option.name)));
+    };
+    let usable = match &spec.option.kind {
+        kind @ OptionKind::OneOf(_) => check_value(kind, &value.to_lowercase()),
+        kind => check_value(kind, value),
+    };
+    let usable = usable.and_then(|()| spec.check.map_or(Ok(()), |check| check(value).map_err(str::to_owned)));
+    match usable {
+        Err(why) => Err(SqlErrorKind::Option(format!("option '{key}' = '{value}': {why}"))),
+        Ok(()) => Ok(spec.no_effect.map(|why| format!("option '{key}' has no effect here: {why}"))),
     }
 }
 

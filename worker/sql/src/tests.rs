@@ -1,11 +1,10 @@
 //! Scripts that are refused, with the place and the reason; and plans of those that are not.
 
 use crate::{Catalog, Program, compile};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use streamfleet_logical::{
-    ChangelogMode, ConnectorDescriptor, FormatDescriptor, Node, OperatorSpec, OptionKind, OptionSpec, StateBound,
-    WindowInput,
+    ChangelogMode, ConnectorDescriptor, FormatDescriptor, Node, OperatorSpec, OptionKind, OptionSpec, SettingSpec,
+    StateBound, WindowInput,
 };
 
 fn catalog() -> Catalog {
@@ -26,6 +25,18 @@ fn catalog() -> Catalog {
             ConnectorDescriptor { source: false, ..connector("hole", true, false, vec![]) },
         ],
         formats: vec![FormatDescriptor { name: "json", options: vec![] }],
+        settings: vec![
+            SettingSpec {
+                option: option("parallelism.default", OptionKind::Integer, false),
+                check: Some(|value| if value.starts_with('-') { Err("it must be above zero") } else { Ok(()) }),
+                no_effect: None,
+            },
+            SettingSpec {
+                option: option("execution.runtime-mode", OptionKind::OneOf(&["batch"]), false),
+                check: None,
+                no_effect: Some("a test"),
+            },
+        ],
     }
 }
 
@@ -40,7 +51,7 @@ CREATE TABLE drain (a BIGINT, b BIGINT) WITH ('connector' = 'hole');
 ";
 
 fn run(script: &str) -> Result<Program, String> {
-    compile(script, &catalog(), &BTreeMap::new()).map_err(|e| e.to_string())
+    compile(script, &catalog()).map_err(|e| e.to_string())
 }
 
 /// Compiles a statement behind the tables; its first line is line 1.
@@ -311,4 +322,47 @@ fn statement_sets_settings_and_comments() {
     let program = program.expect("valid");
     assert_eq!(program.sinks.len(), 2);
     assert_eq!(program.settings["parallelism.default"], "3");
+}
+
+#[test]
+fn named_arguments_of_windows_are_taken_by_name() {
+    let window = |call: &str| {
+        let nodes = plan(&format!("INSERT INTO files SELECT auction, price FROM TABLE({call})"));
+        let found = nodes.iter().find_map(|n| match &n.spec {
+            OperatorSpec::WindowAssign(spec) => Some(spec.window),
+            _ => None,
+        });
+        found.expect("a window")
+    };
+    let by_position = window("HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '2' SECOND, INTERVAL '10' SECOND)");
+    let by_name =
+        "HOP(SIZE => INTERVAL '10' SECOND, TIMECOL => DESCRIPTOR(ts), DATA => TABLE bid, SLIDE => INTERVAL '2' SECOND)";
+    assert_eq!(window(by_name), by_position);
+    let call = |arguments: &str| {
+        let statement = format!("INSERT INTO files SELECT auction, price FROM TABLE(TUMBLE({arguments}))");
+        run(&format!("{TABLES}{statement}")).expect_err(arguments)
+    };
+    let data = "DATA => TABLE bid, TIMECOL => DESCRIPTOR(ts)";
+    for (arguments, message) in [
+        (
+            format!("{data}, WIDTH => INTERVAL '1' HOUR"),
+            "TUMBLE has no parameter WIDTH; it takes DATA, TIMECOL, SIZE, OFFSET",
+        ),
+        (format!("{data}, OFFSET => INTERVAL '1' HOUR"), "TUMBLE needs SIZE"),
+        (format!("{data}, INTERVAL '1' HOUR"), "name all arguments or none"),
+        (format!("{data}, SIZE => INTERVAL '1' HOUR, SIZE => INTERVAL '1' HOUR"), "SIZE is given twice"),
+    ] {
+        let error = call(&arguments);
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn settings_are_checked_where_they_stand() {
+    let error = run("SET 'parallelism.default' = '1';\nSET\n  'paralelism.default' = '2';").expect_err("unknown");
+    assert_eq!(error, "line 3, column 3: no option `paralelism.default` of a job; did you mean `parallelism.default`?");
+    let error = run("SET 'parallelism.default' = '-1';").expect_err("unusable");
+    assert_eq!(error, "line 1, column 5: option 'parallelism.default' = '-1': it must be above zero");
+    let program = run("SET 'execution.runtime-mode' = 'BATCH';").expect("valid");
+    assert_eq!(program.warnings[0].text, "option 'execution.runtime-mode' has no effect here: a test");
 }

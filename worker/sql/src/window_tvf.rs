@@ -105,15 +105,7 @@ impl RelationPlanner for WindowFunctions {
             return not_impl_err!("table function {name}");
         }
         let FunctionArguments::List(list) = &call.args else { return plan_err!("{name} takes arguments") };
-        let mut arguments = Vec::new();
-        for argument in &list.args {
-            match argument {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
-                | FunctionArg::Named { arg: FunctionArgExpr::Expr(expr), .. }
-                | FunctionArg::ExprNamed { arg: FunctionArgExpr::Expr(expr), .. } => arguments.push(expr),
-                other => return plan_err!("{name} cannot take {other}"),
-            }
-        }
+        let arguments = in_order(&name, &list.args)?;
         if arguments.len() < 3 {
             return plan_err!("{name} takes a table, DESCRIPTOR(column) and intervals");
         }
@@ -124,6 +116,49 @@ impl RelationPlanner for WindowFunctions {
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(WindowNode::new(input, window, time)?) });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
     }
+}
+
+/// The parameters of a window function, in the order in which they are given without names.
+fn parameters(name: &str) -> &'static [&'static str] {
+    match name {
+        "TUMBLE" => &["DATA", "TIMECOL", "SIZE", "OFFSET"],
+        "HOP" => &["DATA", "TIMECOL", "SLIDE", "SIZE", "OFFSET"],
+        _ => &["DATA", "TIMECOL", "STEP", "SIZE", "OFFSET"],
+    }
+}
+
+/// A call's arguments in the order of the parameters, whether they are named (`SIZE => ..`) or not.
+fn in_order<'a>(name: &str, arguments: &'a [FunctionArg]) -> Result<Vec<&'a ast::Expr>> {
+    let parameters = parameters(name);
+    let named = |argument: &'a FunctionArg| match argument {
+        FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => Some((name.value.to_uppercase(), expr)),
+        FunctionArg::ExprNamed { name: ast::Expr::Identifier(name), arg: FunctionArgExpr::Expr(expr), .. } => {
+            Some((name.value.to_uppercase(), expr))
+        }
+        _ => None,
+    };
+    if !arguments.iter().any(|a| named(a).is_some()) {
+        let positional = |argument: &'a FunctionArg| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
+            other => plan_err!("{name} cannot take {other}"),
+        };
+        return arguments.iter().map(positional).collect();
+    }
+    let mut found: Vec<Option<&ast::Expr>> = vec![None; parameters.len()];
+    for argument in arguments {
+        let Some((key, expr)) = named(argument) else {
+            return plan_err!("{name}: name all arguments or none; {argument} has no name");
+        };
+        match parameters.iter().position(|p| *p == key) {
+            None => return plan_err!("{name} has no parameter {key}; it takes {}", parameters.join(", ")),
+            Some(index) if found[index].replace(expr).is_some() => return plan_err!("{name}: {key} is given twice"),
+            Some(_) => {}
+        }
+    }
+    if let Some(missing) = found.iter().zip(parameters).position(|(f, p)| f.is_none() && *p != "OFFSET") {
+        return plan_err!("{name} needs {}", parameters[missing]);
+    }
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// The table that a window function reads: a name (the word TABLE before it was taken out), or a query.

@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 use streamfleet_launcher::{
-    CompiledJob, ExplainFormat, JobMode, JobSource, LauncherError, LogFormat, Overrides, RunCounts, RunOptions,
-    RunOutcome, RunStart, compile, explain, init_logging, inspect, run as run_job,
+    CompiledJob, ExplainFormat, JobMode, LauncherError, LogFormat, Overrides, RunCounts, RunOptions, RunOutcome,
+    RunStart, compile, explain, init_logging, inspect, run as run_job,
 };
 
 const FAILED: u8 = 1;
@@ -58,7 +58,7 @@ fn compile_job(args: &JobArgs, checkpoints: Option<String>) -> Result<CompiledJo
         config: args.config.iter().cloned().collect(),
         checkpoints,
     };
-    let job = compile(&JobSource::File(args.file.clone()), &overrides)?;
+    let job = compile(&args.file, &overrides)?;
     for warning in &job.warnings {
         eprintln!("warning: {warning}");
     }

@@ -1,5 +1,6 @@
 //! Tasks: what a slot runs. A source, an operator or a sink, with its input channels and output edges.
 
+mod idleness;
 mod input;
 mod operator;
 mod output;

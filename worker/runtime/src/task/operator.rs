@@ -159,8 +159,7 @@ impl OperatorTask {
             After::Nothing => {}
             After::Watermark(watermark) => {
                 self.outputs.push_control(&Element::Watermark(watermark));
-                let bytes: usize = self.operator.tables().iter().map(|t| t.bytes()).sum();
-                self.metrics.state_bytes.store(bytes as u64, Ordering::Relaxed);
+                self.count_state();
             }
             After::End => {
                 self.finished = true;
@@ -170,7 +169,14 @@ impl OperatorTask {
         Ok(())
     }
 
+    fn count_state(&mut self) {
+        let bytes: usize = self.operator.tables().iter().map(|t| t.bytes()).sum();
+        self.metrics.state_bytes.store(bytes as u64, Ordering::Relaxed);
+    }
+
     fn take_snapshot(&mut self, epoch: Epoch, taken: &mut Vec<(Epoch, TaskSnapshot)>) {
+        // Of a job without watermarks, this is when its state is counted.
+        self.count_state();
         // A barrier may overtake the wish: then only changes are given, which is right as well.
         let full = self.full == Some(epoch);
         let tables = if self.needs_no_state {

@@ -1,5 +1,6 @@
 //! A source: polls its splits, projects their rows, and derives their watermarks.
 
+use super::idleness::Idleness;
 use super::{Outputs, Progress, TaskSnapshot};
 use crate::metrics::{TaskMetrics, add};
 use arrow::array::{AsArray, RecordBatch};
@@ -24,10 +25,8 @@ enum Stage {
 struct Split {
     watermark: Millis,
     finished: bool,
-}
-
-impl Split {
-    const NEW: Self = Self { watermark: MIN_WATERMARK, finished: false };
+    /// By the clock of [`Idleness`].
+    quiet_since: Duration,
 }
 
 pub(crate) struct SourceTask {
@@ -42,6 +41,10 @@ pub(crate) struct SourceTask {
     /// Every split, by its number; empty until they are known.
     splits: Vec<Split>,
     watermark: Millis,
+    /// Absent if splits never become idle.
+    idleness: Option<Idleness>,
+    /// All splits are idle, and consumers were told.
+    is_idle: bool,
     /// A snapshot that waits until the splits are known.
     barrier_due: Option<(Epoch, bool)>,
     stage: Stage,
@@ -55,7 +58,9 @@ impl SourceTask {
         metrics: Arc<TaskMetrics>,
         projection: Projector,
         watermark_of: Option<Projector>,
+        idle_timeout: Option<Duration>,
     ) -> Self {
+        let idleness = idle_timeout.filter(|_| watermark_of.is_some()).map(Idleness::new);
         Self {
             id,
             source,
@@ -65,6 +70,8 @@ impl SourceTask {
             watermark_of,
             splits: Vec::new(),
             watermark: MIN_WATERMARK,
+            idleness,
+            is_idle: false,
             barrier_due: None,
             stage: Stage::Reading,
         }
@@ -72,7 +79,8 @@ impl SourceTask {
 
     /// Begins with these splits, by number: watermark, and whether nothing is left.
     pub fn restore_splits(&mut self, splits: impl Iterator<Item = (Millis, bool)>) {
-        self.splits = splits.map(|(watermark, finished)| Split { watermark, finished }).collect();
+        self.splits =
+            splits.map(|(watermark, finished)| Split { watermark, finished, quiet_since: Duration::ZERO }).collect();
     }
 
     pub const fn is_finished(&self) -> bool {
@@ -90,8 +98,10 @@ impl SourceTask {
             return Ok(Progress::Idle(None));
         }
         if !self.outputs.has_room() {
+            self.idleness.iter_mut().for_each(Idleness::on_backpressure);
             return Ok(Progress::Backpressured);
         }
+        self.idleness.iter_mut().for_each(|i| i.on_ask(now));
         match self.source.poll()? {
             SourceStatus::Rows(SourceBatch { split, batch }) => {
                 let rows = batch.rows() as u64;
@@ -100,6 +110,9 @@ impl SourceTask {
                 add(&self.metrics.bytes_in, batch.bytes() as u64);
                 self.metrics.skipped_records.store(self.source.skipped_records(), Ordering::Relaxed);
                 self.advance_split(split, batch.records())?;
+                if std::mem::take(&mut self.is_idle) {
+                    self.outputs.push_control(&Element::Active);
+                }
                 let projected = batch.with_columns(self.projection.project(batch.records())?)?;
                 self.outputs.push_batch(&projected)?;
                 self.advance_watermark();
@@ -110,7 +123,9 @@ impl SourceTask {
             }
             SourceStatus::Waiting(time) => {
                 self.metrics.skipped_records.store(self.source.skipped_records(), Ordering::Relaxed);
-                return Ok(Progress::Idle(time.map(|t| now + t)));
+                let idle_in = self.look_for_idle_splits();
+                let wait = [time, idle_in].into_iter().flatten().min();
+                return Ok(Progress::Idle(wait.map(|t| now + t)));
             }
             SourceStatus::Ended => {
                 self.stage = Stage::Finished;
@@ -126,12 +141,13 @@ impl SourceTask {
 
     fn advance_split(&mut self, split: usize, records: &RecordBatch) -> Result<(), DataflowError> {
         let Some(watermark_of) = &self.watermark_of else { return Ok(()) };
+        let quiet_since = self.idleness.map_or(Duration::ZERO, |i| i.time());
         let watermarks = watermark_of.project(records)?;
         let times = watermarks.column(0);
-        if let Some(greatest) = compute::max(times.as_primitive::<TimestampMillisecondType>()) {
-            let split = self.split(split);
-            split.watermark = split.watermark.max(greatest);
-        }
+        let greatest = compute::max(times.as_primitive::<TimestampMillisecondType>());
+        let split = self.split(split);
+        split.quiet_since = quiet_since;
+        split.watermark = split.watermark.max(greatest.unwrap_or(MIN_WATERMARK));
         Ok(())
     }
 
@@ -139,9 +155,33 @@ impl SourceTask {
     fn split(&mut self, number: usize) -> &mut Split {
         if self.splits.len() <= number {
             let known = self.source.splits().len().max(number + 1);
-            self.splits.resize(known, Split::NEW);
+            let quiet_since = self.idleness.map_or(Duration::ZERO, |i| i.time());
+            self.splits.resize(known, Split { watermark: MIN_WATERMARK, finished: false, quiet_since });
         }
         &mut self.splits[number]
+    }
+
+    /// The splits that hold the watermark back, unless they are idle; of splits read one after another, the current one.
+    fn unfinished(&self) -> impl Iterator<Item = &Split> {
+        let most = if self.source.reads_in_order() { 1 } else { usize::MAX };
+        self.splits.iter().filter(|s| !s.finished).take(most)
+    }
+
+    /// Splits that have become idle hold the watermark back no more, and if all are, the subtask holds back no other.
+    /// Gives the time until the next one becomes idle.
+    fn look_for_idle_splits(&mut self) -> Option<Duration> {
+        let idleness = self.idleness?;
+        // A subtask that has no split yet, of a source that finds new ones, is quiet from its start.
+        let next = match self.unfinished().next() {
+            None => Some(idleness.left(Duration::ZERO)).filter(|left| !left.is_zero()),
+            Some(_) => self.unfinished().map(|s| idleness.left(s.quiet_since)).filter(|left| !left.is_zero()).min(),
+        };
+        self.advance_watermark();
+        if next.is_none() && !self.is_idle {
+            self.is_idle = true;
+            self.outputs.push_control(&Element::Idle);
+        }
+        next
     }
 
     /// The subtask's watermark: the least over its unfinished splits; of splits read one after another, the current one's.
@@ -154,7 +194,8 @@ impl SourceTask {
             let current = self.splits.iter().position(|s| !s.finished).unwrap_or(self.splits.len().saturating_sub(1));
             self.splits.iter().take(current + 1).map(|s| s.watermark).max()
         } else {
-            self.splits.iter().filter(|s| !s.finished).map(|s| s.watermark).min()
+            let counts = |s: &&Split| self.idleness.is_none_or(|i| !i.is_idle(s.quiet_since));
+            self.unfinished().filter(counts).map(|s| s.watermark).min()
         };
         if let Some(merged) = merged
             && merged > self.watermark
@@ -206,3 +247,7 @@ impl SourceTask {
         snapshot
     }
 }
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+mod tests;

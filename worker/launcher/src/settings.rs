@@ -1,0 +1,276 @@
+//! The options of a job, under Flink's names: keys of `SET`, of the manifest's `spec.job.config` and of `--set`.
+
+use crate::error::LauncherError;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use streamfleet_logical::{OptionKind, OptionSpec, SettingSpec};
+use streamfleet_manifest::{JobMode, parse_duration};
+
+const fn setting(name: &'static str, kind: OptionKind, default: &'static str, help: &'static str) -> SettingSpec {
+    SettingSpec { option: OptionSpec { name, kind, required: false, default, help }, check: None, no_effect: None }
+}
+
+const fn no_effect(name: &'static str, kind: OptionKind, why: &'static str) -> SettingSpec {
+    SettingSpec { no_effect: Some(why), ..setting(name, kind, "", "") }
+}
+
+/// Every option that a job takes.
+pub fn known_settings() -> Vec<SettingSpec> {
+    use OptionKind::{Boolean, Duration, Integer, MemorySize, OneOf, Text};
+    const ALWAYS_ALIGNED: &str = "barriers are always aligned";
+    const PLANNER: &str = "the planner decides by itself; results are the same";
+    vec![
+        setting(
+            "execution.runtime-mode",
+            OneOf(&["streaming", "batch"]),
+            "streaming",
+            "Results as rows come, or final results of bounded input. `--mode` goes before it.",
+        ),
+        SettingSpec {
+            check: Some(above_zero),
+            ..setting("parallelism.default", Integer, "1", "Number of slots, if the manifest names none.")
+        },
+        SettingSpec {
+            check: Some(above_zero),
+            ..setting(
+                "table.exec.resource.default-parallelism",
+                Integer,
+                "",
+                "Goes before `parallelism.default`, as in Flink.",
+            )
+        },
+        SettingSpec {
+            check: Some(key_groups),
+            ..setting(
+                "pipeline.max-parallelism",
+                Integer,
+                "720",
+                "Number of key groups, the most that the parallelism can grow to; fixed by the first run.",
+            )
+        },
+        setting(
+            "execution.checkpointing.interval",
+            Duration,
+            "10 s",
+            "Time between checkpoints; 0 for none but the last.",
+        ),
+        setting("execution.checkpointing.timeout", Duration, "10 min", "A checkpoint that takes longer is given up."),
+        SettingSpec {
+            check: Some(above_zero),
+            ..setting("execution.checkpointing.num-retained", Integer, "3", "Checkpoints that are kept.")
+        },
+        setting(
+            "execution.checkpointing.dir",
+            Text,
+            "checkpoints",
+            "Folder for the job log and checkpoints; a folder per job is made in it. `--checkpoints` goes before it.",
+        ),
+        SettingSpec {
+            check: Some(memory_only),
+            ..setting(
+                "state.backend.type",
+                Text,
+                "hashmap",
+                "Where state lives while the job runs: `hashmap`, in memory.",
+            )
+        },
+        setting(
+            "table.exec.source.idle-timeout",
+            Duration,
+            "0 ms",
+            "A source, or a part of one, that gives no row for so long holds no watermark back any more; 0 for never.",
+        ),
+        SettingSpec {
+            check: Some(no_expiry),
+            ..setting("table.exec.state.ttl", Duration, "0 ms", "Only 0: state that has no bound of its own is kept.")
+        },
+        SettingSpec {
+            check: Some(utc_only),
+            ..setting("table.local-time-zone", Text, "UTC", "The zone of TIMESTAMP_LTZ as text: only `UTC`.")
+        },
+        no_effect(
+            "execution.checkpointing.mode",
+            OneOf(&["exactly_once", "at_least_once"]),
+            "checkpoints are always exactly-once",
+        ),
+        no_effect("execution.checkpointing.unaligned.enabled", Boolean, ALWAYS_ALIGNED),
+        no_effect("execution.checkpointing.unaligned", Boolean, ALWAYS_ALIGNED),
+        no_effect("execution.checkpointing.incremental", Boolean, "checkpoints are always incremental"),
+        no_effect("execution.checkpointing.max-concurrent-checkpoints", Integer, "there is one at a time"),
+        no_effect("pipeline.name", Text, "a job is named by its manifest, or by the name of its script"),
+        no_effect("pipeline.object-reuse", Boolean, "rows are columns here, there are no objects to use again"),
+        no_effect("table.dml-sync", Boolean, "`run` always waits for the job's end"),
+        no_effect("table.exec.mini-batch.enabled", Boolean, "rows are always handled in batches"),
+        no_effect("table.exec.mini-batch.allow-latency", Duration, "rows are always handled in batches"),
+        no_effect("table.exec.mini-batch.size", Integer, "rows are always handled in batches"),
+        no_effect("table.optimizer.agg-phase-strategy", Text, PLANNER),
+        no_effect("table.optimizer.distinct-agg.split.enabled", Boolean, PLANNER),
+        no_effect("table.optimizer.join-reorder-enabled", Boolean, PLANNER),
+        no_effect("table.optimizer.reuse-source-enabled", Boolean, PLANNER),
+        no_effect("table.optimizer.reuse-sub-plan-enabled", Boolean, PLANNER),
+        no_effect("taskmanager.memory.managed.size", MemorySize, "spec.state.memoryLimit bounds the state's memory"),
+        no_effect("taskmanager.numberOfTaskSlots", Integer, "a process has as many slots as the job's parallelism"),
+        no_effect("sql-client.execution.result-mode", Text, "a script's queries write into tables"),
+        no_effect("sql-client.verbose", Boolean, "errors are always told in full"),
+    ]
+}
+
+fn above_zero(value: &str) -> Result<(), &'static str> {
+    match value.parse() {
+        Ok(1..=i64::MAX) => Ok(()),
+        _ => Err("it must be 1 or more"),
+    }
+}
+
+fn key_groups(value: &str) -> Result<(), &'static str> {
+    match value.parse() {
+        Ok(1..=32_768) => Ok(()),
+        _ => Err("it must be from 1 to 32768"),
+    }
+}
+
+fn memory_only(value: &str) -> Result<(), &'static str> {
+    match value.to_lowercase().as_str() {
+        "hashmap" => Ok(()),
+        _ => Err("this build keeps state in memory only: `hashmap`"),
+    }
+}
+
+fn no_expiry(value: &str) -> Result<(), &'static str> {
+    match parse_duration(value) {
+        Ok(time) if time.is_zero() => Ok(()),
+        _ => Err("state does not expire in this build; leave the option out, or bound the state by a window"),
+    }
+}
+
+fn utc_only(value: &str) -> Result<(), &'static str> {
+    match value.to_uppercase().as_str() {
+        "UTC" | "Z" | "GMT" | "ETC/UTC" | "+00:00" | "UTC+0" | "GMT+0" => Ok(()),
+        _ => Err("times are shown in UTC in this build; convert in the query"),
+    }
+}
+
+/// What was set, by key; every value was checked against [`known_settings`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    values: BTreeMap<String, String>,
+}
+
+impl Settings {
+    pub const fn new(values: BTreeMap<String, String>) -> Self {
+        Self { values }
+    }
+
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    /// A whole number that fits.
+    ///
+    /// # Errors
+    /// It is too great.
+    pub fn number(&self, key: &str) -> Result<Option<u32>, LauncherError> {
+        let parse = |v: &str| v.parse().map_err(|_| LauncherError::Option(format!("{key} is `{v}`: it is too great")));
+        self.text(key).map(parse).transpose()
+    }
+
+    /// A span of time.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn duration(&self, key: &str) -> Result<Option<Duration>, LauncherError> {
+        let parse = |v: &str| parse_duration(v).map_err(|e| LauncherError::Option(format!("{key}: {e}")));
+        self.text(key).map(parse).transpose()
+    }
+
+    /// `execution.runtime-mode`.
+    pub fn mode(&self) -> Option<JobMode> {
+        let text = self.text("execution.runtime-mode")?;
+        Some(if text.eq_ignore_ascii_case("batch") { JobMode::Batch } else { JobMode::Streaming })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+
+    use super::*;
+    use std::collections::BTreeSet;
+    use streamfleet_sql::check_setting;
+
+    /// `docs/configuration.md`: every option with its kind, default and meaning.
+    fn configuration_page() -> String {
+        let mut page = String::from(
+            "# Configuration\n\n\
+             Options of a job, under Flink's names. They are given by `SET 'key' = 'value';` in the script, in the manifest's\n\
+             `spec.job.config`, or on the command line as `--set key=value`; the command line goes before the script, the script\n\
+             before the manifest's `config`. An unknown option is refused with the nearest known name. This page is generated from\n\
+             the declarations; a test compares the two.\n\n\
+             | option | value | default | meaning |\n|---|---|---|---|\n",
+        );
+        let known = known_settings();
+        for spec in known.iter().filter(|s| s.no_effect.is_none()) {
+            let OptionSpec { name, kind, default, help, .. } = &spec.option;
+            page.push_str(&format!("| `{name}` | {kind} | `{default}` | {help} |\n").replace("| `` |", "| |"));
+        }
+        page.push_str(
+            "\nTaken so that scripts written for Flink run, and without effect; `run` and `validate` say so in a warning:\n\n\
+             | option | why it has no effect |\n|---|---|\n",
+        );
+        for spec in &known {
+            if let Some(why) = spec.no_effect {
+                page.push_str(&format!("| `{}` | {why} |\n", spec.option.name));
+            }
+        }
+        page
+    }
+
+    /// With `STREAMFLEET_WRITE_DOCS` set, writes the page instead.
+    #[test]
+    fn the_page_says_what_is_declared() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        if std::env::var_os("STREAMFLEET_WRITE_DOCS").is_some() {
+            std::fs::write(path, configuration_page()).unwrap();
+        }
+        let page = std::fs::read_to_string(path).unwrap();
+        assert!(
+            page == configuration_page(),
+            "docs/configuration.md is old: run this test with STREAMFLEET_WRITE_DOCS=1"
+        );
+    }
+
+    #[test]
+    fn no_option_is_declared_twice_and_defaults_are_usable() {
+        let known = known_settings();
+        let names: BTreeSet<&str> = known.iter().map(|s| s.option.name).collect();
+        assert_eq!(names.len(), known.len());
+        for spec in known.iter().filter(|s| !s.option.default.is_empty()) {
+            check_setting(&known, spec.option.name, spec.option.default).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_a_job_cannot_do_is_refused() {
+        let cases = [
+            ("paralelism.default", "2", "no option `paralelism.default` of a job; did you mean `parallelism.default`?"),
+            ("parallelism.default", "two", "option 'parallelism.default' = 'two': it takes a whole number"),
+            ("parallelism.default", "0", "option 'parallelism.default' = '0': it must be 1 or more"),
+            ("pipeline.max-parallelism", "40000", "it must be from 1 to 32768"),
+            ("execution.runtime-mode", "bath", "it is one of streaming, batch"),
+            ("state.backend.type", "rocksdb", "this build keeps state in memory only"),
+            ("table.exec.state.ttl", "1 d", "state does not expire in this build"),
+            ("table.local-time-zone", "Europe/Berlin", "times are shown in UTC in this build"),
+            ("execution.checkpointing.interval", "soon", "`soon` is no duration"),
+        ];
+        for (key, value, message) in cases {
+            let error = check_setting(&known_settings(), key, value).unwrap_err().to_string();
+            assert!(error.contains(message), "{key}={value}: {error}");
+        }
+        let note = check_setting(&known_settings(), "table.exec.mini-batch.enabled", "true").unwrap().unwrap();
+        assert_eq!(
+            note,
+            "option 'table.exec.mini-batch.enabled' has no effect here: rows are always handled in batches"
+        );
+        assert_eq!(check_setting(&known_settings(), "execution.runtime-mode", "BATCH").unwrap(), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! Which of a source's splits have been quiet for so long that they hold no watermark back.
+
+use std::time::Duration;
+
+/// A clock that runs only while the source is asked for rows: while nobody downstream takes rows, no split is quiet.
+///
+/// Times that it gives are its own, not the monotonic clock's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Idleness {
+    timeout: Duration,
+    passed: Duration,
+    asked_at: Option<Duration>,
+}
+
+impl Idleness {
+    pub const fn new(timeout: Duration) -> Self {
+        Self { timeout, passed: Duration::ZERO, asked_at: None }
+    }
+
+    /// The source is about to be asked; the time since it was last asked counts.
+    pub fn on_ask(&mut self, now: Duration) {
+        self.passed += self.asked_at.map_or(Duration::ZERO, |at| now.saturating_sub(at));
+        self.asked_at = Some(now);
+    }
+
+    /// The source cannot be asked: the time until it is asked again does not count.
+    pub const fn on_backpressure(&mut self) {
+        self.asked_at = None;
+    }
+
+    /// The time now.
+    pub const fn time(&self) -> Duration {
+        self.passed
+    }
+
+    /// True for what has given no row since `quiet_since`, if that is too long ago.
+    pub fn is_idle(&self, quiet_since: Duration) -> bool {
+        self.left(quiet_since).is_zero()
+    }
+
+    /// How long until [`Self::is_idle`].
+    pub fn left(&self, quiet_since: Duration) -> Duration {
+        (quiet_since + self.timeout).saturating_sub(self.passed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_under_backpressure_does_not_count() {
+        let s = Duration::from_secs;
+        let mut idleness = Idleness::new(s(10));
+        idleness.on_ask(s(100));
+        idleness.on_ask(s(104));
+        assert_eq!(idleness.left(s(0)), s(6));
+        idleness.on_backpressure();
+        idleness.on_ask(s(1000));
+        assert!(!idleness.is_idle(s(0)));
+        idleness.on_ask(s(1006));
+        assert!(idleness.is_idle(s(0)));
+        assert!(!idleness.is_idle(s(5)));
+    }
+}
