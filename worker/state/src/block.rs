@@ -1,10 +1,14 @@
 //! A block: up to 1024 rows of a state table in one arena.
 //!
 //! A record is hash (8 bytes), key length (4), value length (4), key, value. A row keeps its slot for life; removing or
-//! moving it leaves garbage in the arena, which is squeezed out when it is more than half.
+//! moving it leaves garbage in the arena, which is squeezed out when it is more than half, or when its room is needed.
 
 /// Rows in a block.
 pub(crate) const BLOCK_ROWS: usize = 1024;
+
+/// Bytes of a full arena: a size that the allocator packs without waste, and that is quick to copy when a snapshot shares the
+/// block. Rows of which fewer than [`BLOCK_ROWS`] fit in it leave slots unused; only a greater row, or rows that grow, exceed it.
+const ARENA_BYTES: usize = 128 << 10;
 
 const WORDS: usize = BLOCK_ROWS / 64;
 const HEADER: usize = 16;
@@ -49,7 +53,7 @@ impl SlotSet {
 }
 
 /// See the module.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Block {
     arena: Vec<u8>,
     /// Where each slot's record begins.
@@ -58,10 +62,20 @@ pub(crate) struct Block {
     live: usize,
 }
 
+impl Clone for Block {
+    /// With as much room to grow as the original: rows that come next must not make it move.
+    fn clone(&self) -> Self {
+        let mut arena = Vec::with_capacity(self.arena.capacity());
+        arena.extend_from_slice(&self.arena);
+        Self { arena, records: self.records.clone(), garbage: self.garbage, live: self.live }
+    }
+}
+
 impl Block {
-    /// An empty block with room for so many bytes of records.
+    /// An empty block with room for so many bytes of records, at most a full arena.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { arena: Vec::with_capacity(bytes), records: Vec::new(), garbage: 0, live: 0 }
+        let arena = Vec::with_capacity(bytes.min(ARENA_BYTES));
+        Self { arena, records: Vec::new(), garbage: 0, live: 0 }
     }
 
     /// Bytes of its records.
@@ -73,8 +87,10 @@ impl Block {
         self.arena.capacity() + self.records.capacity() * 4
     }
 
-    pub fn has_fresh_slots(&self) -> bool {
-        self.records.len() < BLOCK_ROWS
+    /// True if a row of so many bytes, key and value, can be put into a fresh slot.
+    pub fn takes_fresh(&self, bytes: usize) -> bool {
+        let fits = self.arena.len() + HEADER + bytes <= ARENA_BYTES;
+        self.records.is_empty() || (self.records.len() < BLOCK_ROWS && fits)
     }
 
     fn record(&self, slot: usize) -> usize {
@@ -138,6 +154,7 @@ impl Block {
     }
 
     fn append(&mut self, hash: u64, key: &[u8], value: &[u8]) -> u32 {
+        self.make_room(HEADER + key.len() + value.len());
         let at = self.end();
         self.arena.extend_from_slice(&hash.to_le_bytes());
         self.arena.extend_from_slice(&(key.len() as u32).to_le_bytes());
@@ -158,6 +175,7 @@ impl Block {
             self.arena[range].copy_from_slice(value);
             return;
         }
+        self.make_room(HEADER + self.key(slot).len() + value.len());
         self.garbage += self.record_length(slot);
         let (old, key_length) = (self.record(slot), self.key(slot).len());
         let at = self.end();
@@ -182,12 +200,38 @@ impl Block {
         }
     }
 
-    /// Rewrites the arena without garbage when that is most of it.
-    fn squeeze(&mut self) {
-        if self.garbage < 4096 || self.garbage * 2 < self.arena.len() {
+    /// Room for `needed` bytes more: garbage makes way before the arena grows, and it grows by little.
+    #[inline]
+    fn make_room(&mut self, needed: usize) {
+        if self.arena.capacity() - self.arena.len() < needed {
+            self.move_or_grow(needed);
+        }
+    }
+
+    #[cold]
+    fn move_or_grow(&mut self, needed: usize) {
+        let length = self.arena.len();
+        if self.garbage * 8 >= length {
+            self.rewrite(needed);
             return;
         }
-        let mut arena = Vec::with_capacity(self.arena.len() - self.garbage);
+        let wanted = length + needed;
+        let roomy = if wanted <= ARENA_BYTES / 8 { 2 * wanted } else { wanted.max(length + length / 4) };
+        let capacity = if wanted <= ARENA_BYTES { roomy.min(ARENA_BYTES) } else { wanted.max(length + length / 8) };
+        self.arena.reserve_exact(capacity - length);
+    }
+
+    /// Rewrites the arena without garbage when that is most of it.
+    fn squeeze(&mut self) {
+        if self.garbage >= 4096 && self.garbage * 2 >= self.arena.len() {
+            self.rewrite(0);
+        }
+    }
+
+    /// Moves the rows into an arena with room for `more` bytes, and some for rows that take the place of removed ones.
+    fn rewrite(&mut self, more: usize) {
+        let live = self.arena.len() - self.garbage;
+        let mut arena = Vec::with_capacity((live + more.max(live / 16)).min(self.arena.capacity().max(live + more)));
         for slot in 0..self.records.len() {
             if self.records[slot] == NO_RECORD {
                 continue;
@@ -211,3 +255,7 @@ impl Block {
         self.records.iter().enumerate().filter(|(_, at)| **at != NO_RECORD).map(|(slot, _)| slot)
     }
 }
+
+#[cfg(test)]
+#[path = "block_tests.rs"]
+mod tests;

@@ -199,7 +199,7 @@ impl RowTable {
     }
 
     fn insert(&mut self, hash: u64, key: &[u8], value: &[u8], changed: bool) -> RowId {
-        let row = self.free.pop().unwrap_or_else(|| self.fresh_slot());
+        let row = self.free.pop().unwrap_or_else(|| self.fresh_slot(key.len() + value.len()));
         self.change_block(row.block(), |block| block.put(row.slot(), hash, key, value));
         if changed {
             let changes = self.touch(row.block());
@@ -218,8 +218,9 @@ impl RowTable {
         row
     }
 
-    fn fresh_slot(&mut self) -> RowId {
-        if self.blocks.last().is_none_or(|b| !b.has_fresh_slots()) {
+    /// A slot that no row ever had, for a row of so many bytes.
+    fn fresh_slot(&mut self, bytes: usize) -> RowId {
+        if self.blocks.last().is_none_or(|b| !b.takes_fresh(bytes)) {
             // Rows are mostly of one size: room for as much as the last block took spares growing it again and again.
             let expected = self.blocks.last().map_or(0, |b| b.used_bytes() + b.used_bytes() / 64);
             let block = Block::with_capacity(expected);
@@ -425,7 +426,6 @@ fn writable<'a>(block: &'a mut Arc<Block>, bytes: &mut usize) -> &'a mut Block {
     // Only the table makes references to its blocks, so a block that has one stays alone.
     if Arc::strong_count(block) > 1 {
         let before = block.bytes();
-        // The copy has no room to grow.
         let after = Arc::make_mut(block).bytes();
         *bytes = *bytes + after - before;
     }
