@@ -14,6 +14,7 @@ mod slot;
 mod snapshots;
 mod task;
 mod thread;
+mod upload;
 
 pub use deploy::{Deployment, JobSettings, deploy};
 pub use environment::{Connectors, RuntimeEnv};

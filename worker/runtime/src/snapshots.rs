@@ -5,21 +5,15 @@
 //! transactions go into the next acknowledgement, and rows whose upload failed are sent again with the next snapshot.
 
 use crate::RuntimeEnv;
-use crate::mailbox::{SlotHandle, SlotMessage};
+use crate::mailbox::SlotHandle;
 use crate::task::TaskSnapshot;
+use crate::upload::{FrozenTables, KeptForUpload, Upload, UploadTarget};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use streamfleet_env::{Storage, StorageError, StorageErrorKind, StorageRequest};
+use streamfleet_env::StorageError;
 use streamfleet_snapshot::SlotReport;
-use streamfleet_state::{FrozenTable, StateError, file};
 use streamfleet_types::log::{OperatorWatermark, SlotSnapshot, SplitPosition, StateFile, Transaction};
 use streamfleet_types::{Epoch, HashRange, OperatorId};
-
-/// Frozen tables of one epoch, with the operator that each belongs to.
-type FrozenTables = Vec<(String, FrozenTable)>;
-
-/// What an upload was given, shared with the thread that encodes it.
-type KeptForUpload = Arc<Mutex<Vec<(Epoch, FrozenTables)>>>;
 
 /// A snapshot that tasks still contribute to, or that waits for storage.
 struct InProgress {
@@ -164,30 +158,9 @@ impl Snapshots {
         self.next_upload += 1;
         let kept = Arc::new(Mutex::new(epochs));
         self.uploads.insert(upload, Arc::clone(&kept));
-        let (storage, handle, range) = (Arc::clone(&self.env.storage), self.handle.clone(), self.range);
         let prefix = format!("{}-{upload:06}", self.file_prefix);
-        self.env.spawner.spawn(Box::new(move || {
-            let mut requests = Vec::new();
-            {
-                let epochs = kept.lock().expect("no holder of this lock panics");
-                for (number, (epoch, tables)) in epochs.iter().enumerate() {
-                    let path = format!("{prefix}-{number}.state");
-                    let encoded = match file::encode(tables, *epoch, range) {
-                        Ok(Some(encoded)) => encoded,
-                        Ok(None) => continue,
-                        Err(error) => {
-                            let result = Err(not_encoded(path, &error));
-                            handle.send(SlotMessage::Uploaded { upload, result });
-                            return;
-                        }
-                    };
-                    let bytes = encoded.bytes.len() as u64;
-                    let file = StateFile { path: path.clone(), epoch: *epoch, range, bytes, rows: encoded.rows };
-                    requests.push((StorageRequest::Put { path, bytes: encoded.bytes }, file));
-                }
-            }
-            put_all(storage.as_ref(), requests, upload, &handle);
-        }));
+        let target = UploadTarget { number: upload, range: self.range, prefix };
+        Upload::begin(self.env.clone(), self.handle.clone(), target, kept);
     }
 
     /// An upload ended.
@@ -234,46 +207,5 @@ impl Snapshots {
             full: progress.full,
         };
         Some(SlotReport::Acknowledged { epoch: progress.epoch, part: Box::new(part) })
-    }
-}
-
-/// An encoding that failed, told as an upload that did.
-fn not_encoded(path: String, error: &StateError) -> StorageError {
-    StorageError { kind: StorageErrorKind::Broken, operation: "encode", path, detail: error.to_string() }
-}
-
-/// What an upload of several files has come to.
-struct Gathered {
-    outstanding: usize,
-    written: Vec<StateFile>,
-    failure: Option<StorageError>,
-}
-
-/// Writes all files, then reports to the slot. Storage orders only requests on one path, and every path here is another.
-fn put_all(storage: &dyn Storage, requests: Vec<(StorageRequest, StateFile)>, upload: u64, handle: &SlotHandle) {
-    if requests.is_empty() {
-        handle.send(SlotMessage::Uploaded { upload, result: Ok(Vec::new()) });
-        return;
-    }
-    let gathered = Gathered { outstanding: requests.len(), written: Vec::new(), failure: None };
-    let gathered = Arc::new(Mutex::new(gathered));
-    for (request, file) in requests {
-        let (gathered, handle) = (Arc::clone(&gathered), handle.clone());
-        storage.submit(
-            request,
-            Box::new(move |answer| {
-                let mut gathered = gathered.lock().expect("no holder of this lock panics");
-                gathered.outstanding -= 1;
-                match answer {
-                    Ok(_) => gathered.written.push(file),
-                    Err(error) => gathered.failure = Some(error),
-                }
-                if gathered.outstanding == 0 {
-                    let written = std::mem::take(&mut gathered.written);
-                    let result = gathered.failure.take().map_or(Ok(written), Err);
-                    handle.send(SlotMessage::Uploaded { upload, result });
-                }
-            }),
-        );
     }
 }

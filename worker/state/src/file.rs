@@ -4,7 +4,7 @@
 //! Magic, format version, then batches (each an Arrow IPC stream of one record batch), then a JSON footer that says where each
 //! batch lies, which hashes it holds and its checksum, then the footer's length and checksum and the magic again.
 
-use crate::table::Change;
+use crate::table::ChangeOrder;
 use crate::{FrozenTable, StateError};
 use arrow::array::{ArrayRef, Int8Array, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -30,15 +30,6 @@ const BATCH_ROWS: usize = 8192;
 const HEADER_BYTES: usize = 12;
 /// Footer length, footer checksum, magic.
 const TAIL_BYTES: usize = 16;
-
-/// A file ready to be stored.
-#[derive(Debug)]
-pub struct EncodedFile {
-    /// Its content.
-    pub bytes: Vec<u8>,
-    /// Rows and tombstones in it.
-    pub rows: u64,
-}
 
 /// What a file says of one table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,83 +73,150 @@ fn file_schema(table: &FrozenTable) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Encodes what changed in tables, each with its operator's id; `None` if nothing did.
+/// Writes a file part by part, so that a snapshot of any size takes little memory.
+#[derive(Debug)]
+pub struct Encoder {
+    /// Of every table that changed: its index, and its changes in order.
+    tables: Vec<(usize, ChangeOrder)>,
+    /// How far: the table (in `tables`), and how many of its changes, removals first, are written.
+    table: usize,
+    changes: usize,
+    footer: Footer,
+    epoch: Epoch,
+    /// Bytes and rows written so far.
+    offset: u64,
+    rows: u64,
+}
+
+impl Encoder {
+    /// Begins the file of what changed in tables, each with its operator's id; `None` if nothing did.
+    pub fn new(tables: &[(String, FrozenTable)], epoch: Epoch, range: HashRange) -> Option<Self> {
+        let changed = tables.iter().enumerate().filter(|(_, (_, table))| !table.is_empty());
+        let tables: Vec<_> = changed.map(|(index, (_, table))| (index, table.change_order())).collect();
+        let footer = Footer { range, tables: Vec::new() };
+        let is_empty = tables.is_empty();
+        (!is_empty).then_some(Self { tables, table: 0, changes: 0, footer, epoch, offset: 0, rows: 0 })
+    }
+
+    /// Bytes of the file so far.
+    pub const fn bytes(&self) -> u64 {
+        self.offset
+    }
+
+    /// Rows and tombstones in the file so far.
+    pub const fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The next part, of about so many bytes; `None` when the file is whole. `tables` are those that it began with.
+    ///
+    /// # Errors
+    /// A value cannot be decoded from its row.
+    pub fn next_part(&mut self, tables: &[(String, FrozenTable)], about: usize) -> Result<Option<Vec<u8>>, StateError> {
+        if self.table > self.tables.len() {
+            return Ok(None);
+        }
+        let about = about.max(1);
+        let mut bytes = Vec::new();
+        if self.offset == 0 {
+            bytes.extend_from_slice(MAGIC);
+            bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        }
+        while self.table < self.tables.len() && bytes.len() < about {
+            self.next_batch(tables, &mut bytes)?;
+        }
+        if self.table == self.tables.len() && bytes.len() < about {
+            self.table += 1;
+            let footer = serde_json::to_vec(&self.footer).expect("a footer has only string keys");
+            bytes.extend_from_slice(&footer);
+            bytes.extend_from_slice(&(footer.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(&crc32fast::hash(&footer).to_le_bytes());
+            bytes.extend_from_slice(MAGIC);
+        }
+        self.offset += bytes.len() as u64;
+        Ok(Some(bytes))
+    }
+
+    /// A batch holds only removals or only writes, so that its hashes are in order.
+    fn next_batch(&mut self, tables: &[(String, FrozenTable)], bytes: &mut Vec<u8>) -> Result<(), StateError> {
+        let (index, order) = &self.tables[self.table];
+        let (operator, table) = &tables[*index];
+        let (removed, written) = (&order.removed, &order.written);
+        let total = removed.len() + written.len();
+        if self.changes == 0 {
+            self.footer.tables.push(TableSection {
+                operator: operator.clone(),
+                table: table.schema().name.clone(),
+                epoch: self.epoch,
+                key_columns: table.schema().key.len(),
+                sub_key_columns: table.schema().sub_key.len(),
+                rows: total as u64,
+                batches: Vec::new(),
+            });
+        }
+        let (places, is_written) = match removed.get(self.changes..) {
+            Some(left) if !left.is_empty() => (left, false),
+            _ => (&written[self.changes - removed.len()..], true),
+        };
+        let places = &places[..places.len().min(BATCH_ROWS)];
+        let batch = encode_batch(table, places, is_written, self.offset, bytes)?;
+        self.footer.tables.last_mut().expect("a table's section is there").batches.push(batch);
+        self.rows += places.len() as u64;
+        self.changes += places.len();
+        if self.changes == total {
+            // Its places are needed no more.
+            self.tables[self.table].1 = ChangeOrder::default();
+            (self.table, self.changes) = (self.table + 1, 0);
+        }
+        Ok(())
+    }
+}
+
+/// A whole file of what changed in tables, for tables that are small; `None` if nothing did.
 ///
 /// # Errors
 /// A value cannot be decoded from its row.
-pub fn encode(
-    tables: &[(String, FrozenTable)],
-    epoch: Epoch,
-    range: HashRange,
-) -> Result<Option<EncodedFile>, StateError> {
-    let mut bytes = Vec::new();
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-    let mut footer = Footer { range, tables: Vec::new() };
-    for (operator, table) in tables.iter().filter(|(_, t)| !t.is_empty()) {
-        let changes = table.sorted_changes();
-        let mut section = TableSection {
-            operator: operator.clone(),
-            table: table.schema().name.clone(),
-            epoch,
-            key_columns: table.schema().key.len(),
-            sub_key_columns: table.schema().sub_key.len(),
-            rows: changes.len() as u64,
-            batches: Vec::new(),
-        };
-        let schema = file_schema(table);
-        // A batch holds only removals or only writes, so that its hashes are in order.
-        for part in changes.chunk_by(|a, b| a.value.is_some() == b.value.is_some()) {
-            for chunk in part.chunks(BATCH_ROWS) {
-                section.batches.push(encode_batch(table, &schema, chunk, &mut bytes)?);
-            }
-        }
-        footer.tables.push(section);
-    }
-    if footer.tables.is_empty() {
-        return Ok(None);
-    }
-    let rows = footer.tables.iter().map(|t| t.rows).sum();
-    let footer = serde_json::to_vec(&footer).expect("a footer has only string keys");
-    bytes.extend_from_slice(&footer);
-    bytes.extend_from_slice(&(footer.len() as u32).to_le_bytes());
-    bytes.extend_from_slice(&crc32fast::hash(&footer).to_le_bytes());
-    bytes.extend_from_slice(MAGIC);
-    Ok(Some(EncodedFile { bytes, rows }))
+pub fn encode(tables: &[(String, FrozenTable)], epoch: Epoch, range: HashRange) -> Result<Option<Vec<u8>>, StateError> {
+    let Some(mut encoder) = Encoder::new(tables, epoch, range) else { return Ok(None) };
+    encoder.next_part(tables, usize::MAX)
 }
 
+/// Encodes one batch behind what is in `bytes`, which begin at `offset` of the file.
 fn encode_batch(
     table: &FrozenTable,
-    schema: &SchemaRef,
-    changes: &[Change<'_>],
+    places: &[(u64, u32)],
+    is_written: bool,
+    offset: u64,
     bytes: &mut Vec<u8>,
 ) -> Result<BatchPlace, StateError> {
-    let null_value = table.value_layout().null_row();
-    let keys: Vec<&[u8]> = changes.iter().map(|c| c.key).collect();
-    let values: Vec<&[u8]> = changes.iter().map(|c| c.value.unwrap_or(&null_value)).collect();
-    let hashes: UInt64Array = changes.iter().map(|c| c.hash).collect();
-    let operations: Int8Array = changes.iter().map(|c| if c.value.is_some() { PUT } else { DELETE }).collect();
+    let schema = file_schema(table);
+    let hashes = UInt64Array::from_iter_values(places.iter().map(|(hash, _)| *hash));
+    let operations = Int8Array::from_value(if is_written { PUT } else { DELETE }, places.len());
     let mut columns: Vec<ArrayRef> = vec![Arc::new(hashes), Arc::new(operations)];
-    columns.extend(table.key_layout().decode(&keys)?);
-    if changes[0].value.is_some() {
+    if is_written {
+        let (keys, values): (Vec<&[u8]>, Vec<&[u8]>) =
+            places.iter().map(|(_, place)| table.written_row(*place)).unzip();
+        columns.extend(table.key_layout().decode(&keys)?);
         columns.extend(table.value_layout().decode(&values)?);
     } else {
+        let keys: Vec<&[u8]> = places.iter().map(|(_, place)| table.removed_key(*place)).collect();
+        columns.extend(table.key_layout().decode(&keys)?);
         let value_fields = &schema.fields()[columns.len()..];
-        columns.extend(value_fields.iter().map(|f| arrow::array::new_null_array(f.data_type(), changes.len())));
+        columns.extend(value_fields.iter().map(|f| arrow::array::new_null_array(f.data_type(), places.len())));
     }
-    let batch = RecordBatch::try_new(Arc::clone(schema), columns)?;
-    let offset = bytes.len();
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+    let start = bytes.len();
     let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
-    let mut writer = StreamWriter::try_new_with_options(&mut *bytes, schema, options)?;
+    let mut writer = StreamWriter::try_new_with_options(&mut *bytes, &schema, options)?;
     writer.write(&batch)?;
     writer.finish()?;
     drop(writer);
-    let written = &bytes[offset..];
+    let written = &bytes[start..];
     Ok(BatchPlace {
-        offset: offset as u64,
+        offset: offset + start as u64,
         length: written.len() as u64,
         crc32: crc32fast::hash(written),
-        hashes: HashRange { first: changes[0].hash, last: changes[changes.len() - 1].hash },
+        hashes: HashRange { first: places[0].0, last: places[places.len() - 1].0 },
     })
 }
 

@@ -18,14 +18,40 @@ fn frozen(rows: i64) -> FrozenTable {
     table.freeze(Epoch(7))
 }
 
+fn encoded(tables: &[(String, FrozenTable)]) -> Vec<u8> {
+    encode(tables, Epoch(7), HashRange::ALL).expect("encodes").expect("something changed")
+}
+
+/// The whole file, written in parts of about so many bytes.
+fn in_parts(tables: &[(String, FrozenTable)], about: usize) -> Vec<u8> {
+    let mut encoder = Encoder::new(tables, Epoch(7), HashRange::ALL).expect("something changed");
+    let mut bytes = Vec::new();
+    while let Some(part) = encoder.next_part(tables, about).expect("encodes") {
+        assert!(!part.is_empty());
+        bytes.extend(part);
+    }
+    assert_eq!(encoder.bytes(), bytes.len() as u64);
+    bytes
+}
+
 fn file(rows: i64) -> Vec<u8> {
     let tables = [("op".to_owned(), frozen(rows))];
-    encode(&tables, Epoch(7), HashRange::ALL).expect("encodes").expect("something changed").bytes
+    encoded(&tables)
 }
 
 #[test]
 fn nothing_changed_gives_no_file() {
-    assert!(encode(&[("op".to_owned(), frozen(0))], Epoch(1), HashRange::ALL).expect("encodes").is_none());
+    assert!(Encoder::new(&[("op".to_owned(), frozen(0))], Epoch(1), HashRange::ALL).is_none());
+}
+
+#[test]
+fn a_file_is_the_same_in_parts_of_any_size() {
+    let tables = [("a".to_owned(), frozen(20_000)), ("empty".to_owned(), frozen(0)), ("b".to_owned(), frozen(10))];
+    let whole = encoded(&tables);
+    for about in [0, 1, 1_000, 100_000] {
+        assert!(in_parts(&tables, about) == whole, "in parts of {about}");
+    }
+    assert_eq!(Reader::open("f", whole).expect("sound").tables().len(), 2);
 }
 
 #[test]

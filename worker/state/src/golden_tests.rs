@@ -106,8 +106,8 @@ fn files_of_every_version_are_read() {
     let expected = table();
     if std::env::var_os("STREAMFLEET_WRITE_GOLDEN").is_some() {
         let tables = [("op".to_owned(), table().freeze_whole(Epoch(2)))];
-        let encoded = encode(&tables, Epoch(2), HashRange::ALL).expect("encodes").expect("has rows");
-        std::fs::write(golden(1), encoded.bytes).expect("the golden file can be written");
+        let bytes = encode(&tables, Epoch(2), HashRange::ALL).expect("encodes").expect("has rows");
+        std::fs::write(golden(1), bytes).expect("the golden file can be written");
     }
     let bytes = std::fs::read(golden(1)).expect("the golden file of version 1 is in the repository");
     // A fresh table, and one that still has the row which the file removes.

@@ -443,12 +443,13 @@ pub struct FrozenTable {
     tombstones: Tombstones,
 }
 
-/// One change, by reference into the frozen blocks.
-pub(crate) struct Change<'a> {
-    pub hash: u64,
-    pub key: &'a [u8],
-    /// `None`: the row was removed.
-    pub value: Option<&'a [u8]>,
+/// What changed, each part sorted by hash: hash and place of every change.
+#[derive(Debug, Default)]
+pub(crate) struct ChangeOrder {
+    /// Keys removed.
+    pub removed: Vec<(u64, u32)>,
+    /// Rows written.
+    pub written: Vec<(u64, u32)>,
 }
 
 impl FrozenTable {
@@ -480,23 +481,29 @@ impl FrozenTable {
         &self.value_layout
     }
 
-    /// All changes, removals first, each part sorted by hash.
-    pub(crate) fn sorted_changes(&self) -> Vec<Change<'_>> {
-        let keys = &self.tombstones.keys;
-        let removed = self.tombstones.hashes.iter().enumerate();
-        let mut changes: Vec<Change<'_>> =
-            removed.map(|(i, hash)| Change { hash: *hash, key: keys.get(i), value: None }).collect();
-        changes.sort_by_key(|c| c.hash);
-        let first_put = changes.len();
-        for (block, dirty) in &self.blocks {
-            changes.extend(dirty.iter().map(|slot| Change {
-                hash: block.hash(slot),
-                key: block.key(slot),
-                value: Some(block.value(slot)),
-            }));
-        }
-        changes[first_put..].sort_by_key(|c| c.hash);
-        changes
+    /// The changes in the order of their hashes.
+    pub(crate) fn change_order(&self) -> ChangeOrder {
+        let removed = self.tombstones.hashes.iter().zip(0..).map(|(hash, place)| (*hash, place));
+        let blocks = self.blocks.iter().enumerate();
+        let written = blocks.flat_map(|(index, (block, dirty))| {
+            dirty.iter().map(move |slot| (block.hash(slot), RowId::new(index, slot).0))
+        });
+        let mut order = ChangeOrder { removed: removed.collect(), written: written.collect() };
+        order.removed.sort_unstable();
+        order.written.sort_unstable();
+        order
+    }
+
+    /// The key at a place of [`ChangeOrder::removed`].
+    pub(crate) fn removed_key(&self, place: u32) -> &[u8] {
+        self.tombstones.keys.get(place as usize)
+    }
+
+    /// Key and value at a place of [`ChangeOrder::written`].
+    pub(crate) fn written_row(&self, place: u32) -> (&[u8], &[u8]) {
+        let row = RowId(place);
+        let (block, _) = &self.blocks[row.block()];
+        (block.key(row.slot()), block.value(row.slot()))
     }
 }
 

@@ -101,12 +101,12 @@ fn files_of_all_freezes_give_the_rows_back() {
             // Encoding happens some time after the freeze: later writes must not show.
             if random.below(900) == 0 && !frozen.is_empty() {
                 let next = frozen.remove(0);
-                files.extend(encode(&[next], Epoch(1), HashRange::ALL).expect("encodes").map(|f| f.bytes));
+                files.extend(encode(&[next], Epoch(1), HashRange::ALL).expect("encodes"));
             }
         }
         frozen.push(("op".to_owned(), table.freeze(Epoch(99))));
         for next in frozen {
-            files.extend(encode(&[next], Epoch(1), HashRange::ALL).expect("encodes").map(|f| f.bytes));
+            files.extend(encode(&[next], Epoch(1), HashRange::ALL).expect("encodes"));
         }
         assert_eq!(content(&[&table]), model);
         assert_eq!(content(&[&load(&files, HashRange::ALL)]), model, "seed {seed}");
@@ -157,7 +157,7 @@ fn an_unindexed_table_comes_back_from_its_files_without_its_index() {
             table.remove(rows.swap_remove(1));
         }
         let frozen = vec![("op".to_owned(), table.freeze(Epoch(part as u64 + 1)))];
-        files.extend(encode(&frozen, Epoch(1), HashRange::ALL).expect("encodes").map(|f| f.bytes));
+        files.extend(encode(&frozen, Epoch(1), HashRange::ALL).expect("encodes"));
     }
     assert_eq!((table.len(), table.index.allocation_size()), (5998, 0));
     let mut loaded = RowTable::unindexed(schema()).expect("known types");

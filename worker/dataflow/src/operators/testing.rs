@@ -174,7 +174,7 @@ impl Fleet {
         for (range, operator) in &mut self.subtasks {
             let tables = operator.tables().into_iter().map(|t| ("op".to_owned(), t.freeze(epoch)));
             let tables: Vec<(String, FrozenTable)> = tables.collect();
-            self.files.extend(encode(&tables, epoch, *range).unwrap().map(|file| file.bytes));
+            self.files.extend(encode(&tables, epoch, *range).unwrap());
         }
     }
 

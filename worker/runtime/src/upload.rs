@@ -1,0 +1,120 @@
+//! Writes frozen tables to storage beside the slot: encodes a part, appends it, and goes on with the next when the storage has
+//! taken it, so that a snapshot of any size needs the memory of one part.
+
+use crate::RuntimeEnv;
+use crate::mailbox::{SlotHandle, SlotMessage};
+use std::sync::{Arc, Mutex};
+use streamfleet_env::{StorageError, StorageErrorKind, StorageReply, StorageRequest};
+use streamfleet_state::file::Encoder;
+use streamfleet_state::{FrozenTable, StateError};
+use streamfleet_types::log::StateFile;
+use streamfleet_types::{Epoch, HashRange};
+
+/// Bytes of a part, about.
+const PART_BYTES: usize = 4 << 20;
+
+/// Frozen tables of one epoch, with the operator that each belongs to.
+pub(crate) type FrozenTables = Vec<(String, FrozenTable)>;
+
+/// What an upload was given, shared with the thread that encodes it.
+pub(crate) type KeptForUpload = Arc<Mutex<Vec<(Epoch, FrozenTables)>>>;
+
+/// Which files an upload writes.
+pub(crate) struct UploadTarget {
+    pub number: u64,
+    pub range: HashRange,
+    /// Begins every file's path.
+    pub prefix: String,
+}
+
+/// An upload under way: a file for every epoch, one after the other.
+pub(crate) struct Upload {
+    env: RuntimeEnv,
+    handle: SlotHandle,
+    target: UploadTarget,
+    kept: KeptForUpload,
+    /// The epoch whose file is being written.
+    index: usize,
+    /// Of that file, once it has begun.
+    encoder: Option<Encoder>,
+    written: Vec<StateFile>,
+}
+
+impl Upload {
+    /// Begins; the slot is told of the end by [`SlotMessage::Uploaded`].
+    pub fn begin(env: RuntimeEnv, handle: SlotHandle, target: UploadTarget, kept: KeptForUpload) {
+        Self { env, handle, target, kept, index: 0, encoder: None, written: Vec::new() }.go_on();
+    }
+
+    fn path(&self) -> String {
+        format!("{}-{}.state", self.target.prefix, self.index)
+    }
+
+    /// Encodes on a thread that may take its time.
+    fn go_on(self) {
+        let spawner = Arc::clone(&self.env.spawner);
+        spawner.spawn(Box::new(move || self.next_request()));
+    }
+
+    fn next_request(mut self) {
+        let path = self.path();
+        match self.next_part() {
+            Ok(Some(bytes)) => self.ask(StorageRequest::Append { path, bytes }, Self::go_on),
+            Ok(None) if self.encoder.is_some() => self.ask(StorageRequest::Seal { path }, Self::on_sealed),
+            Ok(None) => self.end(None),
+            Err(error) => self.end(Some(not_encoded(path, &error))),
+        }
+    }
+
+    /// The next bytes of the file at hand; `None` if it is whole, or if there is no further file.
+    fn next_part(&mut self) -> Result<Option<Vec<u8>>, StateError> {
+        let kept = self.kept.lock().expect("no holder of this lock panics");
+        while self.encoder.is_none() {
+            let Some((epoch, tables)) = kept.get(self.index) else { return Ok(None) };
+            self.encoder = Encoder::new(tables, *epoch, self.target.range);
+            if self.encoder.is_none() {
+                self.index += 1;
+            }
+        }
+        let encoder = self.encoder.as_mut().expect("set above");
+        encoder.next_part(&kept[self.index].1, PART_BYTES)
+    }
+
+    fn ask(self, request: StorageRequest, then: fn(Self)) {
+        let storage = Arc::clone(&self.env.storage);
+        let on_answer = move |answer: Result<StorageReply, StorageError>| match answer {
+            Ok(_) => then(self),
+            Err(error) => self.end(Some(error)),
+        };
+        storage.submit(request, Box::new(on_answer));
+    }
+
+    fn on_sealed(mut self) {
+        let path = self.path();
+        if let Some(encoder) = self.encoder.take() {
+            let epoch = self.kept.lock().expect("no holder of this lock panics")[self.index].0;
+            let (bytes, rows) = (encoder.bytes(), encoder.rows());
+            self.written.push(StateFile { path, epoch, range: self.target.range, bytes, rows });
+        }
+        self.index += 1;
+        self.go_on();
+    }
+
+    fn end(self, failure: Option<StorageError>) {
+        let result = match failure {
+            None => Ok(self.written),
+            Some(error) => {
+                // What it holds is written again under another name: on a full disk its room is needed at once.
+                let path = self.path();
+                self.env.storage.submit(StorageRequest::Delete { path }, Box::new(|_| {}));
+                Err(error)
+            }
+        };
+        self.handle.send(SlotMessage::Uploaded { upload: self.target.number, result });
+    }
+}
+
+/// An encoding that failed, told as an upload that did.
+fn not_encoded(path: String, error: &StateError) -> StorageError {
+    StorageError { kind: StorageErrorKind::Broken, operation: "encode", path, detail: error.to_string() }
+}
