@@ -9,7 +9,9 @@ use streamfleet_connectors as connectors;
 use streamfleet_logical::{OperatorSpec, Position};
 use streamfleet_manifest::{JobMode, JobState, Manifest, ManifestError, SqlPlace, StateBackend};
 use streamfleet_plan::JobGraph;
+use streamfleet_runtime::state_tables;
 use streamfleet_sql::{Catalog, check_setting};
+use streamfleet_state::TableSchema;
 use streamfleet_types::DEFAULT_MAX_PARALLELISM;
 
 /// What the command line says over the manifest.
@@ -32,6 +34,8 @@ pub struct CompiledJob {
     pub name: String,
     /// Its operators.
     pub graph: JobGraph,
+    /// The state tables of each of them.
+    pub state_tables: Vec<Vec<TableSchema>>,
     /// Number of slots.
     pub parallelism: u32,
     /// Number of key groups.
@@ -224,6 +228,8 @@ fn compile_script(
         OperatorSpec::Scan(scan) => connectors::max_source_parallelism(scan),
         _ => None,
     })?;
+    // Also finds what would keep an operator from running.
+    let state_tables = graph.vertices.iter().map(|v| state_tables(v, batch_mode)).collect::<Result<_, _>>()?;
     let location = match (&overrides.checkpoints, &spec.snapshots.location) {
         (Some(location), _) | (None, Some(location)) => location.clone(),
         (None, None) => settings.text("execution.checkpointing.dir").unwrap_or(DEFAULT_LOCATION).to_owned(),
@@ -233,6 +239,7 @@ fn compile_script(
     Ok(CompiledJob {
         name: manifest.metadata.name.clone(),
         graph,
+        state_tables,
         parallelism,
         max_parallelism,
         batch_mode,

@@ -3,6 +3,7 @@
 mod compile;
 mod driver;
 mod error;
+mod explain;
 mod metrics;
 mod progress;
 mod report;
@@ -15,12 +16,13 @@ mod system;
 pub use compile::{CompiledJob, Overrides, compile, compile_text};
 pub use driver::{ConnectorRegistry, commit_requests, perform_in_order};
 pub use error::LauncherError;
+pub use explain::explain;
 pub use report::{RunCounts, Usage};
 pub use savepoint::inspect;
 pub use signals::on_stop_signal;
 
 pub use run::{RunOptions, RunOutcome, RunStart, run};
 pub use streamfleet_manifest::JobMode;
-pub use streamfleet_plan::{ExplainFormat, explain};
+pub use streamfleet_plan::ExplainFormat;
 pub use streamfleet_telemetry::logging::{LogFormat, init as init_logging};
 pub use system::{SystemClock, SystemEntropy, ThreadSpawner};

@@ -1,5 +1,7 @@
 //! One line about an operator, for people. Ids and fingerprints come from `identity`, which leaves nothing out.
 
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::Expr;
 use std::fmt::Write;
 use streamfleet_logical::{JoinKind, Node, OperatorSpec, WindowInput};
@@ -18,7 +20,48 @@ fn short_type(data_type: &arrow::datatypes::DataType) -> String {
 }
 
 fn list(expressions: &[Expr]) -> String {
-    expressions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    expressions.iter().map(readable).collect::<Vec<_>>().join(", ")
+}
+
+/// An expression with its literals as they are written in SQL.
+fn readable(expression: &Expr) -> String {
+    let as_sql = |part: Expr| {
+        let text = match &part {
+            Expr::Literal(value, _) => literal(value),
+            _ => None,
+        };
+        // A column shows as its bare name.
+        Ok(text.map_or_else(|| Transformed::no(part), |t| Transformed::yes(Expr::Column(Column::new_unqualified(t)))))
+    };
+    match expression.clone().transform(as_sql) {
+        Ok(transformed) => transformed.data.to_string(),
+        Err(_) => expression.to_string(),
+    }
+}
+
+/// A literal as SQL, if this knows better than the literal itself.
+fn literal(value: &ScalarValue) -> Option<String> {
+    match value {
+        _ if value.is_null() => Some("NULL".to_owned()),
+        ScalarValue::Utf8(Some(text)) => Some(format!("'{}'", text.replace('\'', "''"))),
+        ScalarValue::IntervalMonthDayNano(Some(interval)) => {
+            let millis = i64::from(interval.days) * 86_400_000 + interval.nanoseconds / 1_000_000;
+            Some(match interval.months {
+                0 if millis % 1000 == 0 => format!("INTERVAL '{}' SECOND", millis / 1000),
+                0 => format!("INTERVAL '{}.{:03}' SECOND", millis / 1000, millis % 1000),
+                months if millis == 0 => format!("INTERVAL '{months}' MONTH"),
+                _ => return None,
+            })
+        }
+        ScalarValue::Int8(_)
+        | ScalarValue::Int16(_)
+        | ScalarValue::Int32(_)
+        | ScalarValue::Int64(_)
+        | ScalarValue::UInt64(_)
+        | ScalarValue::Boolean(_)
+        | ScalarValue::Float64(_) => Some(value.to_string()),
+        _ => None,
+    }
 }
 
 fn columns(node: &Node, input: usize, indices: &[usize]) -> String {
@@ -36,12 +79,12 @@ fn headline(node: &Node) -> String {
         OperatorSpec::Scan(scan) => {
             let mut text = format!("Scan {} [{}]", scan.table.name, list(&scan.expressions));
             if let Some(watermark) = &scan.watermark {
-                write!(text, " watermark {watermark}").expect("a string takes any text");
+                write!(text, " watermark {}", readable(watermark)).expect("a string takes any text");
             }
             text
         }
         OperatorSpec::Calc(calc) => match &calc.predicate {
-            Some(predicate) => format!("Calc [{}] where {predicate}", list(&calc.expressions)),
+            Some(predicate) => format!("Calc [{}] where {}", list(&calc.expressions), readable(predicate)),
             None => format!("Calc [{}]", list(&calc.expressions)),
         },
         OperatorSpec::WindowAssign(assign) => {
@@ -67,7 +110,7 @@ fn headline(node: &Node) -> String {
             let on = join.on.iter().map(|(l, r)| format!("{} = {}", columns(node, 0, &[*l]), columns(node, 1, &[*r])));
             let mut text = format!("{kind} on [{}]", on.collect::<Vec<_>>().join(", "));
             if let Some(filter) = &join.filter {
-                write!(text, " where {filter}").expect("a string takes any text");
+                write!(text, " where {}", readable(filter)).expect("a string takes any text");
             }
             if let Some(b) = &join.bounds {
                 let (left, right) = (columns(node, 0, &[b.left_time]), columns(node, 1, &[b.right_time]));

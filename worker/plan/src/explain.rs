@@ -1,9 +1,35 @@
-//! The job graph for people: text, JSON and Graphviz.
+//! The job for people: logical plan and job graph as text, JSON and Graphviz.
 
 use crate::{JobGraph, Partitioning, Vertex, describe};
 use serde_json::{Value, json};
 use std::fmt::Write;
-use streamfleet_logical::{ChangelogMode, StateBound};
+use std::sync::Arc;
+use streamfleet_logical::{ChangelogMode, Node, OperatorSpec, StateBound};
+
+/// What an explanation says beside the graph.
+#[derive(Debug, Clone)]
+pub struct Explained {
+    /// Number of slots.
+    pub parallelism: u32,
+    /// Number of key groups.
+    pub max_parallelism: u32,
+    /// The state tables of every vertex of the graph.
+    pub state_tables: Vec<Vec<ExplainedTable>>,
+}
+
+/// A state table.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedTable {
+    /// Its name, unique in its operator.
+    pub name: String,
+    /// Columns whose hash says where a row lies.
+    pub key: Vec<String>,
+    /// Further columns that make a row unique within its key.
+    pub sub_key: Vec<String>,
+    /// The rest.
+    pub value: Vec<String>,
+}
 
 /// How to render.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,12 +42,12 @@ pub enum ExplainFormat {
     Dot,
 }
 
-/// Renders a job graph.
-pub fn explain(graph: &JobGraph, format: ExplainFormat) -> String {
+/// Renders a job.
+pub fn explain(graph: &JobGraph, explained: &Explained, format: ExplainFormat) -> String {
     match format {
-        ExplainFormat::Text => text(graph),
-        ExplainFormat::Json => format!("{:#}\n", as_json(graph)),
-        ExplainFormat::Dot => dot(graph),
+        ExplainFormat::Text => text(graph, explained),
+        ExplainFormat::Json => format!("{:#}\n", as_json(graph, explained)),
+        ExplainFormat::Dot => dot(graph, explained),
     }
 }
 
@@ -54,29 +80,65 @@ fn partitioning_text(graph: &JobGraph, from: usize, partitioning: &Partitioning)
     }
 }
 
-fn text(graph: &JobGraph) -> String {
-    let mut out = String::new();
-    let w = "a string takes any text";
-    writeln!(out, "job graph {} ({} operators)", graph.fingerprint, graph.vertices.len()).expect(w);
+/// Subtasks that a vertex has.
+fn subtasks(vertex: &Vertex, explained: &Explained) -> u32 {
+    vertex.max_subtasks.map_or(explained.parallelism, |most| most.min(explained.parallelism))
+}
+
+fn sinks(graph: &JobGraph) -> impl Iterator<Item = &Arc<Node>> {
+    graph.vertices.iter().map(|v| &v.node).filter(|n| matches!(n.spec, OperatorSpec::Sink(_)))
+}
+
+const WRITES: &str = "a string takes any text";
+
+fn text(graph: &JobGraph, explained: &Explained) -> String {
+    let mut out = String::from("logical plan\n");
+    for sink in sinks(graph) {
+        out.push('\n');
+        tree(sink, 0, &mut out);
+    }
+    let Explained { parallelism, max_parallelism, state_tables } = explained;
+    writeln!(
+        out,
+        "\njob graph {}: {} operators, parallelism {parallelism} of at most {max_parallelism}",
+        graph.fingerprint,
+        graph.vertices.len()
+    )
+    .expect(WRITES);
     for (index, vertex) in graph.vertices.iter().enumerate() {
-        writeln!(out, "\n[{index}] {}", describe(&vertex.node)).expect(w);
-        writeln!(out, "    id: {}; output: {}", vertex.id, changelog_text(vertex)).expect(w);
-        if vertex.node.properties.state != StateBound::None {
-            writeln!(out, "    state: {}", state_text(&vertex.node.properties.state)).expect(w);
-        }
-        if let Some(subtasks) = vertex.max_subtasks {
-            writeln!(out, "    subtasks: at most {subtasks}").expect(w);
-        }
+        writeln!(out, "\n[{index}] {}", describe(&vertex.node)).expect(WRITES);
+        let subtasks = subtasks(vertex, explained);
+        writeln!(out, "    id: {}; subtasks: {subtasks}; output: {}", vertex.id, changelog_text(vertex)).expect(WRITES);
         for edge in &vertex.inputs {
             writeln!(out, "    reads [{}] by {}", edge.from, partitioning_text(graph, edge.from, &edge.partitioning))
-                .expect(w);
+                .expect(WRITES);
+        }
+        if vertex.node.properties.state != StateBound::None {
+            writeln!(out, "    state: {}", state_text(&vertex.node.properties.state)).expect(WRITES);
+        }
+        for table in &state_tables[index] {
+            writeln!(out, "    table {}", table_text(table)).expect(WRITES);
         }
     }
     out
 }
 
-fn as_json(graph: &JobGraph) -> Value {
-    let vertices = graph.vertices.iter().map(|v| {
+/// A node, and what it reads beneath it, further in.
+fn tree(node: &Arc<Node>, depth: usize, out: &mut String) {
+    writeln!(out, "{:1$}{2}", "", depth * 2, describe(node)).expect(WRITES);
+    for input in &node.inputs {
+        tree(input, depth + 1, out);
+    }
+}
+
+fn table_text(table: &ExplainedTable) -> String {
+    let list = |columns: &[String]| columns.join(", ");
+    let sub_key = if table.sub_key.is_empty() { String::new() } else { format!(" + ({})", list(&table.sub_key)) };
+    format!("{}: ({}){sub_key} -> ({})", table.name, list(&table.key), list(&table.value))
+}
+
+fn as_json(graph: &JobGraph, explained: &Explained) -> Value {
+    let vertices = graph.vertices.iter().zip(&explained.state_tables).map(|(v, tables)| {
         let inputs = v.inputs.iter().map(|e| {
             json!({"from": graph.vertices[e.from].id, "exchange": partitioning_text(graph, e.from, &e.partitioning)})
         });
@@ -85,23 +147,36 @@ fn as_json(graph: &JobGraph) -> Value {
             "name": v.name,
             "description": describe(&v.node),
             "output": changelog_text(v),
-            "state": state_text(&v.node.properties.state),
-            "maxSubtasks": v.max_subtasks,
+            "subtasks": subtasks(v, explained),
             "inputs": inputs.collect::<Vec<_>>(),
+            "state": {"bound": state_text(&v.node.properties.state), "tables": tables},
         })
     });
-    json!({"fingerprint": graph.fingerprint, "operators": vertices.collect::<Vec<_>>()})
+    json!({
+        "fingerprint": graph.fingerprint,
+        "parallelism": explained.parallelism,
+        "maxParallelism": explained.max_parallelism,
+        "plan": sinks(graph).map(plan_json).collect::<Vec<_>>(),
+        "operators": vertices.collect::<Vec<_>>(),
+    })
 }
 
-fn dot(graph: &JobGraph) -> String {
+fn plan_json(node: &Arc<Node>) -> Value {
+    json!({"node": describe(node), "inputs": node.inputs.iter().map(plan_json).collect::<Vec<_>>()})
+}
+
+fn dot(graph: &JobGraph, explained: &Explained) -> String {
     let mut out = String::from("digraph job {\n  rankdir=LR;\n  node [shape=box];\n");
-    let w = "a string takes any text";
+    let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     for (index, vertex) in graph.vertices.iter().enumerate() {
-        let label = describe(&vertex.node).replace('\\', "\\\\").replace('"', "\\\"");
-        writeln!(out, "  v{index} [label=\"{label}\"];").expect(w);
+        let mut label = format!("{}\\lsubtasks: {}\\l", escaped(&describe(&vertex.node)), subtasks(vertex, explained));
+        for table in &explained.state_tables[index] {
+            write!(label, "{}\\l", escaped(&table_text(table))).expect(WRITES);
+        }
+        writeln!(out, "  v{index} [label=\"{label}\"];").expect(WRITES);
         for edge in &vertex.inputs {
-            let how = partitioning_text(graph, edge.from, &edge.partitioning);
-            writeln!(out, "  v{} -> v{index} [label=\"{how}\"];", edge.from).expect(w);
+            let how = escaped(&partitioning_text(graph, edge.from, &edge.partitioning));
+            writeln!(out, "  v{} -> v{index} [label=\"{how}\"];", edge.from).expect(WRITES);
         }
     }
     out.push_str("}\n");

@@ -6,5 +6,5 @@ mod graph;
 mod identity;
 
 pub use describe::describe;
-pub use explain::{ExplainFormat, explain};
+pub use explain::{ExplainFormat, Explained, ExplainedTable, explain};
 pub use graph::{Edge, JobGraph, Partitioning, PlanError, Vertex};

@@ -15,6 +15,7 @@ use streamfleet_dataflow::{DataflowError, OperatorContext, Projector, SinkContex
 use streamfleet_exchange::{QUEUE_CAPACITY_BYTES, QueueReceiver, QueueSender, Wake, queue};
 use streamfleet_logical::{ChangelogMode, OperatorSpec, ScanSpec};
 use streamfleet_plan::{JobGraph, Partitioning, Vertex};
+use streamfleet_state::TableSchema;
 use streamfleet_types::log::{Snapshot, SplitPosition};
 use streamfleet_types::{HashRange, MIN_WATERMARK, Millis, OperatorId, subtask_range};
 
@@ -175,6 +176,43 @@ impl<'a> Wiring<'a> {
     }
 }
 
+fn operator_context(vertex: &Vertex, batch_mode: bool, owned: HashRange) -> OperatorContext {
+    let inputs = &vertex.node.inputs;
+    let changes = |mode: ChangelogMode| mode == ChangelogMode::Retract;
+    OperatorContext {
+        name: vertex.name.clone(),
+        inputs: inputs.iter().map(|i| i.arrow_schema()).collect(),
+        input_df_schemas: inputs.iter().map(|i| Arc::clone(&i.schema)).collect(),
+        output: vertex.node.arrow_schema(),
+        input_changes: inputs.iter().map(|i| changes(i.properties.changelog)).collect(),
+        output_changes: changes(vertex.node.properties.changelog),
+        batch_mode,
+        owned,
+    }
+}
+
+/// The state tables of an operator, without running it; none of sources and sinks.
+///
+/// # Errors
+/// What would keep the operator from running: an expression, a type, or a feature that is not supported.
+pub fn state_tables(vertex: &Vertex, batch_mode: bool) -> Result<Vec<TableSchema>, DataflowError> {
+    match &vertex.node.spec {
+        OperatorSpec::Sink(_) => Ok(Vec::new()),
+        OperatorSpec::Scan(scan) => {
+            let output = vertex.node.arrow_schema();
+            Projector::new(&vertex.name, &scan.expressions, &scan.read_schema, output)?;
+            if let Some(watermark) = &scan.watermark {
+                Projector::timestamp(&vertex.name, watermark, &scan.read_schema)?;
+            }
+            Ok(Vec::new())
+        }
+        spec => {
+            let mut operator = build(spec, operator_context(vertex, batch_mode, HashRange::ALL))?;
+            Ok(operator.tables().iter().map(|table| table.schema().clone()).collect())
+        }
+    }
+}
+
 /// Makes the tasks of one slot.
 struct TaskMaker<'a> {
     settings: &'a JobSettings,
@@ -214,19 +252,7 @@ impl TaskMaker<'_> {
                 Task::Sink(SinkTask::new(id, sink, Input::new(channels, watermark), metrics))
             }
             spec => {
-                let inputs = &vertex.node.inputs;
-                let changes = |mode: ChangelogMode| mode == ChangelogMode::Retract;
-                let context = OperatorContext {
-                    name: vertex.name.clone(),
-                    inputs: inputs.iter().map(|i| i.arrow_schema()).collect(),
-                    input_df_schemas: inputs.iter().map(|i| Arc::clone(&i.schema)).collect(),
-                    output: vertex.node.arrow_schema(),
-                    input_changes: inputs.iter().map(|i| changes(i.properties.changelog)).collect(),
-                    output_changes: changes(vertex.node.properties.changelog),
-                    batch_mode: self.settings.batch_mode,
-                    owned: self.range,
-                };
-                let operator = build(spec, context)?;
+                let operator = build(spec, operator_context(vertex, self.settings.batch_mode, self.range))?;
                 let input = Input::new(channels, watermark);
                 Task::Operator(OperatorTask::new(id, operator, input, outputs, metrics))
             }

@@ -16,7 +16,7 @@ mod task;
 mod thread;
 mod upload;
 
-pub use deploy::{Deployment, JobSettings, deploy};
+pub use deploy::{Deployment, JobSettings, deploy, state_tables};
 pub use environment::{Connectors, RuntimeEnv};
 pub use error::RuntimeError;
 pub use mailbox::{SlotHandle, SlotMessage};

@@ -78,7 +78,7 @@ fn explain_command(args: &JobArgs, format: ExplainFormatArg) -> Result<(), Launc
         ExplainFormatArg::Json => ExplainFormat::Json,
         ExplainFormatArg::Dot => ExplainFormat::Dot,
     };
-    print!("{}", explain(&job.graph, format));
+    print!("{}", explain(&job, format));
     Ok(())
 }
 
