@@ -26,6 +26,9 @@ use tracing::debug;
 /// The longest that the coordinator's thread sleeps.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
+/// A state file is written in parts of about so many bytes: what an upload takes of the memory.
+const SNAPSHOT_PART_BYTES: usize = 4 << 20;
+
 /// A checkpoint of more state files per slot is followed by one that writes the whole state.
 const MOST_FILES_PER_SLOT: usize = 32;
 
@@ -250,6 +253,7 @@ impl Driver<'_> {
             unique,
             batch_mode: self.job.batch_mode,
             idle_timeout: self.job.idle_timeout,
+            snapshot_part_bytes: SNAPSHOT_PART_BYTES,
         };
         let cells: Vec<Arc<OnceLock<Thread>>> = (0..settings.parallelism).map(|_| Arc::default()).collect();
         let wakes: Vec<Wake> = cells.iter().map(wake_of).collect();

@@ -8,6 +8,7 @@ use crate::restore::Restore;
 use crate::slot::{Reports, Slot, SlotParts};
 use crate::snapshots::Snapshots;
 use crate::task::{Input, OperatorTask, OutputEdge, Outputs, Router, SinkTask, SourceTask, Task};
+use crate::upload::UploadTarget;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct JobSettings {
     pub batch_mode: bool,
     /// A source that gives no row for so long holds no watermark back; `None` for never.
     pub idle_timeout: Option<Duration>,
+    /// State files are written in parts of about so many bytes.
+    pub snapshot_part_bytes: usize,
 }
 
 /// The slots of a job, ready to be driven.
@@ -90,7 +93,12 @@ pub fn deploy(
             reports: reports(),
             restore: Restore::new(env.clone(), handle.clone(), range, files),
             restored_watermarks: watermarks.clone(),
-            snapshots: Snapshots::new(env.clone(), handle.clone(), tasks.len(), range, prefix),
+            snapshots: Snapshots::new(
+                env.clone(),
+                handle.clone(),
+                tasks.len(),
+                UploadTarget { range, prefix, part_bytes: settings.snapshot_part_bytes },
+            ),
             metrics: Arc::new(metrics),
             tasks,
         }));

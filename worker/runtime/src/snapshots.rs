@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use streamfleet_env::StorageError;
 use streamfleet_snapshot::SlotReport;
 use streamfleet_types::log::{OperatorWatermark, SlotSnapshot, SplitPosition, StateFile, Transaction};
-use streamfleet_types::{Epoch, HashRange, OperatorId};
+use streamfleet_types::{Epoch, OperatorId};
 
 /// A snapshot that tasks still contribute to, or that waits for storage.
 struct InProgress {
@@ -37,9 +37,7 @@ pub(crate) struct Snapshots {
     env: RuntimeEnv,
     handle: SlotHandle,
     tasks: usize,
-    range: HashRange,
-    /// Begins every file's name; unique to job, term and slot.
-    file_prefix: String,
+    target: UploadTarget,
     in_progress: Option<InProgress>,
     /// Frozen, not yet handed to an upload; oldest first.
     carried: Vec<(Epoch, FrozenTables)>,
@@ -54,13 +52,12 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
-    pub fn new(env: RuntimeEnv, handle: SlotHandle, tasks: usize, range: HashRange, file_prefix: String) -> Self {
+    pub fn new(env: RuntimeEnv, handle: SlotHandle, tasks: usize, target: UploadTarget) -> Self {
         Self {
             env,
             handle,
             tasks,
-            range,
-            file_prefix,
+            target,
             in_progress: None,
             carried: Vec::new(),
             uploads: BTreeMap::new(),
@@ -158,9 +155,7 @@ impl Snapshots {
         self.next_upload += 1;
         let kept = Arc::new(Mutex::new(epochs));
         self.uploads.insert(upload, Arc::clone(&kept));
-        let prefix = format!("{}-{upload:06}", self.file_prefix);
-        let target = UploadTarget { number: upload, range: self.range, prefix };
-        Upload::begin(self.env.clone(), self.handle.clone(), target, kept);
+        Upload::begin(self.env.clone(), self.handle.clone(), self.target.clone(), upload, kept);
     }
 
     /// An upload ended.

@@ -10,21 +10,20 @@ use streamfleet_state::{FrozenTable, StateError};
 use streamfleet_types::log::StateFile;
 use streamfleet_types::{Epoch, HashRange};
 
-/// Bytes of a part, about.
-const PART_BYTES: usize = 4 << 20;
-
 /// Frozen tables of one epoch, with the operator that each belongs to.
 pub(crate) type FrozenTables = Vec<(String, FrozenTable)>;
 
 /// What an upload was given, shared with the thread that encodes it.
 pub(crate) type KeptForUpload = Arc<Mutex<Vec<(Epoch, FrozenTables)>>>;
 
-/// Which files an upload writes.
+/// Where and how a slot's files are written.
+#[derive(Debug, Clone)]
 pub(crate) struct UploadTarget {
-    pub number: u64,
     pub range: HashRange,
-    /// Begins every file's path.
+    /// Begins every file's path; unique to job, term and slot.
     pub prefix: String,
+    /// Bytes of a part, about.
+    pub part_bytes: usize,
 }
 
 /// An upload under way: a file for every epoch, one after the other.
@@ -32,6 +31,7 @@ pub(crate) struct Upload {
     env: RuntimeEnv,
     handle: SlotHandle,
     target: UploadTarget,
+    number: u64,
     kept: KeptForUpload,
     /// The epoch whose file is being written.
     index: usize,
@@ -42,12 +42,12 @@ pub(crate) struct Upload {
 
 impl Upload {
     /// Begins; the slot is told of the end by [`SlotMessage::Uploaded`].
-    pub fn begin(env: RuntimeEnv, handle: SlotHandle, target: UploadTarget, kept: KeptForUpload) {
-        Self { env, handle, target, kept, index: 0, encoder: None, written: Vec::new() }.go_on();
+    pub fn begin(env: RuntimeEnv, handle: SlotHandle, target: UploadTarget, number: u64, kept: KeptForUpload) {
+        Self { env, handle, target, number, kept, index: 0, encoder: None, written: Vec::new() }.go_on();
     }
 
     fn path(&self) -> String {
-        format!("{}-{}.state", self.target.prefix, self.index)
+        format!("{}-{:06}-{}.state", self.target.prefix, self.number, self.index)
     }
 
     /// Encodes on a thread that may take its time.
@@ -57,8 +57,10 @@ impl Upload {
     }
 
     fn next_request(mut self) {
+        let part = self.next_part();
+        // Only now is it known of which file: epochs in which nothing changed have none.
         let path = self.path();
-        match self.next_part() {
+        match part {
             Ok(Some(bytes)) => self.ask(StorageRequest::Append { path, bytes }, Self::go_on),
             Ok(None) if self.encoder.is_some() => self.ask(StorageRequest::Seal { path }, Self::on_sealed),
             Ok(None) => self.end(None),
@@ -77,7 +79,7 @@ impl Upload {
             }
         }
         let encoder = self.encoder.as_mut().expect("set above");
-        encoder.next_part(&kept[self.index].1, PART_BYTES)
+        encoder.next_part(&kept[self.index].1, self.target.part_bytes)
     }
 
     fn ask(self, request: StorageRequest, then: fn(Self)) {
@@ -110,7 +112,7 @@ impl Upload {
                 Err(error)
             }
         };
-        self.handle.send(SlotMessage::Uploaded { upload: self.target.number, result });
+        self.handle.send(SlotMessage::Uploaded { upload: self.number, result });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::storage::SimStorage;
 use std::path::Path;
-use streamfleet_launcher::{CompiledJob, LauncherError, Overrides, compile_text};
+use streamfleet_launcher::{CompiledJob, JobMode, LauncherError, Overrides, compile_text};
 
 /// A job with its input files.
 #[derive(Debug)]
@@ -16,12 +16,18 @@ pub struct SimJob {
 }
 
 impl SimJob {
-    /// Compiles a script.
+    /// Compiles a script for a mode.
     ///
     /// # Errors
     /// The script does not compile.
-    pub fn new(script: &str, input: Vec<(String, Vec<u8>)>, output: &str) -> Result<Self, LauncherError> {
-        let job = compile_text("simulated", script, Path::new("simulated.sql"), &Overrides::default())?;
+    pub fn new(
+        script: &str,
+        mode: JobMode,
+        input: Vec<(String, Vec<u8>)>,
+        output: &str,
+    ) -> Result<Self, LauncherError> {
+        let overrides = Overrides { mode: Some(mode), ..Overrides::default() };
+        let job = compile_text("simulated", script, Path::new("simulated.sql"), &overrides)?;
         Ok(Self { job, input, output: output.to_owned() })
     }
 

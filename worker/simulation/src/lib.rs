@@ -4,6 +4,7 @@
 //! next, how long storage takes, what fails, when a process dies or freezes, and with how many slots it comes back. The
 //! oracle: what the sinks show at the end equals the output of a run without faults, and after the faults stop it finishes.
 
+mod crash_point;
 mod fault;
 mod job;
 mod process;
@@ -11,6 +12,7 @@ mod random;
 mod storage;
 mod world;
 
+pub use crash_point::CrashPoint;
 pub use fault::{Faults, Sabotage};
 pub use job::SimJob;
 pub use random::Random;

@@ -224,6 +224,8 @@ impl<'a> Process<'a> {
                         unique,
                         batch_mode: self.job.job.batch_mode,
                         idle_timeout: None,
+                        // Small, so that a state file comes in several parts.
+                        snapshot_part_bytes: 1_000,
                     };
                     let wakes: Vec<_> =
                         (0..self.parallelism).map(|_| Arc::new(|| {}) as Arc<dyn Fn() + Send + Sync>).collect();

@@ -1,6 +1,6 @@
 //! A model of storage: slow, failing, and losing what was not synced.
 
-use crate::Random;
+use crate::{CrashPoint, Random};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,6 +33,8 @@ pub(crate) enum Fate {
     Served,
     /// No effect, and an error.
     FailedBefore,
+    /// No effect, for want of room.
+    Full,
     /// The effect, and an error all the same.
     FailedAfter,
     /// The process dies first.
@@ -77,14 +79,15 @@ impl SimStorage {
         state.pending.iter().filter(|p| processes.contains(&p.process)).map(|p| p.due).min()
     }
 
-    /// Serves one due request of `processes`, if there is one; `fate` decides how. Gives the process and the fate.
+    /// Serves one due request of `processes`, if there is one; `fate` decides how. Gives the process and, if it is
+    /// to die, where.
     pub(crate) fn serve(
         &self,
         now: Duration,
         processes: &[u64],
         random: &mut Random,
         fate: impl FnOnce(&mut Random, &StorageRequest) -> Fate,
-    ) -> Option<(u64, Fate)> {
+    ) -> Option<(u64, Fate, Option<CrashPoint>)> {
         let mut state = self.state.lock().expect("one thread");
         let due: Vec<usize> = (0..state.pending.len())
             .filter(|i| {
@@ -103,14 +106,20 @@ impl SimStorage {
         let fate = fate(random, &request);
         let result = match fate {
             Fate::FailedBefore | Fate::DiesBefore => Err(uncertain(&request)),
+            Fate::Full => Err(error(&request, StorageErrorKind::Full, "no space left")),
             Fate::Served | Fate::DiesAfter => apply(&mut state.objects, &request),
             Fate::FailedAfter => apply(&mut state.objects, &request).and(Err(uncertain(&request))),
         };
         drop(state);
-        if !matches!(fate, Fate::DiesBefore | Fate::DiesAfter) {
-            done(result);
-        }
-        Some((process, fate))
+        let crash_point = match fate {
+            Fate::DiesBefore => Some(CrashPoint::of(&request, false)),
+            Fate::DiesAfter => Some(CrashPoint::of(&request, true)),
+            Fate::Served | Fate::FailedBefore | Fate::FailedAfter | Fate::Full => {
+                done(result);
+                None
+            }
+        };
+        Some((process, fate, crash_point))
     }
 
     /// A process is gone: what it had under way happens or not. A power failure takes what was not synced.

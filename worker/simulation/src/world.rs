@@ -1,10 +1,12 @@
 //! Processes come and go over one storage, as a seed decides.
 
+use crate::CrashPoint;
 use crate::fault::{Faults, Sabotage};
 use crate::job::SimJob;
 use crate::process::{Moved, Process, SimClock};
 use crate::random::Random;
 use crate::storage::Fate;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,6 +31,8 @@ pub struct Report {
     pub steps: u64,
     /// Lives of the process.
     pub lives: u64,
+    /// Where processes died while storage was at work.
+    pub crash_points: BTreeSet<CrashPoint>,
     /// A digest of every decision: equal for two runs of one seed.
     pub trace: u64,
 }
@@ -98,6 +102,7 @@ struct World<'a> {
     lives: u64,
     steps: u64,
     trace: u64,
+    crash_points: BTreeSet<CrashPoint>,
     last_ending: String,
 }
 
@@ -117,6 +122,7 @@ impl<'a> World<'a> {
             lives: 0,
             steps: 0,
             trace: seed,
+            crash_points: BTreeSet::new(),
             last_ending: "none".to_owned(),
         }
     }
@@ -179,9 +185,10 @@ impl<'a> World<'a> {
             let served = self.storage.serve(now, &numbers, &mut self.random, |random, request| {
                 if calm { Fate::Served } else { fate(random, &faults, request) }
             });
-            let Some((number, fate)) = served else { return Moved::No };
+            let Some((number, fate, crash_point)) = served else { return Moved::No };
             self.note(number << 8 | fate as u64);
-            if matches!(fate, Fate::DiesBefore | Fate::DiesAfter) {
+            if let Some(crash_point) = crash_point {
+                self.crash_points.insert(crash_point);
                 self.kill(number);
             } else {
                 self.processes.iter_mut().for_each(Process::stir);
@@ -268,7 +275,7 @@ impl<'a> World<'a> {
             let (missing, extra) = (missing.len(), extra.len());
             return Err(Failure::WrongOutput { seed, steps, lives, missing, extra, first });
         }
-        Ok(Report { output, steps, lives, trace: self.trace })
+        Ok(Report { output, steps, lives, crash_points: self.crash_points, trace: self.trace })
     }
 }
 
@@ -276,9 +283,19 @@ fn fate(random: &mut Random, faults: &Faults, request: &StorageRequest) -> Fate 
     if random.below(10_000) < faults.death_at_request {
         return if random.chance(50) { Fate::DiesBefore } else { Fate::DiesAfter };
     }
+    // Output has very many appends, and one that fails fails the run: no run would ever come far.
+    let is_output_append = matches!(request, StorageRequest::Append { path, .. } if !path.starts_with("job/"));
     // Reads without effect fail like writes do.
-    if random.below(100) < faults.storage_errors && !matches!(request, StorageRequest::Append { .. }) {
-        return if random.chance(50) { Fate::FailedBefore } else { Fate::FailedAfter };
+    if random.below(100) < faults.storage_errors && !is_output_append {
+        let writes = matches!(
+            request,
+            StorageRequest::Append { .. } | StorageRequest::Put { .. } | StorageRequest::PutNew { .. }
+        );
+        return match random.below(4) {
+            0 | 1 => Fate::FailedAfter,
+            2 if writes => Fate::Full,
+            _ => Fate::FailedBefore,
+        };
     }
     Fate::Served
 }

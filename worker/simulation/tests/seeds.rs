@@ -1,6 +1,8 @@
 //! Seeds: every run of a job under faults gives the output of the run without faults; bugs put in by hand are found.
 
-use streamfleet_simulation::{Failure, Faults, Sabotage, SimJob, simulate};
+use std::collections::BTreeSet;
+use streamfleet_launcher::JobMode;
+use streamfleet_simulation::{CrashPoint, Failure, Faults, Sabotage, SimJob, simulate};
 
 /// Seeds in an ordinary run; `STREAMFLEET_SEEDS` overrides it.
 const SEEDS: u64 = 1_000;
@@ -31,7 +33,7 @@ fn customers() -> Vec<u8> {
 }
 
 /// A window aggregate joined with a table, a top-N per window, and a plain copy: three sinks, keyed state of three kinds.
-fn job() -> SimJob {
+fn job(mode: JobMode) -> SimJob {
     let script = "
         CREATE TABLE orders (id BIGINT, customer BIGINT, amount BIGINT, ts TIMESTAMP(3),
             WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
@@ -55,7 +57,7 @@ fn job() -> SimJob {
         INSERT INTO copy SELECT id, customer FROM orders WHERE amount > 10;";
     let mut input = vec![("in/customers.json".to_owned(), customers())];
     input.extend((0..FILES).map(|file| (format!("in/orders/{file:02}.json"), orders(file))));
-    SimJob::new(script, input, "out/").expect("the script compiles")
+    SimJob::new(script, mode, input, "out/").expect("the script compiles")
 }
 
 fn undisturbed(job: &SimJob) -> Vec<String> {
@@ -64,28 +66,66 @@ fn undisturbed(job: &SimJob) -> Vec<String> {
     output
 }
 
-#[test]
-fn seeds_give_the_undisturbed_output() {
-    let job = job();
-    let expected = undisturbed(&job);
+/// Steps at which a process must have died in some seed, before and after their effect.
+const CRASH_POINTS: [&str; 16] = [
+    "input list",
+    "input read",
+    "log abort",
+    "log claim",
+    "log committed",
+    "log complete",
+    "log delete",
+    "log end",
+    "log retire",
+    "log start",
+    "output append",
+    "output publish",
+    "output seal",
+    "state append",
+    "state read",
+    "state seal",
+];
+
+/// Runs seeds; gives where processes died.
+fn run_seeds(job: &SimJob, seeds: u64) -> BTreeSet<CrashPoint> {
+    let expected = undisturbed(job);
     let (mut lives, mut steps, mut most_lives) = (0, 0, 0);
-    for seed in 1..=seeds() {
-        match simulate(&job, seed, Faults::of_seed(seed), None, Some(&expected)) {
+    let mut crash_points = BTreeSet::new();
+    for seed in 1..=seeds {
+        match simulate(job, seed, Faults::of_seed(seed), None, Some(&expected)) {
             Ok(report) => {
                 lives += report.lives;
                 steps += report.steps;
                 most_lives = most_lives.max(report.lives);
+                crash_points.extend(report.crash_points);
             }
             Err(failure) => panic!("{failure}"),
         }
     }
-    println!("{} seeds: {lives} lives (at most {most_lives} in one run), {steps} steps", seeds());
-    assert!(lives > 2 * seeds(), "faults happen: {lives} lives");
+    println!("{seeds} seeds: {lives} lives (at most {most_lives} in one run), {steps} steps");
+    assert!(lives > 2 * seeds, "faults happen: {lives} lives");
+    crash_points
+}
+
+#[test]
+fn seeds_give_the_undisturbed_output() {
+    let crash_points = run_seeds(&job(JobMode::Streaming), seeds());
+    let names: BTreeSet<String> = crash_points.iter().map(ToString::to_string).collect();
+    println!("died {}", names.iter().cloned().collect::<Vec<_>>().join(", "));
+    let expected = CRASH_POINTS.iter().flat_map(|step| [format!("before {step}"), format!("after {step}")]);
+    let missed: Vec<String> = expected.filter(|name| !names.contains(name)).collect();
+    assert!(seeds() < SEEDS || missed.is_empty(), "no process died {}", missed.join(", "));
+}
+
+/// Stops come behind the end of input too: a batch job gives its rows only there.
+#[test]
+fn seeds_of_batch_jobs_give_the_undisturbed_output() {
+    run_seeds(&job(JobMode::Batch), seeds().div_ceil(2));
 }
 
 #[test]
 fn a_seed_replays_to_the_same_step() {
-    let job = job();
+    let job = job(JobMode::Streaming);
     for seed in [3, 17, 99] {
         let first = simulate(&job, seed, Faults::of_seed(seed), None, None).expect("it finishes");
         let again = simulate(&job, seed, Faults::of_seed(seed), None, None).expect("it finishes");
@@ -94,7 +134,7 @@ fn a_seed_replays_to_the_same_step() {
 }
 
 fn find(sabotage: Sabotage) {
-    let job = job();
+    let job = job(JobMode::Streaming);
     let expected = undisturbed(&job);
     let run = |seed, sabotage| simulate(&job, seed, Faults::of_seed(seed), sabotage, Some(&expected));
     let found = (1..=SEEDS_TO_FIND_A_BUG).find_map(|seed| Some((seed, run(seed, Some(sabotage)).err()?)));
