@@ -50,7 +50,7 @@ BAD_FILES = [
     ("type mismatch", "a.sql", TABLES + "INSERT INTO p SELECT b FROM s;", 2,
      ["line 3, column 13", "column `a` cannot take", "query: [b", "table: [a"]),
     ("missing data file", "a.sql", FILES.format(path="none.json", more=""), 1, ["none.json", "check the option 'path'"]),
-    ("undecodable record", "a.sql", FILES.format(path="in.json", more=""), 1, ["in.json, byte 32", "scan.errors"]),
+    ("undecodable record", "a.sql", FILES.format(path="in.json", more=""), 1, ["in.json, line 3, byte 32", "scan.errors"]),
 ]
 RECORDS = '{"a":1,"b":"x"}\n{"a":2,"b":"y"}\n{"a":oops}\n{"a":3,"b":"z"}\n'
 

@@ -98,7 +98,7 @@ impl SourceTask {
                 add(&self.metrics.rows_in, rows);
                 add(&self.metrics.rows_out, rows);
                 add(&self.metrics.bytes_in, batch.bytes() as u64);
-                self.metrics.skipped_records.store(self.source.skipped_records(), Ordering::Relaxed);
+                self.note_errors();
                 self.advance_split(split, batch.records())?;
                 let projected = batch.with_columns(self.projection.project(batch.records())?)?;
                 self.outputs.push_batch(&projected)?;
@@ -109,12 +109,12 @@ impl SourceTask {
                 self.advance_watermark();
             }
             SourceStatus::Waiting(time) => {
-                self.metrics.skipped_records.store(self.source.skipped_records(), Ordering::Relaxed);
+                self.note_errors();
                 return Ok(Progress::Idle(time.map(|t| now + t)));
             }
             SourceStatus::Ended => {
                 self.stage = Stage::Finished;
-                self.metrics.skipped_records.store(self.source.skipped_records(), Ordering::Relaxed);
+                self.note_errors();
                 if self.watermark_of.is_some() {
                     self.outputs.push_control(&Element::Watermark(MAX_WATERMARK));
                 }
@@ -122,6 +122,13 @@ impl SourceTask {
             }
         }
         Ok(Progress::Worked)
+    }
+
+    fn note_errors(&self) {
+        let errors = self.source.errors();
+        self.metrics.skipped_records.store(errors.skipped_records, Ordering::Relaxed);
+        self.metrics.dead_letters.store(errors.dead_letters, Ordering::Relaxed);
+        self.metrics.nulled_fields.store(errors.nulled_fields, Ordering::Relaxed);
     }
 
     fn advance_split(&mut self, split: usize, records: &RecordBatch) -> Result<(), DataflowError> {
