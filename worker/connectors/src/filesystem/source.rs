@@ -226,6 +226,10 @@ impl FileSource {
         DataflowError::External { place: format!("table {}", self.table), detail: error.to_string() }
     }
 
+    fn is_durable(&self) -> bool {
+        !matches!(&self.on_bad, OnBad::Keep(letters) if !letters.is_durable())
+    }
+
     fn list(&mut self) {
         self.is_listing = true;
         self.mailbox.ask(LISTING, StorageRequest::List { prefix: self.choice.root().to_owned() });
@@ -272,6 +276,8 @@ impl FileSource {
         let Some(index) = self.splits.iter().position(|s| !s.finished) else {
             let wait = |_| self.next_listing.saturating_sub(self.context.clock.monotonic());
             return Ok(Some(match self.monitor.map(wait) {
+                // A source that has ended is not asked again, and could not tell what failed.
+                None if !self.is_durable() => SourceStatus::Waiting(None),
                 None => SourceStatus::Ended,
                 // The answer wakes the slot.
                 Some(_) if self.is_listing => SourceStatus::Waiting(None),
@@ -492,7 +498,7 @@ impl FileSource {
 }
 
 fn count_lines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|b| **b == b'\n').count() as u64
+    memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
 /// A record's place, for errors.
@@ -564,7 +570,7 @@ impl Source for FileSource {
 
     /// No position may be kept that has passed a dead letter which is not durable.
     fn splits_known(&self) -> bool {
-        self.known && !matches!(&self.on_bad, OnBad::Keep(letters) if !letters.is_durable())
+        self.known && self.is_durable()
     }
 
     /// A new file is met by the subtask that its path names: that one must know whether it was read.

@@ -559,6 +559,66 @@ fn no_checkpoint_passes_a_dead_letter_that_is_not_durable() {
     assert!(!source.splits_known(), "its position must not be kept");
 }
 
+/// A storage that answers appends only when it is told to.
+#[derive(Default)]
+struct Slow {
+    memory: Memory,
+    held: Mutex<Vec<(StorageRequest, Completion)>>,
+}
+
+impl Slow {
+    fn answer(&self) {
+        let held = std::mem::take(&mut *self.held.lock().expect("one thread"));
+        held.into_iter().for_each(|(request, done)| self.memory.submit(request, done));
+    }
+}
+
+impl Storage for Slow {
+    fn submit(&self, request: StorageRequest, done: Completion) {
+        if matches!(request, StorageRequest::Append { .. } | StorageRequest::Seal { .. }) {
+            self.held.lock().expect("one thread").push((request, done));
+        } else {
+            self.memory.submit(request, done);
+        }
+    }
+}
+
+#[test]
+fn a_source_ends_only_when_its_dead_letters_are_durable() {
+    use streamfleet_dataflow::Source;
+    for is_full in [false, true] {
+        let slow = Arc::new(Slow { memory: Memory { is_full, ..Memory::default() }, ..Slow::default() });
+        put(&slow.memory, "in/a", "{\"id\":1}\nnot json\n");
+        let table = table(&[
+            ("path", "in"),
+            ("format", "json"),
+            ("scan.errors", "dead-letter"),
+            ("scan.errors.dead-letter.path", "dead"),
+        ]);
+        let spec = ScanSpec::whole(table).expect("names differ");
+        let clock: Arc<StepClock> = Arc::default();
+        let files = Arc::clone(&slow) as Arc<dyn Storage>;
+        let context = SourceContext { files, ..crate::testing::context(0, 1, &clock) };
+        let mut source = started(FileSource::new(&spec, context).expect("sound"));
+        let mut found: Vec<i64> = Vec::new();
+        for _ in 0..10 {
+            match source.poll().expect("nothing failed yet") {
+                SourceStatus::Rows(rows) => {
+                    found.extend(rows.batch.records().column(0).as_primitive::<Int64Type>().values())
+                }
+                SourceStatus::Ended => panic!("a dead letter is under way"),
+                SourceStatus::Waiting(_) | SourceStatus::SplitEnded(_) => {}
+            }
+        }
+        assert_eq!(found, [1]);
+        assert!(!source.splits_known());
+        slow.answer();
+        assert_eq!(source.splits_known(), !is_full);
+        assert_eq!(matches!(source.poll(), Ok(SourceStatus::Ended)), !is_full);
+        assert_eq!(source.poll().is_err(), is_full);
+    }
+}
+
 #[test]
 fn options_that_contradict_one_another_are_refused() {
     let refused = |options: &[(&str, &str)]| {

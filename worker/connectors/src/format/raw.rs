@@ -135,7 +135,7 @@ impl RecordDecoder for RawDecoder {
         let mut consumed = 0;
         while self.rows.seen() < BATCH_ROWS && consumed < bytes.len() {
             let rest = &bytes[consumed..];
-            let (line, length) = match rest.iter().position(|b| *b == b'\n') {
+            let (line, length) = match memchr::memchr(b'\n', rest) {
                 Some(end) => (&rest[..end], end + 1),
                 None if at_end => (rest, rest.len()),
                 None => break,

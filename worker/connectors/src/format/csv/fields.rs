@@ -59,7 +59,7 @@ impl Syntax {
     pub fn split(self, bytes: &[u8], at_end: bool, fields: &mut Fields) -> Found {
         let is_comment = self.comments && bytes.first() == Some(&b'#');
         if is_comment || matches!(bytes.first(), Some(b'\n' | b'\r')) {
-            return match bytes.iter().position(|b| *b == b'\n') {
+            return match memchr::memchr(b'\n', bytes) {
                 Some(end) => Found::Nothing(end + 1),
                 None if at_end => Found::Nothing(bytes.len()),
                 None => Found::Incomplete,
@@ -98,46 +98,47 @@ impl Syntax {
 
     /// Behind an opening quote: the place behind the closing one.
     fn quoted(self, bytes: &[u8], mut at: usize, fields: &mut Fields) -> Option<usize> {
+        let quote = self.quote?;
         loop {
-            let byte = *bytes.get(at)?;
-            if Some(byte) == self.escape {
+            let length = memchr::memchr2(quote, self.escape.unwrap_or(quote), &bytes[at..])?;
+            fields.text.extend_from_slice(&bytes[at..at + length]);
+            at += length;
+            if Some(bytes[at]) == self.escape {
                 fields.text.push(unescaped(*bytes.get(at + 1)?));
-                at += 2;
-            } else if Some(byte) == self.quote {
-                if bytes.get(at + 1).copied() != self.quote {
-                    return Some(at + 1);
-                }
-                fields.text.push(byte);
-                at += 2;
+            } else if bytes.get(at + 1) == Some(&quote) {
+                fields.text.push(quote);
             } else {
-                fields.text.push(byte);
-                at += 1;
+                return Some(at + 1);
             }
+            at += 2;
         }
     }
 
     /// The place of the delimiter or line feed behind unquoted text, or the end of the bytes.
     fn plain(self, bytes: &[u8], start: usize, fields: &mut Fields) -> usize {
         let mut at = start;
-        while let Some(byte) = bytes.get(at) {
-            if *byte == self.delimiter || *byte == b'\n' {
-                break;
-            }
-            if Some(*byte) == self.escape {
-                let Some(next) = bytes.get(at + 1) else { return bytes.len() };
-                fields.text.push(unescaped(*next));
-                at += 2;
-            } else {
-                fields.text.push(*byte);
-                at += 1;
+        loop {
+            let rest = &bytes[at..];
+            let length =
+                memchr::memchr3(self.delimiter, b'\n', self.escape.unwrap_or(b'\n'), rest).unwrap_or(rest.len());
+            fields.text.extend_from_slice(&rest[..length]);
+            at += length;
+            match (rest.get(length), rest.get(length + 1)) {
+                (Some(byte), Some(next)) if Some(*byte) == self.escape => {
+                    fields.text.push(unescaped(*next));
+                    at += 2;
+                }
+                (Some(byte), None) if Some(*byte) == self.escape => return bytes.len(),
+                (Some(b'\n') | None, _) => {
+                    // The carriage return belongs to the line's end.
+                    if rest[..length].ends_with(b"\r") {
+                        fields.text.pop();
+                    }
+                    return at;
+                }
+                _ => return at,
             }
         }
-        // The carriage return belongs to the line's end.
-        let is_line_end = at == bytes.len() || bytes[at] == b'\n';
-        if is_line_end && at > start && bytes[at - 1] == b'\r' {
-            fields.text.pop();
-        }
-        at
     }
 }
 
@@ -191,6 +192,7 @@ mod tests {
         let escaping = Syntax { escape: Some(b'\\'), ..PLAIN };
         assert_eq!(split(escaping, "\"a\\\"b\",c\\,d\\\\\n").1, ["a\"b", "c,d\\"]);
         assert_eq!(split(escaping, "a\\nb\n").1, ["a\nb"]);
+        assert_eq!(split(escaping, "a\\\r\r\n").1, ["a\r"]);
         let single = Syntax { quote: Some(b'\''), delimiter: b'\t', ..PLAIN };
         assert_eq!(split(single, "'a\t''b'\t\"c\"\n").1, ["a\t'b", "\"c\""]);
         let bare = Syntax { quote: None, ..PLAIN };

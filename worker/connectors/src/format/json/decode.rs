@@ -119,7 +119,7 @@ impl RecordDecoder for JsonDecoder {
         let mut consumed = 0;
         while self.rows.seen() < BATCH_ROWS && consumed < bytes.len() {
             let rest = &bytes[consumed..];
-            let length = match rest.iter().position(|b| *b == b'\n') {
+            let length = match memchr::memchr(b'\n', rest) {
                 Some(end) => end + 1,
                 None if at_end => rest.len(),
                 None => break,

@@ -156,26 +156,27 @@ impl<'a> Parser<'a> {
         let start = self.at;
         let mut has_escapes = false;
         loop {
+            // Flink takes control characters as they are: only two characters mean something.
+            let Some(length) = memchr::memchr2(b'"', b'\\', &self.text.as_bytes()[self.at..]) else {
+                self.at = self.text.len();
+                return Err(self.wrong("a string without its closing quote"));
+            };
+            self.at += length;
+            if self.next() == Some(b'"') {
+                break;
+            }
+            has_escapes = true;
+            self.at += 1;
             match self.next() {
-                None => return Err(self.wrong("a string without its closing quote")),
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    has_escapes = true;
-                    self.at += 1;
-                    match self.next() {
-                        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-                        Some(b'u') => {
-                            let digits = self.text.as_bytes().get(self.at + 1..self.at + 5).unwrap_or_default();
-                            if digits.len() < 4 || !digits.iter().all(u8::is_ascii_hexdigit) {
-                                return Err(self.wrong("an escape without four hexadecimal digits"));
-                            }
-                            self.at += 5;
-                        }
-                        _ => return Err(self.wrong("no JSON escape")),
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+                Some(b'u') => {
+                    let digits = self.text.as_bytes().get(self.at + 1..self.at + 5).unwrap_or_default();
+                    if digits.len() < 4 || !digits.iter().all(u8::is_ascii_hexdigit) {
+                        return Err(self.wrong("an escape without four hexadecimal digits"));
                     }
+                    self.at += 5;
                 }
-                // Flink takes control characters as they are.
-                Some(_) => self.at += 1,
+                _ => return Err(self.wrong("no JSON escape")),
             }
         }
         let raw = self.since(start);
