@@ -74,7 +74,10 @@ def plain(value, printed):
     """A value of DuckDB's as the sink writes it."""
     if isinstance(value, datetime.datetime):
         text = value.isoformat(sep="T" if printed else " ", timespec="milliseconds").removesuffix(".000")
-        return text.removesuffix(":00") if printed else text
+        if printed:
+            return text.removesuffix(":00")
+        # A fraction in JSON ends with its last digit that is not zero.
+        return text.rstrip("0") if "." in text else text
     if isinstance(value, decimal.Decimal):
         return float(value)
     return str(value) if printed else value

@@ -62,7 +62,7 @@ BAD_FILES = [
     ("snapshots elsewhere", "a.sql", "SET 'execution.checkpointing.dir' = 's3://bucket/a';\n" + TABLES + "INSERT INTO p SELECT a FROM s;",
      2, ["s3://bucket/a", "local folders only"]),
     ("missing data file", "a.sql", FILES.format(path="none.json", more=""), 1, ["none.json", "check the option 'path'"]),
-    ("undecodable record", "a.sql", FILES.format(path="in.json", more=""), 1, ["in.json, byte 32", "scan.errors"]),
+    ("undecodable record", "a.sql", FILES.format(path="in.json", more=""), 1, ["in.json, line 3, byte 32", "scan.errors"]),
 ]
 RECORDS = '{"a":1,"b":"x"}\n{"a":2,"b":"y"}\n{"a":oops}\n{"a":3,"b":"z"}\n'
 
@@ -190,6 +190,19 @@ def skipped_record(binary, folder):
         raise Wrong(f"the good rows are not all there: {lines}")
 
 
+def kept_record(binary, folder):
+    folder.mkdir()
+    (folder / "in.json").write_text(RECORDS)
+    more = ", 'scan.errors' = 'dead-letter', 'scan.errors.dead-letter.path' = 'dead'"
+    (folder / "a.sql").write_text(FILES.format(path="in.json", more=more))
+    process = subprocess.Popen([binary, "run", "a.sql", "--quiet"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    expect(finish(process), 0, ["3 rows in, 3 out", "1 skipped"])
+    letters = [json.loads(line) for path in (folder / "dead").iterdir() for line in path.read_text().splitlines()]
+    places = [(letter["file"], letter["line"], letter["byte"], letter["text"]) for letter in letters]
+    if places != [("in.json", 3, 32, '{"a":oops}')]:
+        raise Wrong(f"the bad record was not kept aside: {letters}")
+
+
 def disk_full(binary, folder, **places):
     trial = Trial(binary, folder, **places)
     full = folder / "full"
@@ -294,7 +307,7 @@ def finished_again(binary, folder):
     trial.exact()
 
 
-RUNS = [skipped_record, full_output, full_checkpoints, corrupt_state, missing_state, corrupt_log, two_runs,
+RUNS = [skipped_record, kept_record, full_output, full_checkpoints, corrupt_state, missing_state, corrupt_log, two_runs,
         foreign_savepoint, no_permission, too_much_state, finished_again]
 
 

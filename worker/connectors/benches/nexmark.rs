@@ -80,6 +80,7 @@ fn measure(name: &str, spec: &ScanSpec) {
         subtask: 0,
         parallelism: 1,
         batch_mode: false,
+        unique: "u".to_owned(),
     };
     let mut source = streamfleet_connectors::source(spec, context).expect("the options are right");
     source.start().expect("nothing is needed to start");

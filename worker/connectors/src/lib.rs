@@ -35,6 +35,7 @@ pub fn descriptors() -> (Vec<ConnectorDescriptor>, Vec<FormatDescriptor>) {
 /// # Errors
 /// The connector cannot be read, or an option or a column is not to its liking.
 pub fn source(spec: &ScanSpec, context: SourceContext) -> Result<Box<dyn Source>, DataflowError> {
+    check_partitions(&spec.table)?;
     match spec.table.connector() {
         "datagen" => datagen::source(spec, context),
         "filesystem" => filesystem::source(spec, context),
@@ -48,6 +49,7 @@ pub fn source(spec: &ScanSpec, context: SourceContext) -> Result<Box<dyn Source>
 /// # Errors
 /// The connector cannot be written, or an option or a column is not to its liking.
 pub fn sink(spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn Sink>, DataflowError> {
+    check_partitions(&spec.table)?;
     match spec.table.connector() {
         "blackhole" => Ok(blackhole::sink()),
         "filesystem" => filesystem::sink(spec, context),
@@ -94,6 +96,16 @@ pub fn max_source_parallelism(spec: &ScanSpec) -> Option<u32> {
     }
 }
 
+fn check_partitions(table: &TableDescriptor) -> Result<(), DataflowError> {
+    if table.partitioned_by.is_empty() || table.connector() == "filesystem" {
+        return Ok(());
+    }
+    Err(DataflowError::Unsupported {
+        operator: format!("table {}", table.name),
+        detail: format!("PARTITIONED BY with 'connector' = '{}'; 'filesystem' has partitions", table.connector()),
+    })
+}
+
 fn cannot(table: &TableDescriptor, what: &str) -> DataflowError {
     DataflowError::Unsupported {
         operator: format!("table {}", table.name),
@@ -121,6 +133,45 @@ mod tests {
             assert!(options.iter().all(|o| !o.help.is_empty()), "{name}");
         }
         assert!(connectors.iter().all(|c| c.source || c.sink));
+    }
+
+    /// An option's line in `docs/connectors.md`.
+    fn row_of(option: &streamfleet_logical::OptionSpec) -> String {
+        use streamfleet_logical::OptionKind;
+        let kind = match &option.kind {
+            OptionKind::Text => "text".to_owned(),
+            OptionKind::Integer => "whole number".to_owned(),
+            OptionKind::Number => "number".to_owned(),
+            OptionKind::Boolean => "`true` or `false`".to_owned(),
+            OptionKind::Duration => "duration".to_owned(),
+            OptionKind::MemorySize => "size".to_owned(),
+            OptionKind::OneOf(values) => {
+                let (last, others) = values.split_last().expect("there is a choice");
+                let others: Vec<String> = others.iter().map(|v| format!("`{v}`")).collect();
+                if others.is_empty() { format!("`{last}`") } else { format!("{} or `{last}`", others.join(", ")) }
+            }
+        };
+        let default = match option.default {
+            _ if option.required => "**required**".to_owned(),
+            "" => String::new(),
+            default => format!("`{default}`"),
+        };
+        format!("| `{}` | {kind} | {default} | {} |", option.name, option.help)
+    }
+
+    #[test]
+    fn the_documentation_has_every_option_and_no_other() {
+        let page = include_str!("../../../docs/connectors.md");
+        let documented: Vec<&str> =
+            page.lines().filter(|l| l.starts_with("| `") && l.matches(" | ").count() == 3).collect();
+        let (connectors, formats) = descriptors();
+        let options = connectors.iter().flat_map(|c| &c.options).chain(formats.iter().flat_map(|f| &f.options));
+        let declared: Vec<String> = options.map(row_of).collect();
+        let missing: Vec<&String> = declared.iter().filter(|row| !documented.contains(&row.as_str())).collect();
+        let unknown: Vec<&&str> = documented.iter().filter(|row| !declared.iter().any(|d| d == *row)).collect();
+        let text = |rows: &[&String]| rows.iter().map(|r| r.as_str()).collect::<Vec<_>>().join("\n");
+        assert!(missing.is_empty(), "docs/connectors.md lacks these lines:\n{}", text(&missing));
+        assert!(unknown.is_empty(), "docs/connectors.md has lines that no option has:\n{unknown:#?}");
     }
 
     #[test]

@@ -38,7 +38,15 @@ impl Storage for NoStorage {
 /// A context without storage.
 pub fn context(subtask: u32, parallelism: u32, clock: &Arc<StepClock>) -> SourceContext {
     let clock: Arc<dyn Clock> = Arc::<StepClock>::clone(clock);
-    SourceContext { files: Arc::new(NoStorage), clock, waker: Arc::new(|| {}), subtask, parallelism, batch_mode: false }
+    SourceContext {
+        files: Arc::new(NoStorage),
+        clock,
+        waker: Arc::new(|| {}),
+        subtask,
+        parallelism,
+        batch_mode: false,
+        unique: "u".to_owned(),
+    }
 }
 
 /// A table of physical columns.

@@ -15,4 +15,4 @@ pub use expression::{Predicate, Projector};
 pub use operators::{Operator, OperatorContext, build};
 pub use output::{Flow, Output};
 pub use sink::{Sink, SinkContext};
-pub use source::{Source, SourceBatch, SourceContext, SourceStatus, SplitState};
+pub use source::{Source, SourceBatch, SourceContext, SourceErrors, SourceStatus, SplitState};

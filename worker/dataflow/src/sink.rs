@@ -18,7 +18,8 @@ pub struct SinkContext {
     pub subtask: u32,
     /// How many subtasks the sink has.
     pub parallelism: u32,
-    /// Unique to this job, term and slot: part of every name that the sink makes, never used twice.
+    /// Unique to this job, term, sink and slot: part of every name that the sink makes, never used twice. It begins with the
+    /// job's uid, a dash, the term and a dash.
     pub unique: String,
 }
 
@@ -40,4 +41,9 @@ pub trait Sink: Send {
 
     /// The handles of everything prepared, once it is durable; `None` while it is not.
     fn poll_prepared(&mut self, epoch: Epoch) -> Result<Option<Vec<serde_json::Value>>, DataflowError>;
+
+    /// Bytes that were handed to the external system, so far.
+    fn written_bytes(&self) -> u64 {
+        0
+    }
 }

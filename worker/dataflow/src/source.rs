@@ -21,6 +21,19 @@ pub struct SourceContext {
     pub parallelism: u32,
     /// Batch mode: bounded, no need for watermarks.
     pub batch_mode: bool,
+    /// Unique to this job, term, source and slot: part of every name that the source makes, never used twice.
+    pub unique: String,
+}
+
+/// What a source could not read, so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SourceErrors {
+    /// Records left out.
+    pub skipped_records: u64,
+    /// Of these, the ones kept aside.
+    pub dead_letters: u64,
+    /// Fields that became NULL.
+    pub nulled_fields: u64,
 }
 
 /// Rows of one split.
@@ -75,7 +88,8 @@ pub trait Source: Send {
     /// Every split that this subtask has, as of the last batch given. A split keeps its number (its index here).
     fn splits(&self) -> Vec<SplitState>;
 
-    /// False while the source is still finding its splits: a snapshot must wait, or it would forget them.
+    /// False while the source is still finding its splits, or while something is not durable yet that belongs before its
+    /// positions: a snapshot must wait, or it would forget them.
     fn splits_known(&self) -> bool {
         true
     }
@@ -90,8 +104,13 @@ pub trait Source: Send {
         None
     }
 
-    /// Records skipped because they could not be read, so far.
-    fn skipped_records(&self) -> u64 {
-        0
+    /// The subtask that a split falls to after a restore, if the split's name says it; else the caller deals.
+    fn owner(&self, _split: &str) -> Option<u32> {
+        None
+    }
+
+    /// What could not be read.
+    fn errors(&self) -> SourceErrors {
+        SourceErrors::default()
     }
 }

@@ -12,7 +12,9 @@ use crate::upload::UploadTarget;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use streamfleet_dataflow::{DataflowError, OperatorContext, Projector, SinkContext, SourceContext, SplitState, build};
+use streamfleet_dataflow::{
+    DataflowError, OperatorContext, Projector, SinkContext, Source, SourceContext, SplitState, build,
+};
 use streamfleet_exchange::{QUEUE_CAPACITY_BYTES, QueueReceiver, QueueSender, Wake, queue};
 use streamfleet_logical::{ChangelogMode, OperatorSpec, ScanSpec};
 use streamfleet_plan::{JobGraph, Partitioning, Vertex};
@@ -283,6 +285,7 @@ impl TaskMaker<'_> {
             subtask: self.number,
             parallelism,
             batch_mode: self.settings.batch_mode,
+            unique: format!("{}-{}-{}", self.settings.unique, short(&id), self.number),
         };
         let mut source = self.env.connectors.source(scan, context)?;
         let output = vertex.node.arrow_schema();
@@ -293,7 +296,7 @@ impl TaskMaker<'_> {
             }
             _ => None,
         };
-        let positions = self.positions(&id, parallelism);
+        let positions = self.positions(&id, parallelism, source.as_ref());
         match &positions {
             None => source.start()?,
             Some(positions) => {
@@ -312,12 +315,13 @@ impl TaskMaker<'_> {
     }
 
     /// The splits of a source that fall to this slot, or `None` if the snapshot knows nothing of the source.
-    fn positions(&self, id: &OperatorId, parallelism: u32) -> Option<Vec<SplitPosition>> {
+    fn positions(&self, id: &OperatorId, parallelism: u32, source: &dyn Source) -> Option<Vec<SplitPosition>> {
         let all: Vec<&SplitPosition> = self.base?.positions.iter().filter(|p| p.operator == *id).collect();
         if all.is_empty() {
             return None;
         }
-        let mine = all.into_iter().enumerate().filter(|(index, _)| *index as u32 % parallelism == self.number);
+        let owner = |index: usize, split: &str| source.owner(split).unwrap_or(index as u32 % parallelism);
+        let mine = all.into_iter().enumerate().filter(|(index, p)| owner(*index, &p.split) == self.number);
         Some(mine.map(|(_, position)| position.clone()).collect())
     }
 }

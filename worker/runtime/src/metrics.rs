@@ -28,6 +28,12 @@ pub struct TaskMetrics {
     pub timeless_rows: AtomicU64,
     /// Records skipped because they could not be read.
     pub skipped_records: AtomicU64,
+    /// Skipped records that were kept aside.
+    pub dead_letters: AtomicU64,
+    /// Fields that became NULL because they could not be read.
+    pub nulled_fields: AtomicU64,
+    /// Bytes handed to the external system.
+    pub written_bytes: AtomicU64,
     /// Bytes of state.
     pub state_bytes: AtomicU64,
     /// Event time, ms.
@@ -49,6 +55,9 @@ impl TaskMetrics {
             late_rows: AtomicU64::new(0),
             timeless_rows: AtomicU64::new(0),
             skipped_records: AtomicU64::new(0),
+            dead_letters: AtomicU64::new(0),
+            nulled_fields: AtomicU64::new(0),
+            written_bytes: AtomicU64::new(0),
             state_bytes: AtomicU64::new(0),
             watermark: AtomicI64::new(MIN_WATERMARK),
             busy_ns: AtomicU64::new(0),
@@ -96,6 +105,21 @@ pub const TASK_METRICS: &[Declared<TaskMetrics>] = &[
         "streamfleet_source_skipped_records_total",
         "Records left out because they could not be decoded ('scan.errors').",
         |t, _| t.is_source.then(|| value(&t.skipped_records)),
+    ),
+    Declared::counter(
+        "streamfleet_source_dead_letters_total",
+        "Of these, records kept aside ('scan.errors' = 'dead-letter').",
+        |t, _| t.is_source.then(|| value(&t.dead_letters)),
+    ),
+    Declared::counter(
+        "streamfleet_source_nulled_fields_total",
+        "Fields that could not be decoded and are NULL ('ignore-parse-errors').",
+        |t, _| t.is_source.then(|| value(&t.nulled_fields)),
+    ),
+    Declared::counter(
+        "streamfleet_sink_written_bytes_total",
+        "Bytes that a sink handed to its external system; 0 for those that do not count.",
+        |t, _| t.is_sink.then(|| value(&t.written_bytes)),
     ),
     Declared::gauge("streamfleet_task_state_bytes", "Bytes of state, as they lie in memory.", |t, _| {
         (!t.is_source && !t.is_sink).then(|| value(&t.state_bytes))

@@ -1,11 +1,14 @@
 //! Files as tables: read one after another, written exactly once.
 
+mod dead_letters;
+mod listing;
 mod mailbox;
+mod orphans;
+mod partition;
 mod sink;
 mod source;
 
-use crate::format::Format;
-use crate::options;
+use crate::options::{self, option};
 use arrow::datatypes::DataType;
 use streamfleet_dataflow::{DataflowError, Sink, SinkContext, Source, SourceContext};
 use streamfleet_env::StorageRequest;
@@ -13,11 +16,8 @@ use streamfleet_logical::{
     ConnectorDescriptor, MetadataColumn, OptionKind, OptionSpec, ScanSpec, SinkSpec, TableDescriptor,
 };
 
-const DEFAULT_PART_BYTES: u64 = 128 << 20;
-
 /// What the planner knows of it.
 pub fn descriptor() -> ConnectorDescriptor {
-    let option = |name, kind, required, default, help| OptionSpec { name, kind, required, default, help };
     let metadata = |key, data_type| MetadataColumn { key, data_type };
     ConnectorDescriptor {
         name: "filesystem",
@@ -26,20 +26,57 @@ pub fn descriptor() -> ConnectorDescriptor {
         sink_takes_changes: false,
         uses_format: true,
         options: vec![
-            option("path", OptionKind::Text, true, "", "The file, or the folder of files."),
+            OptionSpec {
+                required: true,
+                ..option("path", OptionKind::Text, "", "The file, or the folder of files and of folders of files.")
+            },
+            option(
+                "partition.default-name",
+                OptionKind::Text,
+                "__DEFAULT_PARTITION__",
+                "With PARTITIONED BY: the value in a folder's name that stands for NULL and for the empty text.",
+            ),
+            option(
+                "scan.errors",
+                OptionKind::OneOf(&["fail", "skip", "dead-letter"]),
+                "fail",
+                "What becomes of a record that cannot be read: the job fails, or the record is counted and left out, or it is kept aside too.",
+            ),
+            option(
+                "scan.errors.dead-letter.path",
+                OptionKind::Text,
+                "",
+                "The folder for records that are kept aside; needed with `dead-letter`.",
+            ),
             option(
                 "sink.rolling-policy.file-size",
                 OptionKind::MemorySize,
-                false,
                 "128 mb",
                 "A file that has grown to this is followed by another.",
             ),
             option(
-                "scan.errors",
-                OptionKind::OneOf(&["fail", "skip"]),
-                false,
-                "fail",
-                "What becomes of a record that cannot be read: the job fails, or the record is counted and left out.",
+                "sink.rolling-policy.rollover-interval",
+                OptionKind::Duration,
+                "30 min",
+                "A file that is open for so long is followed by another. Every checkpoint ends all files anyway.",
+            ),
+            option(
+                "sink.rolling-policy.check-interval",
+                OptionKind::Duration,
+                "1 min",
+                "How often the age of the open files is looked at, while rows come.",
+            ),
+            option(
+                "source.monitor-interval",
+                OptionKind::Duration,
+                "",
+                "The folder is looked into for new files so often, and the source has no end. If absent, it is read once.",
+            ),
+            option(
+                "source.path.regex-pattern",
+                OptionKind::Text,
+                "",
+                "Only files are read whose whole path, as in `file.path`, matches this regular expression.",
             ),
         ],
         metadata: vec![
@@ -76,10 +113,7 @@ pub fn source(spec: &ScanSpec, context: SourceContext) -> Result<Box<dyn Source>
 /// # Errors
 /// An option or a column that the format cannot write.
 pub fn sink(spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn Sink>, DataflowError> {
-    let part_bytes = options::memory_size(&spec.table, "sink.rolling-policy.file-size")?;
-    let format = Format::of(&spec.table)?;
-    let path = path_of(&spec.table)?;
-    Ok(Box::new(sink::FileSink::new(&spec.table, format, path, part_bytes.unwrap_or(DEFAULT_PART_BYTES), context)?))
+    Ok(Box::new(sink::FileSink::new(&spec.table, context)?))
 }
 
 /// What makes a prepared handle visible.
@@ -102,9 +136,9 @@ pub fn commit_requests(
 /// True if the source ends by itself.
 ///
 /// # Errors
-/// None.
-pub fn is_bounded(_spec: &ScanSpec) -> Result<bool, DataflowError> {
-    Ok(true)
+/// An option has no sense.
+pub fn is_bounded(spec: &ScanSpec) -> Result<bool, DataflowError> {
+    Ok(source::monitor_interval(&spec.table)?.is_none())
 }
 
 #[cfg(test)]

@@ -1,15 +1,24 @@
 //! Writes files that show only after their checkpoint.
 //!
-//! Rows go into a hidden part, appended in pieces. A part ends at every barrier, and when it is large; it is sealed, and its
-//! handle says which hidden file gets which name when the checkpoint is complete.
+//! Rows go into a hidden part per partition, appended in pieces. A part ends at every barrier, when it is large or old, and
+//! when too many others are open; it is sealed, and its handle says which hidden file gets which name when the checkpoint is
+//! complete.
 
 use super::mailbox::Mailbox;
+use super::orphans::Owner;
+use super::partition::{Partitioning, Splitter};
+use super::path_of;
 use crate::format::{Encoder, Format};
+use crate::options;
+use arrow::array::RecordBatch;
+use arrow::datatypes::Field;
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 use streamfleet_dataflow::{DataflowError, Flow, Sink, SinkContext};
-use streamfleet_env::StorageRequest;
-use streamfleet_logical::TableDescriptor;
+use streamfleet_env::{Clock, StorageReply, StorageRequest};
+use streamfleet_logical::{ColumnKind, TableDescriptor};
 use streamfleet_types::{Batch, Epoch};
 
 /// Bytes collected before they are sent.
@@ -19,58 +28,107 @@ const PIECE_BYTES: usize = 1 << 20;
 const MOST_BYTES_UNDER_WAY: usize = 8 << 20;
 const MOST_REQUESTS_UNDER_WAY: usize = 16;
 
+/// Parts open at once; the one that was written to least recently makes room for another.
+const MOST_OPEN_PARTS: usize = 64;
+
+/// Memory for rows that are in parts but not sent; above it the fullest part hands over what it has.
+const MOST_HELD_BYTES: usize = 64 << 20;
+
+/// When a part is followed by another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rolling {
+    bytes: u64,
+    age: Duration,
+    /// Ages are looked at so often.
+    check: Duration,
+}
+
+impl Rolling {
+    /// What the table declares.
+    pub fn of(table: &TableDescriptor) -> Result<Self, DataflowError> {
+        let duration = |option, default| Ok::<_, DataflowError>(options::duration(table, option)?.unwrap_or(default));
+        Ok(Self {
+            bytes: options::memory_size(table, "sink.rolling-policy.file-size")?.unwrap_or(128 << 20),
+            age: duration("sink.rolling-policy.rollover-interval", Duration::from_secs(30 * 60))?,
+            check: duration("sink.rolling-policy.check-interval", Duration::from_secs(60))?,
+        })
+    }
+}
+
 struct Part {
     encoder: Box<dyn Encoder>,
     staged: String,
     name: String,
     bytes: u64,
+    opened: Duration,
+    /// The batch that brought its last rows.
+    last_batch: u64,
 }
 
 /// See the module.
 pub(super) struct FileSink {
-    table: TableDescriptor,
+    table: String,
     format: Format,
     path: String,
-    part_bytes: u64,
+    rolling: Rolling,
     unique: String,
+    clock: Arc<dyn Clock>,
     mailbox: Mailbox,
-    part: Option<Part>,
+    splitter: Splitter,
+    /// Open parts, by the folder of their partition.
+    parts: HashMap<String, Part>,
     next_part: u64,
+    batches: u64,
+    next_check: Duration,
     /// Sizes of the requests under way, by tag.
     under_way: HashMap<u64, usize>,
+    /// Of these, the ones that only clean up: what fails there is left for the next start.
+    cleaning: HashSet<u64>,
     next_tag: u64,
     /// Handles of parts that were closed since the last barrier.
     closed: Vec<serde_json::Value>,
     /// Handles of an epoch, and the last request that must be answered before they hold.
     prepared: HashMap<Epoch, (Vec<serde_json::Value>, u64)>,
+    written_bytes: u64,
 }
 
 impl FileSink {
-    pub fn new(
-        table: &TableDescriptor,
-        format: Format,
-        path: String,
-        part_bytes: u64,
-        context: SinkContext,
-    ) -> Result<Self, DataflowError> {
-        if !table.partitioned_by.is_empty() {
-            let detail = "PARTITIONED BY".to_owned();
-            return Err(DataflowError::Unsupported { operator: format!("sink {}", table.name), detail });
-        }
-        Ok(Self {
-            table: table.clone(),
+    pub fn new(table: &TableDescriptor, context: SinkContext) -> Result<Self, DataflowError> {
+        let is_written = |kind: &ColumnKind| match kind {
+            ColumnKind::Physical => true,
+            ColumnKind::Metadata { is_virtual, .. } => !is_virtual,
+            ColumnKind::Computed(_) => false,
+        };
+        let columns = table.columns.iter().filter(|c| is_written(&c.kind));
+        let fields: Vec<Field> = columns.map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable)).collect();
+        let splitter = Splitter::new(Partitioning::of(table)?, &fields);
+        let format = Format::of(table)?;
+        let held: Vec<Field> = splitter.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+        format.check(&table.name, &held)?;
+        let mut sink = Self {
+            table: table.name.clone(),
             format,
-            path,
-            part_bytes,
-            unique: context.unique,
+            path: path_of(table)?,
+            rolling: Rolling::of(table)?,
             mailbox: Mailbox::new(context.files, context.waker),
-            part: None,
+            clock: context.clock,
+            splitter,
+            parts: HashMap::new(),
             next_part: 0,
+            batches: 0,
+            next_check: Duration::ZERO,
             under_way: HashMap::new(),
+            cleaning: HashSet::new(),
             next_tag: 0,
             closed: Vec::new(),
             prepared: HashMap::new(),
-        })
+            written_bytes: 0,
+            unique: context.unique,
+        };
+        if context.subtask == 0 && Owner::of(&sink.unique).is_some() {
+            sink.clean(StorageRequest::List { prefix: format!("{}/", sink.path) });
+        }
+        Ok(sink)
     }
 
     fn ask(&mut self, request: StorageRequest, bytes: usize) {
@@ -79,11 +137,25 @@ impl FileSink {
         self.mailbox.ask(self.next_tag, request);
     }
 
+    fn clean(&mut self, request: StorageRequest) {
+        self.next_tag += 1;
+        self.cleaning.insert(self.next_tag);
+        self.mailbox.ask(self.next_tag, request);
+    }
+
     fn read_mail(&mut self) -> Result<(), DataflowError> {
         while let Some((tag, result)) = self.mailbox.next() {
+            if self.cleaning.remove(&tag) {
+                if let Ok(StorageReply::Paths(paths)) = result {
+                    let is_orphan = |path: &str| Owner::of(&self.unique).is_some_and(|owner| owner.left_behind(path));
+                    let orphans: Vec<String> = paths.into_iter().map(|(p, _)| p).filter(|p| is_orphan(p)).collect();
+                    orphans.into_iter().for_each(|path| self.clean(StorageRequest::Delete { path }));
+                }
+                continue;
+            }
             self.under_way.remove(&tag);
             result.map_err(|error| DataflowError::External {
-                place: format!("table {}", self.table.name),
+                place: format!("table {}", self.table),
                 detail: error.to_string(),
             })?;
         }
@@ -95,15 +167,17 @@ impl FileSink {
             || self.under_way.values().sum::<usize>() >= MOST_BYTES_UNDER_WAY
     }
 
-    fn new_part(&mut self) -> Result<Part, DataflowError> {
+    fn new_part(&mut self, folder: &str, now: Duration) -> Result<Part, DataflowError> {
         let number = self.next_part;
         self.next_part += 1;
         let name = format!("part-{}-{number}", self.unique);
         Ok(Part {
-            encoder: self.format.encoder(&self.table)?,
-            staged: format!("{}/.{name}.inprogress", self.path),
-            name: format!("{}/{name}.{}", self.path, self.format.extension()),
+            encoder: self.format.encoder(&self.table, self.splitter.schema())?,
+            staged: format!("{}/{folder}.{name}.inprogress", self.path),
+            name: format!("{}/{folder}{name}.{}", self.path, self.format.extension()),
             bytes: 0,
+            opened: now,
+            last_batch: 0,
         })
     }
 
@@ -111,17 +185,78 @@ impl FileSink {
         if !bytes.is_empty() {
             let size = bytes.len();
             part.bytes += size as u64;
+            self.written_bytes += size as u64;
             self.ask(StorageRequest::Append { path: part.staged.clone(), bytes }, size);
         }
     }
 
-    fn close_part(&mut self) -> Result<(), DataflowError> {
-        let Some(mut part) = self.part.take() else { return Ok(()) };
+    fn write_to(&mut self, folder: String, records: &RecordBatch, now: Duration) -> Result<(), DataflowError> {
+        let mut part = match self.parts.remove(&folder) {
+            Some(part) => part,
+            None => {
+                self.make_room()?;
+                self.new_part(&folder, now)?
+            }
+        };
+        part.encoder.write(records)?;
+        part.last_batch = self.batches;
+        let piece = part.encoder.take(PIECE_BYTES)?;
+        self.send(&mut part, piece);
+        if part.bytes >= self.rolling.bytes {
+            return self.close(part);
+        }
+        self.parts.insert(folder, part);
+        Ok(())
+    }
+
+    /// Closes the part that was written to least recently, if there are too many.
+    fn make_room(&mut self) -> Result<(), DataflowError> {
+        if self.parts.len() < MOST_OPEN_PARTS {
+            return Ok(());
+        }
+        let oldest = self.parts.iter().min_by_key(|(folder, part)| (part.last_batch, *folder));
+        match oldest.map(|(folder, _)| folder.clone()) {
+            Some(folder) => self.close_folder(&folder),
+            None => Ok(()),
+        }
+    }
+
+    /// Bounds the memory of all parts together.
+    fn hand_over(&mut self) -> Result<(), DataflowError> {
+        while self.parts.values().map(|p| p.encoder.held_bytes()).sum::<usize>() > MOST_HELD_BYTES {
+            let fullest = self.parts.iter().max_by_key(|(folder, p)| (p.encoder.held_bytes(), *folder));
+            let Some(folder) = fullest.map(|(folder, _)| folder.clone()) else { return Ok(()) };
+            let Some(mut part) = self.parts.remove(&folder) else { return Ok(()) };
+            let piece = part.encoder.take(0)?;
+            self.send(&mut part, piece);
+            self.parts.insert(folder, part);
+        }
+        Ok(())
+    }
+
+    fn close_folder(&mut self, folder: &str) -> Result<(), DataflowError> {
+        self.parts.remove(folder).map_or(Ok(()), |part| self.close(part))
+    }
+
+    fn close(&mut self, mut part: Part) -> Result<(), DataflowError> {
         let rest = part.encoder.finish()?;
         self.send(&mut part, rest);
         self.ask(StorageRequest::Seal { path: part.staged.clone() }, 0);
         self.closed.push(json!({"from": part.staged, "to": part.name}));
         Ok(())
+    }
+
+    /// Closes parts that are old. Without rows none needs to be: what is closed shows no sooner than the next barrier,
+    /// which closes every part.
+    fn close_old(&mut self, now: Duration) -> Result<(), DataflowError> {
+        if now < self.next_check {
+            return Ok(());
+        }
+        self.next_check = now + self.rolling.check;
+        let is_old = |part: &Part| now.saturating_sub(part.opened) >= self.rolling.age;
+        let mut old: Vec<String> = self.parts.iter().filter(|(_, p)| is_old(p)).map(|(f, _)| f.clone()).collect();
+        old.sort();
+        old.iter().try_for_each(|folder| self.close_folder(folder))
     }
 }
 
@@ -131,23 +266,20 @@ impl Sink for FileSink {
         if self.is_full() {
             return Ok(Flow::More);
         }
-        let mut part = match self.part.take() {
-            Some(part) => part,
-            None => self.new_part()?,
-        };
-        part.encoder.write(batch.records())?;
-        let piece = part.encoder.take(PIECE_BYTES);
-        self.send(&mut part, piece);
-        let is_large = part.bytes >= self.part_bytes;
-        self.part = Some(part);
-        if is_large {
-            self.close_part()?;
+        let now = self.clock.monotonic();
+        self.close_old(now)?;
+        self.batches += 1;
+        for (folder, records) in self.splitter.split(batch.records())? {
+            self.write_to(folder, &records, now)?;
         }
+        self.hand_over()?;
         Ok(Flow::Done)
     }
 
     fn prepare(&mut self, epoch: Epoch) -> Result<(), DataflowError> {
-        self.close_part()?;
+        let mut folders: Vec<String> = self.parts.keys().cloned().collect();
+        folders.sort();
+        folders.iter().try_for_each(|folder| self.close_folder(folder))?;
         let handles = std::mem::take(&mut self.closed);
         self.prepared.insert(epoch, (handles, self.next_tag));
         Ok(())
@@ -160,5 +292,9 @@ impl Sink for FileSink {
             return Ok(None);
         }
         Ok(Some(self.prepared.remove(&epoch).map(|(handles, _)| handles).unwrap_or_default()))
+    }
+
+    fn written_bytes(&self) -> u64 {
+        self.written_bytes
     }
 }

@@ -1,23 +1,34 @@
 //! Reads files, each from its beginning to its end, in the order of their paths.
 //!
 //! One split per file. Bytes come from storage in chunks, ahead of what is decoded on the slot. A position is the offset of
-//! the next record, or row group and row of a parquet file.
+//! the next record, or row group and row of a parquet file. A monitored folder is listed again and again, and its new files
+//! are read behind the known ones; a file's owner depends on its path alone, also after a restore at another parallelism.
 
+use super::dead_letters::DeadLetters;
+use super::listing::Choice;
 use super::mailbox::Mailbox;
+use super::partition::Partitioning;
 use super::path_of;
 use crate::format::{Decoded, Format, Layout, ParquetFile, RecordDecoder};
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use crate::options;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::sync::Arc;
-use streamfleet_dataflow::{DataflowError, Source, SourceBatch, SourceContext, SourceStatus, SplitState};
+use std::time::Duration;
+use streamfleet_dataflow::{DataflowError, Source, SourceBatch, SourceContext, SourceErrors, SourceStatus, SplitState};
 use streamfleet_env::{StorageError, StorageReply, StorageRequest};
-use streamfleet_logical::{Column, ColumnKind, ScanSpec};
+use streamfleet_logical::{ColumnKind, ScanSpec, TableDescriptor};
 use streamfleet_types::Batch;
 use streamfleet_types::hash::hash_bytes;
 
 /// Bytes asked for at a time.
 const CHUNK_BYTES: u64 = 1 << 20;
+
+/// The most bytes that a record may have: it is held in memory until it is complete.
+const MAX_RECORD_BYTES: u64 = 32 << 20;
 
 const LISTING: u64 = 0;
 
@@ -31,89 +42,169 @@ struct Split {
 }
 
 /// The file that is read now.
+struct Current {
+    split: usize,
+    reading: Reading,
+    /// What its folders stand for: columns of one row.
+    partition: Vec<ArrayRef>,
+}
+
 enum Reading {
-    /// Records end to end.
-    Records {
-        decoder: Box<dyn RecordDecoder>,
-        /// Bytes from `offset` on that are not decoded yet.
-        buffer: Vec<u8>,
-        /// Bytes of the buffer that are used up; they are dropped when more come.
-        used: usize,
-        offset: u64,
-        asked_to: u64,
-        at_end: bool,
-        is_asking: bool,
-    },
-    Parquet {
-        file: Box<ParquetFile>,
-        is_asking: bool,
-    },
+    Records(Box<Records>),
+    Parquet { file: Box<ParquetFile>, is_asking: bool },
+}
+
+/// Records end to end.
+struct Records {
+    decoder: Box<dyn RecordDecoder>,
+    /// Bytes from `offset` on that are not decoded yet.
+    buffer: Vec<u8>,
+    /// Bytes of the buffer that are used up; they are dropped when more come.
+    used: usize,
+    offset: u64,
+    /// The line that `offset` lies in, from 1; a checkpoint of an earlier version does not tell it.
+    line: Option<u64>,
+    asked_to: u64,
+    at_end: bool,
+    is_asking: bool,
+}
+
+/// Where a column comes from.
+#[derive(Debug, Clone)]
+enum Origin {
+    Record,
+    /// What is known of the file.
+    Metadata(String),
+    /// The name of a folder, by its number.
+    Partition(usize),
+}
+
+/// What becomes of a record that cannot be read.
+enum OnBad {
+    Fail,
+    Skip,
+    Keep(Box<DeadLetters>),
 }
 
 /// See the module.
 pub(super) struct FileSource {
     table: String,
-    root: String,
+    choice: Choice,
+    partitioning: Partitioning,
     format: Format,
     schema: SchemaRef,
     /// The schema's columns that the records hold, and where in a record each of them lies.
     record_schema: SchemaRef,
     layout: Layout,
-    /// Where each column of the schema comes from: the record, or what is known of the file.
-    metadata: Vec<Option<String>>,
+    origins: Vec<Origin>,
+    on_bad: OnBad,
     context: SourceContext,
     mailbox: Mailbox,
     splits: Vec<Split>,
+    /// Paths of the splits.
+    paths: HashSet<String>,
     known: bool,
     /// The sizes of the files are known.
     listed: bool,
-    current: Option<(usize, Reading)>,
+    /// New files are looked for so often.
+    monitor: Option<Duration>,
+    is_listing: bool,
+    next_listing: Duration,
+    current: Option<Current>,
     /// Tells the answers of the file at hand from older ones.
     tag: u64,
-    skipped: u64,
+    errors: SourceErrors,
     chunk_bytes: u64,
+    max_record_bytes: u64,
+}
+
+/// How often a folder is looked into for new files, if it is.
+pub(super) fn monitor_interval(table: &TableDescriptor) -> Result<Option<Duration>, DataflowError> {
+    let interval = options::duration(table, "source.monitor-interval")?;
+    if interval == Some(Duration::ZERO) {
+        return Err(options::bad(table, "source.monitor-interval", "more than nothing is needed"));
+    }
+    Ok(interval)
+}
+
+fn on_bad(table: &TableDescriptor, format: &Format, context: &SourceContext) -> Result<OnBad, DataflowError> {
+    const PATH: &str = "scan.errors.dead-letter.path";
+    let way = table.option("scan.errors");
+    let folder = table.option(PATH).map(|path| path.strip_prefix("file://").unwrap_or(path).trim_end_matches('/'));
+    match (way, folder) {
+        (Some("dead-letter"), None | Some("")) => {
+            Err(options::bad(table, PATH, "'scan.errors' = 'dead-letter' needs a folder to keep the records in"))
+        }
+        (Some("dead-letter"), Some(folder)) => {
+            let root = path_of(table)?;
+            if folder == root || folder.starts_with(&format!("{root}/")) {
+                return Err(options::bad(table, PATH, "the folder lies in the table's own, whose files are read"));
+            }
+            let (files, waker) = (Arc::clone(&context.files), Arc::clone(&context.waker));
+            let letters = DeadLetters::new(files, waker, &table.name, folder, &context.unique);
+            Ok(OnBad::Keep(Box::new(letters)))
+        }
+        (_, Some(_)) => Err(options::bad(table, PATH, "it needs 'scan.errors' = 'dead-letter'")),
+        (Some("skip"), None) => Ok(OnBad::Skip),
+        (None | Some("fail"), None) if format.ignores_errors() => Ok(OnBad::Skip),
+        (None | Some("fail"), None) => Ok(OnBad::Fail),
+        (Some(_), None) => Err(options::bad(table, "scan.errors", "it is fail, skip or dead-letter")),
+    }
 }
 
 impl FileSource {
     pub fn new(spec: &ScanSpec, context: SourceContext) -> Result<Self, DataflowError> {
         let table = &spec.table;
-        let mut fields = Vec::new();
-        let mut metadata = Vec::new();
-        let is_physical = |c: &Column| matches!(c.kind, ColumnKind::Physical);
-        let width = table.columns.iter().filter(|c| is_physical(c)).count();
+        let partitioning = Partitioning::of(table)?;
+        // The columns that a file holds.
+        let held: Vec<Field> = table
+            .columns
+            .iter()
+            .filter(|c| matches!(c.kind, ColumnKind::Physical) && partitioning.position(&c.name).is_none())
+            .map(|c| Field::new(&c.name, c.data_type.clone(), true))
+            .collect();
+        let (mut fields, mut origins) = (Vec::new(), Vec::new());
         let (mut record_fields, mut places) = (Vec::new(), Vec::new());
         for index in &spec.read {
             let column = &table.columns[*index];
-            metadata.push(match &column.kind {
-                ColumnKind::Metadata { key, .. } => Some(key.clone()),
-                _ => None,
-            });
             let field = Field::new(&column.name, column.data_type.clone(), true);
-            if !matches!(column.kind, ColumnKind::Metadata { .. }) {
-                places.push(table.columns[..*index].iter().filter(|c| is_physical(c)).count());
-                record_fields.push(field.clone());
-            }
+            origins.push(match (&column.kind, partitioning.position(&column.name)) {
+                (ColumnKind::Metadata { key, .. }, _) => Origin::Metadata(key.clone()),
+                (_, Some(folder)) => Origin::Partition(folder),
+                (_, None) => {
+                    places.extend(held.iter().position(|f| f.name() == &column.name));
+                    record_fields.push(field.clone());
+                    Origin::Record
+                }
+            });
             fields.push(field);
         }
         let format = Format::of(table)?;
-        format.check_readable(&table.name, &record_fields)?;
+        format.check(&table.name, &held)?;
         Ok(Self {
             table: table.name.clone(),
-            root: path_of(table)?,
+            choice: Choice::of(table, path_of(table)?, partitioning.clone())?,
+            partitioning,
+            on_bad: on_bad(table, &format, &context)?,
             format,
             record_schema: Arc::new(Schema::new(record_fields)),
-            layout: Layout { width, places },
+            layout: Layout { width: held.len(), places },
             schema: Arc::new(Schema::new(fields)),
-            metadata,
+            origins,
             mailbox: Mailbox::new(Arc::clone(&context.files), Arc::clone(&context.waker)),
             context,
             splits: Vec::new(),
+            paths: HashSet::new(),
             known: false,
             listed: false,
+            monitor: monitor_interval(table)?,
+            is_listing: false,
+            next_listing: Duration::ZERO,
             current: None,
             tag: LISTING,
-            skipped: 0,
+            errors: SourceErrors::default(),
             chunk_bytes: CHUNK_BYTES,
+            max_record_bytes: MAX_RECORD_BYTES,
         })
     }
 
@@ -124,79 +215,102 @@ impl FileSource {
         self
     }
 
+    /// A smaller limit, to see it reached.
+    #[cfg(test)]
+    pub fn with_max_record_bytes(mut self, max_record_bytes: u64) -> Self {
+        self.max_record_bytes = max_record_bytes;
+        self
+    }
+
     fn external(&self, error: &StorageError) -> DataflowError {
         DataflowError::External { place: format!("table {}", self.table), detail: error.to_string() }
     }
 
-    fn on_listed(&mut self, paths: Vec<(String, u64)>) -> Result<(), DataflowError> {
-        let is_hidden = |path: &str| {
-            let below = path.strip_prefix(&self.root).unwrap_or(path);
-            below.split('/').any(|part| part.starts_with('.') || part.starts_with('_'))
-        };
-        let files: Vec<(String, u64)> = paths.into_iter().filter(|(p, _)| p == &self.root || !is_hidden(p)).collect();
-        // After a restore a file that is missed is named when its turn comes.
-        if files.is_empty() && !self.known {
+    fn is_durable(&self) -> bool {
+        !matches!(&self.on_bad, OnBad::Keep(letters) if !letters.is_durable())
+    }
+
+    fn list(&mut self) {
+        self.is_listing = true;
+        self.mailbox.ask(LISTING, StorageRequest::List { prefix: self.choice.root().to_owned() });
+    }
+
+    fn on_listed(&mut self, mut files: Vec<(String, u64)>) -> Result<(), DataflowError> {
+        self.is_listing = false;
+        if let Some(interval) = self.monitor {
+            self.next_listing = self.context.clock.monotonic() + interval;
+        }
+        files.retain(|(path, _)| self.choice.takes(path));
+        // After a restore a file that is missed is named when its turn comes; a monitored folder may fill later.
+        if files.is_empty() && !self.known && self.monitor.is_none() {
             return Err(DataflowError::External {
                 place: format!("table {}", self.table),
                 detail: format!(
                     "there is no file at {}: check the option 'path' (a relative path begins at the folder that the job is started in)",
-                    self.root
+                    self.choice.root()
                 ),
             });
         }
-        if self.known {
-            // Restored: only the sizes were missing.
-            for split in &mut self.splits {
-                let listed = files.iter().find(|(p, _)| *p == split.path).map(|(_, size)| *size);
-                // What was appended since the file was begun is not read: its first record may have been cut.
-                split.size = listed.map(|size| split.position["size"].as_u64().unwrap_or(size));
-            }
-        } else {
+        // Restored: only the sizes were missing.
+        for split in self.splits.iter_mut().filter(|s| s.size.is_none() && !s.finished) {
+            let listed = files.iter().find(|(p, _)| *p == split.path).map(|(_, size)| *size);
+            // What was appended since the file was begun is not read: its first record may have been cut.
+            split.size = listed.map(|size| split.position["size"].as_u64().unwrap_or(size));
+        }
+        if !self.known || self.monitor.is_some() {
             // Each subtask lists for itself, and may see another set of files: a file's owner depends on its path alone.
             let (subtask, parallelism) = (self.context.subtask, self.context.parallelism);
-            let mine = files.into_iter().filter(|(path, _)| owner(path, parallelism) == subtask);
-            self.splits = mine
-                .map(|(path, size)| Split { path, size: Some(size), position: Value::Null, finished: false })
-                .collect();
+            for (path, size) in files.into_iter().filter(|(path, _)| owner(path, parallelism) == subtask) {
+                if self.paths.insert(path.clone()) {
+                    self.splits.push(Split { path, size: Some(size), position: Value::Null, finished: false });
+                }
+            }
             self.known = true;
         }
         self.listed = true;
         Ok(())
     }
 
-    /// Begins the next file; `None` if there is none left.
+    /// Begins the next file; a status if there is none to begin.
     fn open(&mut self) -> Result<Option<SourceStatus>, DataflowError> {
         let Some(index) = self.splits.iter().position(|s| !s.finished) else {
-            return Ok(Some(SourceStatus::Ended));
+            let wait = |_| self.next_listing.saturating_sub(self.context.clock.monotonic());
+            return Ok(Some(match self.monitor.map(wait) {
+                // A source that has ended is not asked again, and could not tell what failed.
+                None if !self.is_durable() => SourceStatus::Waiting(None),
+                None => SourceStatus::Ended,
+                // The answer wakes the slot.
+                Some(_) if self.is_listing => SourceStatus::Waiting(None),
+                Some(wait) => SourceStatus::Waiting(Some(wait)),
+            }));
         };
         let split = &self.splits[index];
         let Some(size) = split.size else {
             let detail = format!("the file {} is gone that the checkpoint stopped in", split.path);
             return Err(DataflowError::External { place: format!("table {}", self.table), detail });
         };
+        let partition = self.partitioning.values(&split.path, self.choice.below(&split.path))?;
         let record_schema = Arc::clone(&self.record_schema);
         self.tag += 1;
-        let reading = match &self.format {
-            Format::Parquet => {
+        let offset = split.position["offset"].as_u64().unwrap_or(0);
+        let reading = match self.format.decoder(Arc::clone(&record_schema), &self.layout, offset == 0)? {
+            None => {
                 let position = (split.position["rowGroup"].as_u64(), split.position["row"].as_u64());
                 let file = ParquetFile::new(split.path.clone(), size, record_schema, position);
                 Reading::Parquet { file: Box::new(file), is_asking: false }
             }
-            format => {
-                let offset = split.position["offset"].as_u64().unwrap_or(0);
-                let decoder = format.decoder(&split.path, record_schema, &self.layout, offset == 0);
-                Reading::Records {
-                    decoder,
-                    buffer: Vec::new(),
-                    used: 0,
-                    offset,
-                    asked_to: offset,
-                    at_end: offset >= size,
-                    is_asking: false,
-                }
-            }
+            Some(decoder) => Reading::Records(Box::new(Records {
+                decoder,
+                buffer: Vec::new(),
+                used: 0,
+                offset,
+                line: if offset == 0 { Some(1) } else { split.position["line"].as_u64() },
+                asked_to: offset,
+                at_end: offset >= size,
+                is_asking: false,
+            })),
         };
-        self.current = Some((index, reading));
+        self.current = Some(Current { split: index, reading, partition });
         Ok(None)
     }
 
@@ -205,13 +319,14 @@ impl FileSource {
         match reply {
             StorageReply::Paths(paths) => self.on_listed(paths)?,
             StorageReply::Bytes(bytes) if tag == self.tag => match &mut self.current {
-                Some((_, Reading::Parquet { file, is_asking })) => {
+                Some(Current { reading: Reading::Parquet { file, is_asking }, .. }) => {
                     *is_asking = false;
                     file.on_bytes(bytes)?;
                 }
-                Some((index, Reading::Records { buffer, used, asked_to, at_end, is_asking, .. })) => {
+                Some(Current { split, reading: Reading::Records(records), .. }) => {
+                    let Records { buffer, used, asked_to, at_end, is_asking, .. } = records.as_mut();
                     *is_asking = false;
-                    let split = &self.splits[*index];
+                    let split = &self.splits[*split];
                     let size = split.size.unwrap_or(0);
                     let expected = self.chunk_bytes.min(size - *asked_to);
                     if bytes.len() as u64 != expected {
@@ -241,37 +356,42 @@ impl FileSource {
         SourceStatus::SplitEnded(index)
     }
 
-    /// The columns of the schema: the record's, and what is known of the file.
-    fn complete(&self, index: usize, records: RecordBatch) -> Result<RecordBatch, DataflowError> {
-        if self.metadata.iter().all(Option::is_none) {
+    /// The columns of the schema: the record's, and what is known of the file and its folders.
+    fn complete(&self, current: &Current, records: RecordBatch) -> Result<RecordBatch, DataflowError> {
+        if self.origins.iter().all(|origin| matches!(origin, Origin::Record)) {
             return Ok(records);
         }
-        let (split, rows) = (&self.splits[index], records.num_rows());
+        let (split, rows) = (&self.splits[current.split], records.num_rows());
+        let text = |text: &str| Arc::new(StringArray::from(vec![text; rows])) as ArrayRef;
         let mut given = records.columns().iter();
         let mut columns: Vec<ArrayRef> = Vec::new();
-        for metadata in &self.metadata {
-            let text = |text: &str| Arc::new(StringArray::from(vec![text; rows])) as ArrayRef;
-            columns.push(match metadata.as_deref() {
-                None => Arc::clone(given.next().expect("a column per field of the record")),
-                Some("file.path") => text(&split.path),
-                Some("file.name") => text(split.path.rsplit('/').next().unwrap_or_default()),
-                Some(_) => Arc::new(Int64Array::from(vec![split.size.unwrap_or(0) as i64; rows])),
+        for origin in &self.origins {
+            columns.push(match origin {
+                Origin::Record => Arc::clone(given.next().expect("a column per field of the record")),
+                Origin::Partition(folder) => {
+                    take(&current.partition[*folder], &UInt32Array::from(vec![0; rows]), None)?
+                }
+                Origin::Metadata(key) => match key.as_str() {
+                    "file.path" => text(&split.path),
+                    "file.name" => text(split.path.rsplit('/').next().unwrap_or_default()),
+                    _ => Arc::new(Int64Array::from(vec![split.size.unwrap_or(0) as i64; rows])),
+                },
             });
         }
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 
     fn read(&mut self) -> Result<SourceStatus, DataflowError> {
-        let Some((index, mut reading)) = self.current.take() else { return Ok(SourceStatus::Waiting(None)) };
-        let outcome = self.read_from(index, &mut reading)?;
-        match outcome {
+        let Some(mut current) = self.current.take() else { return Ok(SourceStatus::Waiting(None)) };
+        let index = current.split;
+        match self.read_from(index, &mut current.reading)? {
             Outcome::Rows(records) => {
-                self.current = Some((index, reading));
-                let batch = Batch::inserts(self.complete(index, records)?);
+                let batch = Batch::inserts(self.complete(&current, records)?);
+                self.current = Some(current);
                 Ok(SourceStatus::Rows(SourceBatch { split: index, batch }))
             }
             Outcome::Wait => {
-                self.current = Some((index, reading));
+                self.current = Some(current);
                 Ok(SourceStatus::Waiting(None))
             }
             Outcome::End => Ok(self.finish(index)),
@@ -279,7 +399,6 @@ impl FileSource {
     }
 
     fn read_from(&mut self, index: usize, reading: &mut Reading) -> Result<Outcome, DataflowError> {
-        let path = self.splits[index].path.clone();
         match reading {
             Reading::Parquet { file, is_asking } => {
                 if let Some(records) = file.next_batch()? {
@@ -294,40 +413,97 @@ impl FileSource {
                     None => Ok(Outcome::End),
                     Some(range) => {
                         *is_asking = true;
+                        let path = self.splits[index].path.clone();
                         self.mailbox.ask(self.tag, StorageRequest::Get { path, range: Some(range) });
                         Ok(Outcome::Wait)
                     }
                 }
             }
-            Reading::Records { decoder, buffer, used, offset, asked_to, at_end, is_asking } => {
+            Reading::Records(reading) => {
                 let size = self.splits[index].size.unwrap_or(0);
                 let records = loop {
-                    let Decoded { records, consumed, skipped } = decoder.decode(&buffer[*used..], *offset, *at_end)?;
-                    self.skipped += skipped;
-                    *used += consumed;
-                    *offset += consumed as u64;
+                    let before = reading.used;
+                    let records = self.decode(index, reading)?;
                     // A batch may consist of bad records only, with good ones behind it.
-                    if records.is_some() || consumed == 0 || *used == buffer.len() {
+                    if records.is_some() || reading.used == before || reading.used == reading.buffer.len() {
                         break records;
                     }
                 };
+                let left = (reading.buffer.len() - reading.used) as u64;
+                if records.is_none() && left > self.max_record_bytes {
+                    return Err(DataflowError::Record {
+                        place: place(&self.splits[index].path, reading.line, reading.offset),
+                        detail: format!(
+                            "a record begins here that has no end within {} bytes, the most that a record may have: \
+                             mend the file, or check 'format' and its options",
+                            self.max_record_bytes
+                        ),
+                    });
+                }
                 // One chunk is asked for ahead of what is being decoded; a record may be longer than a chunk.
-                let left = (buffer.len() - *used) as u64;
-                if !*at_end && !*is_asking && (records.is_none() || left < self.chunk_bytes) {
-                    *is_asking = true;
+                if !reading.at_end && !reading.is_asking && (records.is_none() || left < self.chunk_bytes) {
+                    reading.is_asking = true;
                     // Not past the size that was listed: the last record of a growing file may be cut.
-                    let range = Some((*asked_to, self.chunk_bytes.min(size - *asked_to)));
+                    let range = Some((reading.asked_to, self.chunk_bytes.min(size - reading.asked_to)));
+                    let path = self.splits[index].path.clone();
                     self.mailbox.ask(self.tag, StorageRequest::Get { path, range });
                 }
-                self.splits[index].position = json!({"offset": *offset, "size": size});
+                self.splits[index].position = json!({"offset": reading.offset, "size": size, "line": reading.line});
                 match records {
                     Some(records) => Ok(Outcome::Rows(records)),
-                    None if *at_end => Ok(Outcome::End),
+                    None if reading.at_end => Ok(Outcome::End),
                     None => Ok(Outcome::Wait),
                 }
             }
         }
     }
+
+    /// Decodes what is in the buffer, once; deals with the records that cannot be read.
+    fn decode(&mut self, index: usize, reading: &mut Records) -> Result<Option<RecordBatch>, DataflowError> {
+        let bytes = &reading.buffer[reading.used..];
+        let Decoded { records, consumed, bad, nulled } = reading.decoder.decode(bytes, reading.at_end)?;
+        self.errors.nulled_fields += nulled;
+        let path = &self.splits[index].path;
+        let (mut line, mut counted) = (reading.line, 0);
+        for record in &bad {
+            line = line.map(|line| line + count_lines(&bytes[counted..record.start]));
+            counted = record.start;
+            let offset = reading.offset + record.start as u64;
+            match &mut self.on_bad {
+                OnBad::Fail => {
+                    return Err(DataflowError::Record {
+                        place: place(path, line, offset),
+                        detail: format!(
+                            "{} ('scan.errors' = 'skip' counts such records and leaves them out, 'dead-letter' keeps them aside)",
+                            record.reason
+                        ),
+                    });
+                }
+                OnBad::Skip => {}
+                OnBad::Keep(letters) => {
+                    letters.add(path, line, offset, &bytes[record.start..record.end], record);
+                    self.errors.dead_letters += 1;
+                }
+            }
+            self.errors.skipped_records += 1;
+        }
+        if let OnBad::Keep(letters) = &mut self.on_bad {
+            letters.send();
+        }
+        reading.line = line.map(|line| line + count_lines(&bytes[counted..consumed]));
+        reading.used += consumed;
+        reading.offset += consumed as u64;
+        Ok(records)
+    }
+}
+
+fn count_lines(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
+/// A record's place, for errors.
+fn place(path: &str, line: Option<u64>, offset: u64) -> String {
+    line.map_or(format!("{path}, byte {offset}"), |line| format!("{path}, line {line}, byte {offset}"))
 }
 
 /// The subtask that reads a file.
@@ -343,26 +519,41 @@ enum Outcome {
 
 impl Source for FileSource {
     fn start(&mut self) -> Result<(), DataflowError> {
-        self.mailbox.ask(LISTING, StorageRequest::List { prefix: self.root.clone() });
+        self.list();
         Ok(())
     }
 
     fn restore(&mut self, splits: Vec<SplitState>) -> Result<(), DataflowError> {
+        self.paths = splits.iter().map(|s| s.name.clone()).collect();
         self.splits = splits
             .into_iter()
             .map(|s| Split { path: s.name, size: None, position: s.position, finished: s.finished })
             .collect();
         self.known = true;
-        self.listed = self.splits.iter().all(|s| s.finished);
-        if self.listed { Ok(()) } else { self.start() }
+        self.listed = self.monitor.is_none() && self.splits.iter().all(|s| s.finished);
+        if !self.listed {
+            self.list();
+        }
+        Ok(())
     }
 
     fn poll(&mut self) -> Result<SourceStatus, DataflowError> {
         while let Some((tag, result)) = self.mailbox.next() {
             self.on_answer(tag, result)?;
         }
+        if let OnBad::Keep(letters) = &self.on_bad {
+            if let Some(error) = letters.failure() {
+                return Err(self.external(&error));
+            }
+            if letters.is_full() {
+                return Ok(SourceStatus::Waiting(None));
+            }
+        }
         if !self.listed {
             return Ok(SourceStatus::Waiting(None));
+        }
+        if self.monitor.is_some() && !self.is_listing && self.context.clock.monotonic() >= self.next_listing {
+            self.list();
         }
         if self.current.is_none()
             && let Some(status) = self.open()?
@@ -377,15 +568,21 @@ impl Source for FileSource {
         self.splits.iter().map(state).collect()
     }
 
+    /// No position may be kept that has passed a dead letter which is not durable.
     fn splits_known(&self) -> bool {
-        self.known
+        self.known && self.is_durable()
+    }
+
+    /// A new file is met by the subtask that its path names: that one must know whether it was read.
+    fn owner(&self, split: &str) -> Option<u32> {
+        Some(owner(split, self.context.parallelism))
     }
 
     fn reads_in_order(&self) -> bool {
         true
     }
 
-    fn skipped_records(&self) -> u64 {
-        self.skipped
+    fn errors(&self) -> SourceErrors {
+        self.errors
     }
 }

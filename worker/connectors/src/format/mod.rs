@@ -1,19 +1,24 @@
 //! Formats of records: bytes to columns and back.
 
+mod column;
 mod csv;
 mod json;
-mod json_text;
 mod parquet;
-mod text;
+mod raw;
+mod rows;
+#[cfg(test)]
+mod tests;
+pub(crate) mod text;
 
+pub(crate) use column::Column;
 pub(crate) use parquet::ParquetFile;
 
 use crate::options;
 use arrow::array::RecordBatch;
-use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field, SchemaRef};
+use std::sync::Arc;
 use streamfleet_dataflow::DataflowError;
-use streamfleet_logical::{FormatDescriptor, OptionKind, OptionSpec, TableDescriptor};
+use streamfleet_logical::{FormatDescriptor, TableDescriptor};
 
 /// The most rows that a decoder gives at once.
 const BATCH_ROWS: usize = 8192;
@@ -21,10 +26,18 @@ const BATCH_ROWS: usize = 8192;
 /// Where the wanted columns lie in a record.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
-    /// How many fields a record has: the table's physical columns, read or not.
+    /// How many fields a record has: the columns that a file holds, read or not.
     pub width: usize,
     /// The field of every wanted column.
     pub places: Vec<usize>,
+}
+
+/// A record that cannot be used: which of the bytes given, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadRecord {
+    pub start: usize,
+    pub end: usize,
+    pub reason: String,
 }
 
 /// What came of decoding.
@@ -33,20 +46,16 @@ pub(crate) struct Decoded {
     pub records: Option<RecordBatch>,
     /// Bytes used up.
     pub consumed: usize,
-    /// Records left out because they could not be read.
-    pub skipped: u64,
-}
-
-/// The error of a record that cannot be read.
-fn bad_record(path: &str, offset: u64, detail: &str) -> DataflowError {
-    let advice = "('scan.errors' = 'skip' counts such records and leaves them out)";
-    DataflowError::Record { place: format!("{path}, byte {offset}"), detail: format!("{detail} {advice}") }
+    /// Records among them that are not in the rows.
+    pub bad: Vec<BadRecord>,
+    /// Fields that could not be read and are NULL.
+    pub nulled: u64,
 }
 
 /// Decodes records that lie end to end in a file.
 pub(crate) trait RecordDecoder: Send {
-    /// Decodes complete records at the start of `bytes`, which lie at `offset` of the file; `at_end`: nothing follows.
-    fn decode(&mut self, bytes: &[u8], offset: u64, at_end: bool) -> Result<Decoded, DataflowError>;
+    /// Decodes complete records at the start of `bytes`; `at_end`: nothing follows them in the file.
+    fn decode(&mut self, bytes: &[u8], at_end: bool) -> Result<Decoded, DataflowError>;
 }
 
 /// Encodes rows.
@@ -54,88 +63,59 @@ pub(crate) trait Encoder: Send {
     /// Takes rows.
     fn write(&mut self, records: &RecordBatch) -> Result<(), DataflowError>;
 
-    /// What was encoded, if it is at least so many bytes; else nothing yet.
-    fn take(&mut self, at_least: usize) -> Vec<u8>;
+    /// What was encoded, if it is at least so many bytes; else nothing yet. With 0, everything that can be given.
+    fn take(&mut self, at_least: usize) -> Result<Vec<u8>, DataflowError>;
+
+    /// Bytes of memory that rows take which are not handed over yet.
+    fn held_bytes(&self) -> usize;
 
     /// What is left, and the end of the file.
     fn finish(&mut self) -> Result<Vec<u8>, DataflowError>;
 }
 
+/// All the bytes, if there are so many.
+fn take_bytes(bytes: &mut Vec<u8>, at_least: usize) -> Vec<u8> {
+    if bytes.len() >= at_least { std::mem::take(bytes) } else { Vec::new() }
+}
+
 /// What the planner knows of the formats.
 pub fn descriptors() -> Vec<FormatDescriptor> {
-    let option = |name, kind, default, help| OptionSpec { name, kind, required: false, default, help };
-    let skip = "A record that cannot be read is counted and left out.";
-    vec![
-        FormatDescriptor {
-            name: "json",
-            options: vec![
-                option("json.ignore-parse-errors", OptionKind::Boolean, "false", skip),
-                option(
-                    "json.encode.ignore-null-fields",
-                    OptionKind::Boolean,
-                    "false",
-                    "Fields that are NULL are not written.",
-                ),
-            ],
-        },
-        FormatDescriptor {
-            name: "csv",
-            options: vec![
-                option("csv.ignore-parse-errors", OptionKind::Boolean, "false", skip),
-                option("csv.field-delimiter", OptionKind::Text, ",", "The character between two fields."),
-                option("csv.null-literal", OptionKind::Text, "", "The text that stands for NULL."),
-                option("csv.header", OptionKind::Boolean, "false", "The first line of every file names the columns."),
-            ],
-        },
-        FormatDescriptor { name: "parquet", options: vec![] },
-    ]
+    vec![json::descriptor(), csv::descriptor(), raw::descriptor(), parquet::descriptor()]
 }
 
 /// A table's format with its options.
 #[derive(Debug, Clone)]
 pub(crate) enum Format {
-    Json { skip: bool, omit_nulls: bool },
-    Csv { skip: bool, delimiter: u8, null: String, header: bool },
-    Parquet,
+    Json(json::JsonOptions),
+    Csv(csv::CsvOptions),
+    Raw(raw::RawOptions),
+    Parquet(parquet::ParquetOptions),
 }
 
 impl Format {
     /// The format that a table declares.
     pub fn of(table: &TableDescriptor) -> Result<Self, DataflowError> {
-        let skips = |option: &str| -> Result<bool, DataflowError> {
-            Ok(options::boolean(table, option, false)? || table.option("scan.errors") == Some("skip"))
-        };
         match table.option("format") {
-            Some("json") => Ok(Self::Json {
-                skip: skips("json.ignore-parse-errors")?,
-                omit_nulls: options::boolean(table, "json.encode.ignore-null-fields", false)?,
-            }),
-            Some("csv") => {
-                let delimiter = match table.option("csv.field-delimiter").unwrap_or(",") {
-                    "\\t" => b'\t',
-                    text if text.len() == 1 => text.as_bytes()[0],
-                    _ => return Err(options::bad(table, "csv.field-delimiter", "one character is needed")),
-                };
-                Ok(Self::Csv {
-                    skip: skips("csv.ignore-parse-errors")?,
-                    delimiter,
-                    null: table.option("csv.null-literal").unwrap_or_default().to_owned(),
-                    header: options::boolean(table, "csv.header", false)?,
-                })
-            }
-            Some("parquet") => Ok(Self::Parquet),
-            _ => Err(options::bad(table, "format", "it is one of json, csv, parquet")),
+            Some("json") => json::JsonOptions::of(table).map(Self::Json),
+            Some("csv") => csv::CsvOptions::of(table).map(Self::Csv),
+            Some("raw") => raw::RawOptions::of(table).map(Self::Raw),
+            Some("parquet") => parquet::ParquetOptions::of(table).map(Self::Parquet),
+            _ => Err(options::bad(table, "format", "it is one of json, csv, raw, parquet")),
         }
     }
 
-    /// Refuses columns that the format cannot give, before anything is read.
-    pub fn check_readable(&self, table: &str, fields: &[Field]) -> Result<(), DataflowError> {
-        let is_readable = |data_type: &DataType| match self {
-            Self::Json { .. } => json::is_readable(data_type),
-            Self::Csv { .. } => can_cast_types(&DataType::Utf8, data_type) && !data_type.is_nested(),
-            Self::Parquet => true,
+    /// Refuses columns that the format cannot read or write, before anything is. `fields`: all that a file holds.
+    pub fn check(&self, table: &str, fields: &[Field]) -> Result<(), DataflowError> {
+        let has_type = |data_type: &DataType| match self {
+            Self::Json(_) => json::has_type(data_type),
+            Self::Csv(_) => csv::has_type(data_type),
+            Self::Raw(_) => raw::has_type(data_type),
+            Self::Parquet(_) => true,
         };
-        match fields.iter().find(|f| !is_readable(f.data_type())) {
+        if let Self::Raw(_) = self {
+            raw::check_width(table, fields)?;
+        }
+        match fields.iter().find(|f| !has_type(f.data_type())) {
             None => Ok(()),
             Some(field) => Err(DataflowError::Unsupported {
                 operator: format!("table {table}"),
@@ -152,33 +132,45 @@ impl Format {
     /// The ending of a file's name.
     pub const fn extension(&self) -> &'static str {
         match self {
-            Self::Json { .. } => "json",
-            Self::Csv { .. } => "csv",
-            Self::Parquet => "parquet",
+            Self::Json(_) => "json",
+            Self::Csv(_) => "csv",
+            Self::Raw(_) => "raw",
+            Self::Parquet(_) => "parquet",
         }
     }
 
-    /// A decoder for a file of records; `from_start`: it begins with the file's first byte.
-    pub fn decoder(&self, path: &str, schema: SchemaRef, layout: &Layout, from_start: bool) -> Box<dyn RecordDecoder> {
+    /// True if a field that cannot be read is NULL, and a record that cannot is left out.
+    pub const fn ignores_errors(&self) -> bool {
         match self {
-            Self::Csv { skip, delimiter, null, header } => Box::new(
-                csv::CsvDecoder::new(path, schema, layout.clone(), *delimiter, null.clone())
-                    .skip_header(*header && from_start)
-                    .skip_bad(*skip),
-            ),
-            Self::Json { skip, .. } => Box::new(json::JsonDecoder::new(path, schema, *skip)),
-            Self::Parquet => Box::new(json::JsonDecoder::new(path, schema, false)),
+            Self::Json(options) => options.ignore_parse_errors,
+            Self::Csv(options) => options.ignore_parse_errors,
+            Self::Raw(_) | Self::Parquet(_) => false,
         }
     }
 
-    /// An encoder for a new file of the table.
-    pub fn encoder(&self, table: &TableDescriptor) -> Result<Box<dyn Encoder>, DataflowError> {
+    /// A decoder for a file of records; `from_start`: it begins with the file's first byte. `None`: the format is no
+    /// sequence of records.
+    pub fn decoder(
+        &self,
+        schema: SchemaRef,
+        layout: &Layout,
+        from_start: bool,
+    ) -> Result<Option<Box<dyn RecordDecoder>>, DataflowError> {
+        Ok(Some(match self {
+            Self::Csv(options) => Box::new(csv::CsvDecoder::new(schema, layout.clone(), options, from_start)?),
+            Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options)?),
+            Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
+            Self::Parquet(_) => return Ok(None),
+        }))
+    }
+
+    /// An encoder for a new file of a table; `schema`: the columns that a file holds.
+    pub fn encoder(&self, table: &str, schema: &SchemaRef) -> Result<Box<dyn Encoder>, DataflowError> {
         Ok(match self {
-            Self::Json { omit_nulls, .. } => Box::new(json_text::JsonEncoder::new(*omit_nulls)),
-            Self::Csv { delimiter, null, header, .. } => {
-                Box::new(csv::CsvEncoder::new(*delimiter, null.clone(), *header))
-            }
-            Self::Parquet => Box::new(parquet::ParquetEncoder::new(table)?),
+            Self::Json(options) => Box::new(json::JsonEncoder::new(options)),
+            Self::Csv(options) => Box::new(csv::CsvEncoder::new(table, options)),
+            Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
+            Self::Parquet(options) => Box::new(parquet::ParquetEncoder::new(Arc::clone(schema), *options)?),
         })
     }
 }

@@ -1,20 +1,23 @@
 //! Parquet: the footer first, then the needed columns of one row group after the other.
 
 use super::{BATCH_ROWS, Encoder};
+use crate::options::{self, option};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use bytes::{Buf, Bytes};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{ChunkReader, Length};
 use std::sync::Arc;
 use streamfleet_dataflow::DataflowError;
-use streamfleet_logical::{ColumnKind, TableDescriptor};
+use streamfleet_logical::{FormatDescriptor, OptionKind, TableDescriptor};
 
 /// Bytes of the file's end that are read first: most footers fit.
 const FOOTER_BYTES: u64 = 64 << 10;
@@ -214,6 +217,41 @@ impl ParquetFile {
     }
 }
 
+/// Encoded bytes of a row group; with as many it is handed over, so that no part is held whole.
+const ROW_GROUP_BYTES: usize = 16 << 20;
+
+/// The format's options.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ParquetOptions {
+    compression: Compression,
+}
+
+/// What the planner knows of it.
+pub(super) fn descriptor() -> FormatDescriptor {
+    FormatDescriptor {
+        name: "parquet",
+        options: vec![option(
+            "parquet.compression",
+            OptionKind::OneOf(&["UNCOMPRESSED", "SNAPPY", "ZSTD"]),
+            "SNAPPY",
+            "How pages are compressed when they are written; files are read with any of these.",
+        )],
+    }
+}
+
+impl ParquetOptions {
+    /// Reads them.
+    pub fn of(table: &TableDescriptor) -> Result<Self, DataflowError> {
+        let compression = match table.option("parquet.compression") {
+            None | Some("SNAPPY") => Compression::SNAPPY,
+            Some("UNCOMPRESSED") => Compression::UNCOMPRESSED,
+            Some("ZSTD") => Compression::ZSTD(ZstdLevel::default()),
+            Some(_) => return Err(options::bad(table, "parquet.compression", "it is UNCOMPRESSED, SNAPPY or ZSTD")),
+        };
+        Ok(Self { compression })
+    }
+}
+
 /// Encodes rows.
 pub(super) struct ParquetEncoder {
     schema: SchemaRef,
@@ -221,18 +259,11 @@ pub(super) struct ParquetEncoder {
 }
 
 impl ParquetEncoder {
-    pub fn new(table: &TableDescriptor) -> Result<Self, DataflowError> {
-        let written = |kind: &ColumnKind| match kind {
-            ColumnKind::Physical => true,
-            ColumnKind::Metadata { is_virtual, .. } => !is_virtual,
-            ColumnKind::Computed(_) => false,
-        };
-        let columns = table.columns.iter().filter(|c| written(&c.kind));
-        let fields: Vec<_> =
-            columns.map(|c| arrow::datatypes::Field::new(&c.name, c.data_type.clone(), c.nullable)).collect();
-        let schema = Arc::new(Schema::new(fields));
-        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), None).map_err(|e| not_written(&e))?;
-        Ok(Self { schema, writer: Some(writer) })
+    /// `schema`: the columns that a file holds.
+    pub fn new(schema: SchemaRef, options: ParquetOptions) -> Result<Self, DataflowError> {
+        let properties = WriterProperties::builder().set_compression(options.compression).build();
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties));
+        Ok(Self { schema, writer: Some(writer.map_err(|e| not_written(&e))?) })
     }
 }
 
@@ -244,12 +275,25 @@ impl Encoder for ParquetEncoder {
     fn write(&mut self, records: &RecordBatch) -> Result<(), DataflowError> {
         let records = RecordBatch::try_new(Arc::clone(&self.schema), records.columns().to_vec())?;
         let writer = self.writer.as_mut().expect("a finished file takes no rows");
-        writer.write(&records).map_err(|e| not_written(&e))
+        writer.write(&records).map_err(|e| not_written(&e))?;
+        if writer.in_progress_size() >= ROW_GROUP_BYTES {
+            writer.flush().map_err(|e| not_written(&e))?;
+        }
+        Ok(())
     }
 
-    fn take(&mut self, _at_least: usize) -> Vec<u8> {
-        // A parquet file is handed over whole: its writer owns the bytes until the footer stands.
-        Vec::new()
+    fn take(&mut self, at_least: usize) -> Result<Vec<u8>, DataflowError> {
+        let writer = self.writer.as_mut().expect("a finished file is not asked");
+        if at_least == 0 {
+            writer.flush().map_err(|e| not_written(&e))?;
+        }
+        // What the writer has put into its buffer counts as written: offsets in the footer stay right.
+        writer.sync().map_err(|e| not_written(&e.into()))?;
+        Ok(super::take_bytes(writer.inner_mut(), at_least))
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.writer.as_ref().map_or(0, |writer| writer.memory_size() + writer.inner().len())
     }
 
     fn finish(&mut self) -> Result<Vec<u8>, DataflowError> {

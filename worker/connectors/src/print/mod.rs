@@ -1,7 +1,7 @@
 //! A sink that writes Flink's text of every row to standard output or standard error, at once: what was written stays
 //! written when a job rewinds.
 
-mod java;
+pub(crate) mod java;
 mod text;
 
 use crate::options::{boolean, number, option};

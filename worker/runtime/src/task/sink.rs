@@ -56,6 +56,7 @@ impl SinkTask {
             Flow::Done => {
                 add(&self.metrics.rows_in, batch.rows() as u64);
                 self.metrics.bytes_in.store(self.input.bytes, Ordering::Relaxed);
+                self.metrics.written_bytes.store(self.sink.written_bytes(), Ordering::Relaxed);
                 Ok(Progress::Worked)
             }
             Flow::More => {
@@ -67,6 +68,7 @@ impl SinkTask {
 
     pub fn take_snapshot(&mut self, epoch: Epoch, taken: &mut Vec<(Epoch, TaskSnapshot)>) -> Result<(), DataflowError> {
         self.sink.prepare(epoch)?;
+        self.metrics.written_bytes.store(self.sink.written_bytes(), Ordering::Relaxed);
         taken.push((
             epoch,
             TaskSnapshot {

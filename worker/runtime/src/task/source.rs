@@ -108,7 +108,7 @@ impl SourceTask {
                 add(&self.metrics.rows_in, rows);
                 add(&self.metrics.rows_out, rows);
                 add(&self.metrics.bytes_in, batch.bytes() as u64);
-                self.metrics.skipped_records.store(self.source.skipped_records(), Ordering::Relaxed);
+                self.note_errors();
                 self.advance_split(split, batch.records())?;
                 if std::mem::take(&mut self.is_idle) {
                     self.outputs.push_control(&Element::Active);
@@ -122,14 +122,14 @@ impl SourceTask {
                 self.advance_watermark();
             }
             SourceStatus::Waiting(time) => {
-                self.metrics.skipped_records.store(self.source.skipped_records(), Ordering::Relaxed);
+                self.note_errors();
                 let idle_in = self.look_for_idle_splits();
                 let wait = [time, idle_in].into_iter().flatten().min();
                 return Ok(Progress::Idle(wait.map(|t| now + t)));
             }
             SourceStatus::Ended => {
                 self.stage = Stage::Finished;
-                self.metrics.skipped_records.store(self.source.skipped_records(), Ordering::Relaxed);
+                self.note_errors();
                 if self.watermark_of.is_some() {
                     self.outputs.push_control(&Element::Watermark(MAX_WATERMARK));
                 }
@@ -137,6 +137,13 @@ impl SourceTask {
             }
         }
         Ok(Progress::Worked)
+    }
+
+    fn note_errors(&self) {
+        let errors = self.source.errors();
+        self.metrics.skipped_records.store(errors.skipped_records, Ordering::Relaxed);
+        self.metrics.dead_letters.store(errors.dead_letters, Ordering::Relaxed);
+        self.metrics.nulled_fields.store(errors.nulled_fields, Ordering::Relaxed);
     }
 
     fn advance_split(&mut self, split: usize, records: &RecordBatch) -> Result<(), DataflowError> {

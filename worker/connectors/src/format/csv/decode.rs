@@ -1,0 +1,108 @@
+//! Delimited text to columns.
+
+use super::fields::{Fields, Found};
+use super::{CsvOptions, RULES};
+use crate::format::column::{Column, Values};
+use crate::format::rows::{Fate, Rows};
+use crate::format::{BATCH_ROWS, Decoded, Layout, RecordDecoder};
+use arrow::datatypes::SchemaRef;
+use streamfleet_dataflow::DataflowError;
+
+/// Decodes records; quoted fields may hold delimiters and line ends.
+pub(in crate::format) struct CsvDecoder {
+    options: CsvOptions,
+    layout: Layout,
+    rows: Rows,
+    fields: Fields,
+    skip_header: bool,
+}
+
+impl CsvDecoder {
+    /// `from_start`: the file's first record comes first.
+    pub fn new(
+        schema: SchemaRef,
+        layout: Layout,
+        options: &CsvOptions,
+        from_start: bool,
+    ) -> Result<Self, DataflowError> {
+        Ok(Self {
+            rows: Rows::new(schema, RULES, options.ignore_parse_errors)?,
+            skip_header: options.header && from_start,
+            options: options.clone(),
+            layout,
+            fields: Fields::default(),
+        })
+    }
+
+    fn take_record(&mut self, record: &[u8], start: usize, end: usize) {
+        let (found, width) = (self.fields.len(), self.layout.width);
+        if let Err(error) = std::str::from_utf8(record) {
+            let reason = format!("the record is no UTF-8 from its byte {} on", error.valid_up_to() + 1);
+            return self.rows.bad(start, end, reason);
+        }
+        if found > width || found < width && !self.options.ignore_parse_errors {
+            return self.rows.bad(start, end, format!("{found} fields, expected {width}"));
+        }
+        let Rows { columns, fate, .. } = &mut self.rows;
+        for (column, place) in columns.iter_mut().zip(&self.layout.places) {
+            // Escapes make one character of two, but the rest of a record that is UTF-8 stays so.
+            match self.fields.get(*place).and_then(|field| std::str::from_utf8(field).ok()) {
+                Some(text) => value(&self.options, fate, column, text),
+                None => fate.null(column),
+            }
+        }
+        self.rows.end_row(start, end);
+    }
+}
+
+impl RecordDecoder for CsvDecoder {
+    fn decode(&mut self, bytes: &[u8], at_end: bool) -> Result<Decoded, DataflowError> {
+        let mut consumed = 0;
+        while self.rows.seen() < BATCH_ROWS && consumed < bytes.len() {
+            let start = consumed;
+            match self.options.syntax.split(&bytes[start..], at_end, &mut self.fields) {
+                Found::Incomplete => break,
+                Found::Nothing(length) => consumed += length,
+                Found::Unclosed(length) => {
+                    consumed += length;
+                    self.rows.bad(start, consumed, "a quoted field has no closing quote".to_owned());
+                }
+                Found::Record(length) => {
+                    consumed += length;
+                    if !std::mem::take(&mut self.skip_header) {
+                        self.take_record(&bytes[start..consumed], start, consumed);
+                    }
+                }
+            }
+        }
+        self.rows.finish(consumed)
+    }
+}
+
+fn value(options: &CsvOptions, fate: &mut Fate, column: &mut Column, text: &str) {
+    if options.is_null(text, matches!(column.values, Values::Text(_))) {
+        return fate.null(column);
+    }
+    match &mut column.values {
+        Values::List(list) => {
+            if !text.is_empty() {
+                for element in text.split(options.element_delimiter.as_str()) {
+                    value(options, fate, &mut list.element, element);
+                    list.count();
+                }
+            }
+            list.end();
+        }
+        Values::Row(row) => {
+            let mut texts = text.split(options.element_delimiter.as_str());
+            if texts.clone().count() != row.columns.len() {
+                return fate.unfit(column, text);
+            }
+            for column in &mut row.columns {
+                value(options, fate, column, texts.next().unwrap_or_default());
+            }
+            row.end();
+        }
+        _ => fate.text(column, text),
+    }
+}
