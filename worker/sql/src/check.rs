@@ -277,6 +277,9 @@ impl Visitor for Check<'_> {
             Expr::BinaryOp { op, .. } => self.binary(expr, op),
             Expr::UnaryOp { op: UnaryOperator::Plus | UnaryOperator::Minus | UnaryOperator::Not, .. } => GO,
             Expr::UnaryOp { op, .. } => self.refuse(span, format!("the operator `{op}`")),
+            Expr::Interval(interval) if interval.last_field.is_some() => {
+                self.refuse(span, "an interval from one unit TO another: add two intervals; it")
+            }
             Expr::Cast { kind: CastKind::Cast | CastKind::TryCast, array: false, format: None, .. } => GO,
             Expr::Cast { .. } => self.refuse(span, "a cast that is not CAST(.. AS ..) or TRY_CAST(.. AS ..)"),
             Expr::Identifier(_)

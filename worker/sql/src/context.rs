@@ -1,6 +1,7 @@
 //! What DataFusion's planner may ask: tables, views, and the allow-listed functions.
 
 use crate::functions::Functions;
+use crate::script::StatementTokens;
 use crate::table_source::DeclaredTable;
 use crate::window_tvf::WindowFunctions;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -17,21 +18,28 @@ use streamfleet_manifest::nearest;
 /// Tables, views and functions of a script, as far as it was read.
 pub(crate) struct Context {
     pub tables: BTreeMap<String, Arc<DeclaredTable>>,
-    pub views: BTreeMap<String, Arc<LogicalPlan>>,
+    pub views: BTreeMap<String, View>,
     pub functions: Functions,
     pub options: ConfigOptions,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
     relation_planners: Vec<Arc<dyn RelationPlanner>>,
 }
 
-/// A view: its plan takes its place.
+/// A declared view, with its statement for the places of errors.
 #[derive(Debug)]
-struct View {
+pub(crate) struct View {
+    pub plan: Arc<LogicalPlan>,
+    pub statement: StatementTokens,
+}
+
+/// A view as a table: its plan takes its place.
+#[derive(Debug)]
+struct ViewSource {
     plan: Arc<LogicalPlan>,
     schema: SchemaRef,
 }
 
-impl TableSource for View {
+impl TableSource for ViewSource {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
@@ -43,17 +51,13 @@ impl TableSource for View {
 
 impl Context {
     pub fn new() -> Self {
-        #[expect(deprecated, reason = "one planner for extract, position and substring")]
-        let functions_planner = datafusion_functions::planner::UserDefinedFunctionPlanner;
         Self {
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
             functions: Functions::new(),
             options: ConfigOptions::default(),
-            expr_planners: vec![
-                Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
-                Arc::new(functions_planner),
-            ],
+            // For the fields of rows.
+            expr_planners: vec![Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default())],
             relation_planners: vec![Arc::new(WindowFunctions)],
         }
     }
@@ -80,9 +84,9 @@ impl ContextProvider for Context {
             return Ok(Arc::clone(declared) as Arc<dyn TableSource>);
         }
         match self.views.get(table) {
-            Some(plan) => {
-                let schema = Arc::clone(plan.schema().inner());
-                Ok(Arc::new(View { plan: Arc::clone(plan), schema }))
+            Some(view) => {
+                let schema = Arc::clone(view.plan.schema().inner());
+                Ok(Arc::new(ViewSource { plan: Arc::clone(&view.plan), schema }))
             }
             None => match self.nearest_table(table) {
                 Some(near) => plan_err!("no table `{table}`; did you mean `{near}`?"),
@@ -100,7 +104,7 @@ impl ContextProvider for Context {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.functions.scalars.get(&name.to_lowercase()).cloned()
+        self.functions.scalar(name)
     }
 
     fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -1,14 +1,17 @@
 //! Declarations become tables and views.
 
 use crate::check::check_expression;
-use crate::context::Context;
+use crate::context::{Context, View};
 use crate::ddl::{DeclaredKind, TableDeclaration};
+use crate::desugar::desugar_expression;
 use crate::error::{SqlError, SqlErrorKind, from_parser, planning_text};
 use crate::insert::{planner_options, query_error};
 use crate::optimize::optimize;
 use crate::options;
 use crate::script::{StatementTokens, position_of};
+use crate::sql_type::name_of;
 use crate::table_source::DeclaredTable;
+use crate::typing::typed_expression;
 use crate::{Compiler, data_type, ddl, end};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion_common::tree_node::{Transformed, TreeNode};
@@ -78,7 +81,7 @@ impl Compiler<'_> {
             return Err(SqlErrorKind::Invalid(format!("`{name}` is declared already")).at(position));
         }
         let plan = if columns.is_empty() { plan } else { renamed(statement, plan, &columns)? };
-        self.context.views.insert(name, Arc::new(plan));
+        self.context.views.insert(name, View { plan: Arc::new(plan), statement: statement.clone() });
         Ok(())
     }
 }
@@ -140,7 +143,8 @@ fn resolve(
             let data_type = &columns[index].data_type;
             if !matches!(data_type, DataType::Timestamp(TimeUnit::Millisecond, _)) {
                 let text = format!(
-                    "the watermark's column `{name}` must be TIMESTAMP(3) or TIMESTAMP_LTZ(3), not {data_type}"
+                    "the watermark's column `{name}` must be TIMESTAMP(3) or TIMESTAMP_LTZ(3), not {}",
+                    name_of(data_type)
                 );
                 return Err(SqlErrorKind::Type(text).at(position));
             }
@@ -181,12 +185,13 @@ impl Resolver<'_> {
     /// An expression over the stored columns, with its type.
     fn expression(
         &self,
-        expr: sqlparser::ast::Expr,
+        mut expr: sqlparser::ast::Expr,
         computed: &BTreeMap<String, Expr>,
         position: Position,
     ) -> Result<(Expr, DataType), SqlError> {
         let failed = |e: datafusion_common::DataFusionError| query_error(self.context, self.statement, &e, position);
         check_expression(self.statement, &expr)?;
+        desugar_expression(self.statement, &mut expr)?;
         let mut fields: Vec<Field> = self.stored.fields().iter().map(|f| f.as_ref().clone()).collect();
         for (name, expr) in computed {
             let data_type = expr.get_type(&self.stored).map_err(failed)?;
@@ -195,6 +200,7 @@ impl Resolver<'_> {
         let all = DFSchema::try_from(Schema::new(fields)).map_err(failed)?;
         let planner = SqlToRel::new_with_options(self.context, planner_options());
         let expr = planner.sql_to_expr(expr, &all, &mut PlannerContext::new()).map_err(failed)?;
+        let expr = typed_expression(expr, &all).map_err(failed)?;
         let expr = expr.transform_up(|e| {
             Ok(match &e {
                 Expr::Column(ColumnName { name, .. }) => match computed.get(name) {

@@ -1,7 +1,9 @@
 //! What is wrong with a script, and where.
 
+use crate::script::{StatementTokens, position_of};
 use datafusion_common::DataFusionError;
 use sqlparser::parser::ParserError;
+use sqlparser::tokenizer::TokenWithSpan;
 use std::fmt;
 use streamfleet_logical::Position;
 use streamfleet_manifest::nearest;
@@ -98,9 +100,60 @@ fn parse_place(place: &str) -> Option<Position> {
     Some(Position { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
 }
 
-/// The text of a planning error, without the wrapping that names no cause.
+/// The text of a planning error, without the wrapping that names no cause, and with Flink's names of types.
 pub(crate) fn planning_text(error: &DataFusionError) -> String {
     let text = error.find_root().strip_backtrace();
-    let text = text.strip_prefix("Error during planning: ").unwrap_or(&text);
-    text.strip_prefix("Schema error: ").unwrap_or(text).to_owned()
+    let text = text.rsplit_once("user-defined coercion failed with: ").map_or(text.as_str(), |(_, cause)| cause);
+    let text = text.strip_prefix("Execution error: ").unwrap_or(text);
+    let text = text.strip_prefix("Error during planning: ").unwrap_or(text);
+    with_names_of_types(text.strip_prefix("Schema error: ").unwrap_or(text))
+}
+
+/// Arrow's names of types as Flink's.
+fn with_names_of_types(text: &str) -> String {
+    const NAMES: &[(&str, &str)] = &[
+        ("Boolean", "BOOLEAN"),
+        ("Int8", "TINYINT"),
+        ("Int16", "SMALLINT"),
+        ("Int32", "INT"),
+        ("Int64", "BIGINT"),
+        ("Float32", "FLOAT"),
+        ("Float64", "DOUBLE"),
+        ("Decimal128", "DECIMAL"),
+        ("Utf8", "STRING"),
+        ("Binary", "BYTES"),
+        ("Date32", "DATE"),
+        ("Time32(ms)", "TIME"),
+        ("Timestamp(s)", "TIMESTAMP(0)"),
+        ("Timestamp(ms)", "TIMESTAMP(3)"),
+        ("Timestamp(µs)", "TIMESTAMP(6)"),
+    ];
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let in_word = out.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let is_whole = |name: &str| !rest[name.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        match NAMES.iter().find(|(name, _)| !in_word && rest.starts_with(name) && is_whole(name)) {
+            Some((name, flinks)) => {
+                out.push_str(flinks);
+                rest = &rest[name.len()..];
+            }
+            None => {
+                out.push(next);
+                rest = &rest[next.len_utf8()..];
+            }
+        }
+    }
+    out
+}
+
+/// Where the thing stands that a planning error is about: what it quotes, or the word or operator that it begins with.
+pub(crate) fn place_of(statement: &StatementTokens, text: &str) -> Option<Position> {
+    let quoted = text.split(['\'', '`', '"']).nth(1).and_then(|word| statement.find(word));
+    let first = text.split(' ').next().unwrap_or_default();
+    let is_name = first.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || "_|=<>+-*/%".contains(c));
+    quoted.or_else(|| {
+        let begins = |t: &&TokenWithSpan| is_name && t.token.to_string().eq_ignore_ascii_case(first);
+        statement.tokens.iter().find(begins).map(position_of)
+    })
 }

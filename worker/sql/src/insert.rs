@@ -1,13 +1,16 @@
 //! `INSERT INTO`: a query, optimised, lowered, and fitted to its sink.
 
 use crate::check::{check_query, check_words};
-use crate::context::Context;
-use crate::error::{SqlError, SqlErrorKind, from_parser, planning_text};
+use crate::context::{Context, View};
+use crate::desugar::desugar_query;
+use crate::error::{SqlError, SqlErrorKind, from_parser, place_of, planning_text};
 use crate::field_names::name_fields;
-use crate::functions::by_position;
+use crate::functions::{by_position, convert};
 use crate::lower::Lowering;
 use crate::optimize::optimize;
 use crate::script::{StatementTokens, position_of};
+use crate::sql_type::name_of;
+use crate::typing::typed;
 use crate::{Compiler, data_type, end};
 use arrow::datatypes::DataType;
 use datafusion_common::{Column, DataFusionError, SchemaError};
@@ -64,8 +67,8 @@ pub(crate) fn query_error(
         let word = what.rsplit(' ').next().unwrap_or_default();
         return SqlErrorKind::Unsupported(what.clone()).at(place(word));
     }
-    let quoted = text.split(['\'', '`', '"']).nth(1).and_then(|word| statement.find(word));
-    SqlErrorKind::Invalid(text.clone()).at(quoted.unwrap_or(fallback))
+    let position = place_of(statement, &text).unwrap_or(fallback);
+    SqlErrorKind::Invalid(text).at(position)
 }
 
 impl Compiler<'_> {
@@ -76,9 +79,11 @@ impl Compiler<'_> {
         let mut query = parser.parse_query().map_err(|e| from_parser(&e, position))?;
         check_query(statement, &query)?;
         name_fields(&mut query);
+        desugar_query(statement, &mut query)?;
         let planner = SqlToRel::new_with_options(&self.context, planner_options());
         planner
             .sql_statement_to_plan(Statement::Query(query))
+            .and_then(typed)
             .map_err(|e| query_error(&self.context, statement, &e, position))
     }
 
@@ -114,9 +119,8 @@ impl Compiler<'_> {
         let query = self.query(statement, parser)?;
         end(parser)?;
         let plan = fit(statement, query, table, &named, position)?;
-        let plan =
-            optimize(plan, &self.context.options).map_err(|e| query_error(&self.context, statement, &e, position))?;
-        let node = Lowering { statement, warnings: &mut self.program.warnings }.lower(&plan)?;
+        let lowered = self.lowered(statement, plan, position);
+        let node = lowered.map_err(|error| self.in_view(error))?;
         self.check_sources(statement, &node, position)?;
         if node.properties.changelog == ChangelogMode::Retract && !connector.sink_takes_changes {
             let text = format!(
@@ -138,6 +142,31 @@ impl Compiler<'_> {
 }
 
 impl Compiler<'_> {
+    fn lowered(
+        &mut self,
+        statement: &StatementTokens,
+        plan: LogicalPlan,
+        position: Position,
+    ) -> Result<Arc<Node>, SqlError> {
+        let plan =
+            optimize(plan, &self.context.options).map_err(|e| query_error(&self.context, statement, &e, position))?;
+        Lowering { statement, warnings: &mut self.program.warnings }.lower_query(&plan)
+    }
+
+    /// The same error at its place in a view, if a view by itself has it: its plan has taken the view's place.
+    fn in_view(&self, error: SqlError) -> SqlError {
+        let text = error.kind.to_string();
+        let of_view = |view: &View| {
+            let plan = optimize(view.plan.as_ref().clone(), &self.context.options).ok()?;
+            let mut lowering = Lowering { statement: &view.statement, warnings: &mut Vec::new() };
+            lowering.lower_query(&plan).err().filter(|e| e.kind.to_string() == text)
+        };
+        let mut views: Vec<&View> = self.context.views.values().collect();
+        // The view that was declared first has the error by itself.
+        views.sort_by_key(|view| (view.statement.position().line, view.statement.position().column));
+        views.into_iter().find_map(of_view).unwrap_or(error)
+    }
+
     /// Refuses to read what can only be written.
     fn check_sources(&self, statement: &StatementTokens, node: &Node, fallback: Position) -> Result<(), SqlError> {
         if let OperatorSpec::Scan(scan) = &node.spec {
@@ -200,8 +229,8 @@ fn fit(
     }
     let columns = query.schema().columns();
     let mismatch = |why: String| {
-        let query_schema = query.schema().fields().iter().map(|f| format!("{} {}", f.name(), f.data_type()));
-        let sink_schema = targets.iter().map(|c| format!("{} {}", c.name, c.data_type));
+        let query_schema = query.schema().fields().iter().map(|f| format!("{} {}", f.name(), name_of(f.data_type())));
+        let sink_schema = targets.iter().map(|c| format!("{} {}", c.name, name_of(&c.data_type)));
         let text = format!(
             "column types of query and table {} do not match: {why}\nquery: [{}]\ntable: [{}]",
             table.name,
@@ -220,7 +249,7 @@ fn fit(
             Some(index) => {
                 let from = query.schema().field(index).data_type();
                 if !casts_implicitly(from, &column.data_type) {
-                    return Err(mismatch(format!("column `{}` cannot take {from}", column.name)));
+                    return Err(mismatch(format!("column `{}` cannot take {}", column.name, name_of(from))));
                 }
                 let expression = Expr::Column(Column::from(query.schema().qualified_field(index)));
                 converted(expression, from, &column.data_type)
@@ -245,7 +274,7 @@ fn converted(expression: Expr, from: &DataType, to: &DataType) -> Expr {
     } else if from.is_nested() {
         by_position(expression, to)
     } else {
-        cast(expression, to.clone())
+        convert(expression, from, to)
     }
 }
 

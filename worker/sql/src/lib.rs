@@ -10,6 +10,7 @@ mod context;
 mod data_type;
 mod ddl;
 mod declare;
+mod desugar;
 mod dialect;
 mod error;
 mod field_names;
@@ -19,7 +20,9 @@ mod lower;
 mod optimize;
 mod options;
 mod script;
+mod sql_type;
 mod table_source;
+mod typing;
 mod window_tvf;
 
 pub use error::{SqlError, SqlErrorKind};

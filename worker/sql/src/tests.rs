@@ -138,7 +138,7 @@ fn every_refusal_names_place_and_reason() {
         ("CREATE TABLE bid (a INT) WITH ('connector' = 'print')", "14: `bid` is declared already"),
         (
             "CREATE TABLE t (a INT, WATERMARK FOR a AS a) WITH ('connector' = 'print')",
-            "38: the watermark's column `a` must be TIMESTAMP(3) or TIMESTAMP_LTZ(3), not Int32",
+            "38: the watermark's column `a` must be TIMESTAMP(3) or TIMESTAMP_LTZ(3), not INT",
         ),
         (
             "CREATE FUNCTION f AS 'com.example.F'",
@@ -177,11 +177,11 @@ fn every_refusal_names_place_and_reason() {
 fn types_that_do_not_fit_show_both_schemas() {
     let error = refused("INSERT INTO print SELECT auction, day FROM bid");
     assert!(
-        error.starts_with("13: column types of query and table print do not match: column `b` cannot take Utf8"),
+        error.starts_with("13: column types of query and table print do not match: column `b` cannot take STRING"),
         "{error}"
     );
     assert!(
-        error.contains("query: [auction Int64, day Utf8]") && error.contains("table: [a Int64, b Int64]"),
+        error.contains("query: [auction BIGINT, day STRING]") && error.contains("table: [a BIGINT, b BIGINT]"),
         "{error}"
     );
 }
@@ -365,4 +365,58 @@ fn settings_are_checked_where_they_stand() {
     assert_eq!(error, "line 1, column 5: option 'parallelism.default' = '-1': it must be above zero");
     let program = run("SET 'execution.runtime-mode' = 'BATCH';").expect("valid");
     assert_eq!(program.warnings[0].text, "option 'execution.runtime-mode' has no effect here: a test");
+}
+
+#[test]
+fn errors_in_views_point_into_the_view() {
+    let script = format!(
+        "{TABLES}CREATE VIEW sorted AS\n  SELECT auction, price FROM bid ORDER BY price;\n\
+         INSERT INTO print SELECT auction, price FROM sorted;"
+    );
+    let line = TABLES.lines().count() + 2;
+    let error = run(&script).expect_err("a view with ORDER BY");
+    assert_eq!(error, format!("line {line}, column 34: ORDER BY of a whole result is not supported"));
+}
+
+#[test]
+fn one_column_can_be_selected_twice() {
+    plan("INSERT INTO print SELECT auction, auction FROM bid");
+    plan(
+        "CREATE VIEW twice AS SELECT auction, auction FROM bid;\nINSERT INTO print SELECT auction, auction0 FROM twice",
+    );
+}
+
+#[test]
+fn what_cannot_be_computed_is_refused_in_planning() {
+    let cases = [
+        ("INSERT INTO print SELECT auction, COUNT(MIN(item)) FROM bid GROUP BY auction", "MIN"),
+        (
+            "INSERT INTO print SELECT auction, 1 FROM (SELECT auction, MIN(item) AS m FROM bid GROUP BY auction) WHERE m IS NULL",
+            "MIN of ROW<`name` STRING, `size` INT> is not supported",
+        ),
+        ("INSERT INTO print SELECT auction, price + day FROM bid", "+ of BIGINT and STRING is not possible"),
+        ("INSERT INTO print SELECT auction, LPAD(price, 3, 'x') FROM bid", "35: LPAD takes STRING there, not BIGINT"),
+        (
+            "INSERT INTO print SELECT auction, price FROM bid WHERE day LIKE item.name",
+            "LIKE with a pattern that is not a constant",
+        ),
+        (
+            "INSERT INTO print SELECT auction, price FROM bid WHERE REGEXP(day, '(?=a)')",
+            "the pattern '(?=a)' is not supported",
+        ),
+        (
+            "INSERT INTO print SELECT auction, CAST(ts AS BIGINT) FROM bid",
+            "35: CAST of TIMESTAMP(3) AS BIGINT is not possible",
+        ),
+        ("INSERT INTO print SELECT auction, CAST(price AS INTT) FROM bid", "no type `INTT`; did you mean `INT`?"),
+        ("INSERT INTO print SELECT auction, date_part('year', ts) FROM bid", "35: no function `date_part`"),
+        (
+            "INSERT INTO print SELECT auction, price FROM bid WHERE ts > TIMESTAMP '2024-13-01 00:00:00'",
+            "61: '2024-13-01 00:00:00' is no TIMESTAMP",
+        ),
+    ];
+    for (statement, expected) in cases {
+        let found = refused(statement);
+        assert!(found.contains(expected), "{statement}\n  found    {found}\n  expected {expected}");
+    }
 }

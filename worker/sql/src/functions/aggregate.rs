@@ -53,7 +53,8 @@ impl AggregateUDFImpl for Aggregate {
             ("sum", DataType::Decimal128(_, scale)) => DataType::Decimal128(38, *scale),
             ("avg", DataType::Decimal128(_, scale)) => DataType::Decimal128(38, (*scale).max(6)),
             ("sum" | "avg", other) if !other.is_numeric() => {
-                return plan_err!("{} takes a number, not {other}", self.name.to_uppercase());
+                let name = self.name.to_uppercase();
+                return plan_err!("{name} takes a number, not {}", crate::sql_type::name_of(other));
             }
             (_, other) => other.clone(),
         })

@@ -2,11 +2,20 @@
 
 mod aggregate;
 mod by_position;
+mod cast;
+pub(crate) mod decimal;
+mod hash;
+mod json;
+mod nested;
 mod numeric;
+mod regex;
+mod scalar;
 mod text;
 mod time;
 
 pub(crate) use by_position::by_position;
+pub(crate) use cast::{CAST, TRY_CAST, convert, per_second, simpler as simpler_cast};
+pub(crate) use text::concat;
 
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use std::collections::BTreeMap;
@@ -22,47 +31,18 @@ pub(crate) struct Functions {
 
 impl Functions {
     pub fn new() -> Self {
-        use datafusion_functions::{core, math, string, unicode};
         let mut functions = Self { scalars: BTreeMap::new(), aggregates: BTreeMap::new(), windows: BTreeMap::new() };
-        // DataFusion's own whose meaning is Flink's.
-        let as_they_are = [
-            ("abs", math::abs()),
-            ("exp", math::exp()),
-            ("ln", math::ln()),
-            ("sqrt", math::sqrt()),
-            ("power", math::power()),
-            ("ceil", math::ceil()),
-            ("ceiling", math::ceil()),
-            ("floor", math::floor()),
-            ("round", math::round()),
-            ("sign", math::signum()),
-            ("lower", string::lower()),
-            ("upper", string::upper()),
-            ("btrim", string::btrim()),
-            ("trim", string::btrim()),
-            ("ltrim", string::ltrim()),
-            ("rtrim", string::rtrim()),
-            ("concat_ws", string::concat_ws()),
-            ("replace", string::replace()),
-            ("repeat", string::repeat()),
-            ("ascii", string::ascii()),
-            ("char_length", unicode::character_length()),
-            ("character_length", unicode::character_length()),
-            ("substr", unicode::substr()),
-            ("substring", unicode::substr()),
-            ("initcap", unicode::initcap()),
-            ("lpad", unicode::lpad()),
-            ("rpad", unicode::rpad()),
-            ("reverse", unicode::reverse()),
-            ("coalesce", core::coalesce()),
-            ("nullif", core::nullif()),
-            ("greatest", core::greatest()),
-            ("least", core::least()),
-        ];
+        // DataFusion's own whose meaning is Flink's; `typing` gives their arguments one type.
+        let as_they_are =
+            [("coalesce", datafusion_functions::core::coalesce()), ("nullif", datafusion_functions::core::nullif())];
         for (name, function) in as_they_are {
             functions.scalars.insert(name.to_owned(), function);
         }
-        for function in numeric::all().into_iter().chain(text::all()).chain(time::all()) {
+        for function in
+            [numeric::all(), text::all(), regex::all(), time::all(), nested::all(), json::all(), hash::all()]
+                .into_iter()
+                .flatten()
+        {
             functions.add(function);
         }
         for function in aggregate::all() {
@@ -73,11 +53,12 @@ impl Functions {
     }
 
     fn add(&mut self, function: ScalarUDF) {
-        let function = Arc::new(function);
-        for alias in function.aliases() {
-            self.scalars.insert(alias.clone(), Arc::clone(&function));
-        }
-        self.scalars.insert(function.name().to_owned(), function);
+        self.scalars.insert(function.name().to_owned(), Arc::new(function));
+    }
+
+    /// The scalar function with a name, or the conversion that a name stands for.
+    pub fn scalar(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.scalars.get(&name.to_lowercase()).cloned().or_else(|| cast::of_name(name).map(Arc::new))
     }
 
     /// The scalar function with this class, as `CREATE FUNCTION .. AS` names it.
@@ -88,7 +69,13 @@ impl Functions {
         }
     }
 
+    /// The names that a query can call: those with a space stand for special forms.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.scalars.keys().chain(self.aggregates.keys()).chain(self.windows.keys()).map(String::as_str)
+        let all = self.scalars.keys().chain(self.aggregates.keys()).chain(self.windows.keys()).map(String::as_str);
+        all.filter(|name| !name.contains(' '))
     }
 }
+
+#[cfg(test)]
+#[path = "documented_tests.rs"]
+mod tests;

@@ -4,13 +4,14 @@ use super::Lowering;
 use super::calc::{calc, columns_of, substitute};
 use super::properties::append_only;
 use crate::error::SqlError;
+use crate::sql_type::name_of;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion_common::{Column, DFSchema, DFSchemaRef, ScalarValue};
 use datafusion_expr::{Aggregate, Expr, ExprSchemable};
 use std::sync::Arc;
 use streamfleet_logical::{
     AggregateCall, AggregateFunction, ChangelogMode, GroupAggregateSpec, Node, OperatorSpec, Properties, StateBound,
-    WindowAggregateSpec, WindowColumns, WindowInput,
+    UnsupportedAggregate, WindowAggregateSpec, WindowColumns, WindowInput, supported,
 };
 
 /// A column to be computed beneath the aggregation, once each.
@@ -69,7 +70,9 @@ pub(crate) fn aggregate(lowering: &mut Lowering<'_>, aggregate: &Aggregate) -> R
     }
     let mut calls = Vec::new();
     for (number, expr) in aggregate.aggr_expr.iter().enumerate() {
-        calls.push(call(lowering, expr, number, &input.schema, &mut computed)?);
+        let call = call(lowering, expr, number, &input.schema, &mut computed)?;
+        check_supported(lowering, &call, &computed, &input)?;
+        calls.push(call);
     }
     if is_windowed {
         windowed(lowering, aggregate, &input, window.unwrap_or_default(), &groups, keys, calls, computed)
@@ -120,6 +123,25 @@ fn call(
     let result = expr.get_type(schema.as_ref()).map_err(|e| lowering.failed(&e))?;
     let distinct = function.params.distinct && !matches!(which, AggregateFunction::Min | AggregateFunction::Max);
     Ok(AggregateCall { function: which, argument, filter, distinct, result, name: format!("a{number}") })
+}
+
+/// Refuses a call that no operator can compute.
+fn check_supported(
+    lowering: &Lowering<'_>,
+    call: &AggregateCall,
+    computed: &Computed,
+    input: &Node,
+) -> Result<(), SqlError> {
+    let argument = call.argument.map(|index| computed.expressions[index].get_type(input.schema.as_ref()));
+    let argument = argument.transpose().map_err(|e| lowering.failed(&e))?;
+    let changes = input.properties.changelog == ChangelogMode::Retract;
+    supported(call, argument.as_ref(), changes).map_err(|why| {
+        let what = match &why {
+            UnsupportedAggregate::Argument(function, data_type) => format!("{function} of {}", name_of(data_type)),
+            other => other.to_string(),
+        };
+        lowering.unsupported(what, &call.function.to_string())
+    })
 }
 
 /// A calc that gives the computed columns, named `c<n>`.

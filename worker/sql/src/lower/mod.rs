@@ -3,12 +3,13 @@
 mod aggregate;
 mod bounds;
 mod calc;
+mod compiles;
 mod join;
 mod properties;
 mod rank;
 mod scan;
 
-use crate::error::{SqlError, SqlErrorKind, planning_text};
+use crate::error::{SqlError, SqlErrorKind, place_of, planning_text};
 use crate::script::StatementTokens;
 use crate::window_tvf::WindowNode;
 use crate::{Warning, table_source::DeclaredTable};
@@ -34,7 +35,9 @@ impl Lowering<'_> {
     }
 
     fn failed(&self, error: &DataFusionError) -> SqlError {
-        SqlErrorKind::Invalid(planning_text(error)).at(self.statement.position())
+        let text = planning_text(error);
+        let position = place_of(self.statement, &text).unwrap_or_else(|| self.statement.position());
+        SqlErrorKind::Invalid(text).at(position)
     }
 
     fn warn_unbounded(&mut self, what: &str, word: &str) {
@@ -43,6 +46,13 @@ impl Lowering<'_> {
         if !self.warnings.iter().any(|w| w.position == position && w.text == text) {
             self.warnings.push(Warning { position, text });
         }
+    }
+
+    /// The node of a whole query, every expression of which can run.
+    pub fn lower_query(&mut self, plan: &LogicalPlan) -> Result<Arc<Node>, SqlError> {
+        let node = self.lower(plan)?;
+        compiles::check(self, &node)?;
+        Ok(node)
     }
 
     /// The node of a plan.
