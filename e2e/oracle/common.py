@@ -3,6 +3,7 @@
 import collections
 import glob
 import json
+import os
 import pathlib
 import subprocess
 
@@ -25,6 +26,56 @@ def nexmark_script(query, sink, events, rate):
     """The text of a query over the generator, with its sink's options."""
     text = (NEXMARK / "ddl.sql").read_text() + (NEXMARK / f"{query}.sql").read_text()
     return text.replace("${RATE}", str(rate)).replace("${EVENTS}", str(events)).replace("${SINK}", sink)
+
+
+JOIN = """
+CREATE TABLE bids (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3))
+  WITH ('connector' = 'filesystem', 'path' = 'rows/bid', 'format' = 'json');
+CREATE TABLE auctions (id BIGINT, category BIGINT, seller BIGINT)
+  WITH ('connector' = 'filesystem', 'path' = 'rows/auction', 'format' = 'json');
+CREATE TABLE joined (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), category BIGINT, seller BIGINT)
+  WITH ('connector' = 'filesystem', 'path' = 'joined', 'format' = 'json');
+INSERT INTO joined SELECT b.auction, b.bidder, b.price, b.`dateTime`, a.category, a.seller
+FROM bids AS b JOIN auctions AS a ON b.auction = a.id;
+"""
+
+DUMP = """
+CREATE TABLE bid_rows (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3))
+  WITH ('connector' = 'filesystem', 'path' = 'rows/bid', 'format' = 'json', 'sink.rolling-policy.file-size' = '8 mb');
+CREATE TABLE auction_rows (id BIGINT, category BIGINT, seller BIGINT)
+  WITH ('connector' = 'filesystem', 'path' = 'rows/auction', 'format' = 'json', 'sink.rolling-policy.file-size' = '1 mb');
+INSERT INTO bid_rows SELECT auction, bidder, price, `dateTime` FROM bid;
+INSERT INTO auction_rows SELECT id, category, seller FROM auction;
+"""
+
+
+def jobs_over_files(binary, data, top):
+    """Two jobs, files in and files out: the flights example, and a join of Nexmark's bids with auctions.
+
+    Gives name, script, a function that makes a folder of a given name to run it in, and its sinks' folders.
+    """
+
+    def flights(name):
+        folder = top / f"flights-{name}"
+        folder.mkdir()
+        os.symlink(data, folder / "data")
+        return folder
+
+    yield "flights", FLIGHTS / "job.yaml", flights, ["hourly_delays", "worst_routes"]
+
+    source = top / "source"
+    source.mkdir()
+    (source / "dump.sql").write_text(nexmark_script("q0", "'connector' = 'blackhole'", 1_000_000, 10_000) + DUMP)
+    run(binary, "dump.sql", source)
+
+    def nexmark(name):
+        folder = top / f"nexmark-{name}"
+        folder.mkdir()
+        os.symlink(source / "rows", folder / "rows")
+        (folder / "join.sql").write_text(JOIN)
+        return folder
+
+    yield "nexmark join", "join.sql", nexmark, ["joined"]
 
 
 def json_rows(folder):

@@ -13,27 +13,7 @@ import subprocess
 import tempfile
 import time
 
-from common import FLIGHTS, compare, json_rows, nexmark_script, run
-
-JOIN = """
-CREATE TABLE bids (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3))
-  WITH ('connector' = 'filesystem', 'path' = 'rows/bid', 'format' = 'json');
-CREATE TABLE auctions (id BIGINT, category BIGINT, seller BIGINT)
-  WITH ('connector' = 'filesystem', 'path' = 'rows/auction', 'format' = 'json');
-CREATE TABLE joined (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), category BIGINT, seller BIGINT)
-  WITH ('connector' = 'filesystem', 'path' = 'joined', 'format' = 'json');
-INSERT INTO joined SELECT b.auction, b.bidder, b.price, b.`dateTime`, a.category, a.seller
-FROM bids AS b JOIN auctions AS a ON b.auction = a.id;
-"""
-
-DUMP = """
-CREATE TABLE bid_rows (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3))
-  WITH ('connector' = 'filesystem', 'path' = 'rows/bid', 'format' = 'json', 'sink.rolling-policy.file-size' = '8 mb');
-CREATE TABLE auction_rows (id BIGINT, category BIGINT, seller BIGINT)
-  WITH ('connector' = 'filesystem', 'path' = 'rows/auction', 'format' = 'json', 'sink.rolling-policy.file-size' = '1 mb');
-INSERT INTO bid_rows SELECT auction, bidder, price, `dateTime` FROM bid;
-INSERT INTO auction_rows SELECT id, category, seller FROM auction;
-"""
+from common import compare, jobs_over_files, json_rows, run
 
 
 def with_kills(binary, script, folder, kills, chance, longest):
@@ -89,29 +69,8 @@ def main():
     chance = random.Random(arguments.seed)
     print(f"kills: seed {arguments.seed}")
     with tempfile.TemporaryDirectory() as top:
-        top = pathlib.Path(top)
-
-        def flights(name):
-            folder = top / f"flights-{name}"
-            folder.mkdir()
-            os.symlink(data, folder / "data")
-            return folder
-
-        check("flights", binary, FLIGHTS / "job.yaml", flights, ["hourly_delays", "worst_routes"], arguments.kills, chance)
-
-        source = top / "source"
-        source.mkdir()
-        (source / "dump.sql").write_text(nexmark_script("q0", "'connector' = 'blackhole'", 1_000_000, 10_000) + DUMP)
-        run(binary, "dump.sql", source)
-
-        def nexmark(name):
-            folder = top / f"nexmark-{name}"
-            folder.mkdir()
-            os.symlink(source / "rows", folder / "rows")
-            (folder / "join.sql").write_text(JOIN)
-            return folder
-
-        check("nexmark join", binary, "join.sql", nexmark, ["joined"], arguments.kills, chance)
+        for name, script, make, sinks in jobs_over_files(binary, data, pathlib.Path(top)):
+            check(name, binary, script, make, sinks, arguments.kills, chance)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ an undisturbed run, row for row.
 """
 
 import argparse
-import os
 import pathlib
 import shutil
 import signal
@@ -13,8 +12,7 @@ import subprocess
 import tempfile
 import time
 
-from common import FLIGHTS, compare, json_rows, nexmark_script, run
-from kills import DUMP, JOIN
+from common import compare, jobs_over_files, json_rows, run
 
 PARALLELISMS = ["1", "2", "3", "5"]
 
@@ -66,29 +64,8 @@ def main():
     arguments = parser.parse_args()
     binary, data = str(pathlib.Path(arguments.bin).resolve()), pathlib.Path(arguments.data).resolve()
     with tempfile.TemporaryDirectory() as top:
-        top = pathlib.Path(top)
-
-        def flights(name):
-            folder = top / f"flights-{name}"
-            folder.mkdir()
-            os.symlink(data, folder / "data")
-            return folder
-
-        check("flights", binary, FLIGHTS / "job.yaml", flights, ["hourly_delays", "worst_routes"])
-
-        source = top / "source"
-        source.mkdir()
-        (source / "dump.sql").write_text(nexmark_script("q0", "'connector' = 'blackhole'", 1_000_000, 10_000) + DUMP)
-        run(binary, "dump.sql", source)
-
-        def nexmark(name):
-            folder = top / f"nexmark-{name}"
-            folder.mkdir()
-            os.symlink(source / "rows", folder / "rows")
-            (folder / "join.sql").write_text(JOIN)
-            return folder
-
-        check("nexmark join", binary, "join.sql", nexmark, ["joined"])
+        for name, script, make, sinks in jobs_over_files(binary, data, pathlib.Path(top)):
+            check(name, binary, script, make, sinks)
 
 
 if __name__ == "__main__":

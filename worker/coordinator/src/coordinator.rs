@@ -1,6 +1,7 @@
 //! The coordinator's state machine.
 
 use crate::append::{Appended, Appender};
+use crate::chain::is_long;
 use crate::config::{CoordinatorConfig, StartFrom};
 use crate::log_view::LogView;
 use crate::message::{Action, CoordinatorError, Ending, Event};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use streamfleet_env::{Clock, Entropy, StorageError, StorageReply, StorageRequest};
 use streamfleet_snapshot::{Assembly, Retention, SlotCommand, SlotFailure, SlotReport, unreferenced_files};
 use streamfleet_storage::entry_path;
-use streamfleet_types::log::{LOG_VERSION, LogEntry, LogRecord, Outcome, Snapshot, StateFile, Transaction};
+use streamfleet_types::log::{LOG_VERSION, LogEntry, LogRecord, Outcome, Snapshot, Transaction};
 use streamfleet_types::{Epoch, OperatorId, Run, Term};
 use tracing::{info, warn};
 
@@ -627,15 +628,6 @@ impl Coordinator {
             actions.push(Action::Slots(SlotCommand::Trigger { epoch, last, drained, full }));
         }
     }
-}
-
-/// True if a restore from these files would replay much more than the state, or very many files: deltas of at least the size of
-/// the oldest epoch's files, which hold the state as it was written whole, or too many of them.
-fn is_long(files: &[StateFile], most: usize) -> bool {
-    let oldest = files.iter().map(|f| f.epoch).min();
-    let whole: u64 = files.iter().filter(|f| Some(f.epoch) == oldest).map(|f| f.bytes).sum();
-    let all: u64 = files.iter().map(|f| f.bytes).sum();
-    files.len() > most || (files.len() > most / 4 && all > 4 * whole.max(1))
 }
 
 /// Says what the plan of a snapshot and the job's have not in common.

@@ -9,6 +9,7 @@
 //! append `End`.
 
 mod append;
+mod chain;
 mod config;
 mod coordinator;
 mod log_view;
