@@ -7,6 +7,7 @@ mod error;
 mod expression;
 pub mod operators;
 mod output;
+mod row_watermark;
 mod sink;
 mod source;
 
@@ -14,5 +15,6 @@ pub use error::DataflowError;
 pub use expression::{Predicate, Projector};
 pub use operators::{Operator, OperatorContext, build};
 pub use output::{Flow, Output};
+pub use row_watermark::RowWatermark;
 pub use sink::{Sink, SinkContext};
 pub use source::{Source, SourceBatch, SourceContext, SourceErrors, SourceStatus, SplitState};

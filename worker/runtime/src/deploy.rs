@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_dataflow::{
-    DataflowError, OperatorContext, Projector, SinkContext, Source, SourceContext, SplitState, build,
+    DataflowError, OperatorContext, Projector, RowWatermark, SinkContext, Source, SourceContext, SplitState, build,
 };
 use streamfleet_exchange::{QUEUE_CAPACITY_BYTES, QueueReceiver, QueueSender, Wake, queue};
 use streamfleet_logical::{ChangelogMode, OperatorSpec, ScanSpec};
@@ -212,7 +212,7 @@ pub fn state_tables(vertex: &Vertex, batch_mode: bool) -> Result<Vec<TableSchema
             let output = vertex.node.arrow_schema();
             Projector::new(&vertex.name, &scan.expressions, &scan.read_schema, output)?;
             if let Some(watermark) = &scan.watermark {
-                Projector::timestamp(&vertex.name, watermark, &scan.read_schema)?;
+                RowWatermark::new(&vertex.name, watermark, &scan.read_schema)?;
             }
             Ok(Vec::new())
         }
@@ -292,7 +292,7 @@ impl TaskMaker<'_> {
         let projection = Projector::new(&vertex.name, &scan.expressions, &scan.read_schema, output)?;
         let watermark_of = match &scan.watermark {
             Some(expression) if !self.settings.batch_mode => {
-                Some(Projector::timestamp(&vertex.name, expression, &scan.read_schema)?)
+                Some(RowWatermark::new(&vertex.name, expression, &scan.read_schema)?)
             }
             _ => None,
         };

@@ -53,7 +53,7 @@ impl SlotSet {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Block {
     arena: Vec<u8>,
     /// Where each slot's record begins.
@@ -67,7 +67,9 @@ impl Clone for Block {
     fn clone(&self) -> Self {
         let mut arena = Vec::with_capacity(self.arena.capacity());
         arena.extend_from_slice(&self.arena);
-        Self { arena, records: self.records.clone(), garbage: self.garbage, live: self.live }
+        let mut records = Vec::with_capacity(self.records.capacity());
+        records.extend_from_slice(&self.records);
+        Self { arena, records, garbage: self.garbage, live: self.live }
     }
 }
 

@@ -8,6 +8,7 @@
 mod block;
 mod error;
 pub mod file;
+mod held_block;
 mod layout;
 mod rows;
 mod table;

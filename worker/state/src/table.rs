@@ -1,6 +1,7 @@
 //! A state table in memory: rows found by key, shared with snapshots without copying.
 
 use crate::block::{BLOCK_ROWS, Block, SlotSet};
+use crate::held_block::HeldBlock;
 use crate::{RowLayout, Rows, StateError};
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{FieldRef, Int8Type, UInt64Type};
@@ -76,7 +77,7 @@ pub struct RowTable {
     key_layout: Arc<RowLayout>,
     value_layout: Arc<RowLayout>,
     has_sub_key: bool,
-    blocks: Vec<Arc<Block>>,
+    blocks: Vec<HeldBlock>,
     changes: Vec<Changes>,
     /// Blocks with changes since the last freeze.
     touched: Vec<u32>,
@@ -225,23 +226,17 @@ impl RowTable {
             let expected = self.blocks.last().map_or(0, |b| b.used_bytes() + b.used_bytes() / 64);
             let block = Block::with_capacity(expected);
             self.bytes += block.bytes();
-            self.blocks.push(Arc::new(block));
+            self.blocks.push(HeldBlock::new(block));
             self.changes.push(Changes::NONE);
         }
         let last = self.blocks.len() - 1;
         RowId::new(last, self.blocks[last].next_fresh_slot())
     }
 
-    /// The block, to be changed in place.
-    #[inline]
-    fn block_mut(&mut self, block: usize) -> &mut Block {
-        writable(&mut self.blocks[block], &mut self.bytes)
-    }
-
     /// Changes a block, and keeps count of its bytes.
     #[inline]
     fn change_block<T>(&mut self, block: usize, change: impl FnOnce(&mut Block) -> T) -> T {
-        let block = self.block_mut(block);
+        let block = self.blocks[block].writable();
         let before = block.bytes();
         let result = change(block);
         let after = block.bytes();
@@ -281,15 +276,14 @@ impl RowTable {
     #[inline]
     pub fn value_mut(&mut self, row: RowId) -> &mut [u8] {
         self.touch(row.block()).dirty.insert(row.slot());
-        self.block_mut(row.block()).value_mut(row.slot())
+        self.blocks[row.block()].writable().value_mut(row.slot())
     }
 
     /// Changes the row's value in place, with the value's layout at hand; the row counts as changed.
     #[inline]
     pub fn update<T>(&mut self, row: RowId, change: impl FnOnce(&RowLayout, &mut [u8]) -> T) -> T {
         self.touch(row.block()).dirty.insert(row.slot());
-        let block = writable(&mut self.blocks[row.block()], &mut self.bytes);
-        change(&self.value_layout, block.value_mut(row.slot()))
+        change(&self.value_layout, self.blocks[row.block()].writable().value_mut(row.slot()))
     }
 
     /// Like [`Self::update`], if `needed` says so of the value as it is.
@@ -348,7 +342,7 @@ impl RowTable {
         for block in touched {
             let changes = std::mem::replace(&mut self.changes[block as usize], Changes::NONE);
             if changes.dirty != SlotSet::EMPTY {
-                blocks.push((Arc::clone(&self.blocks[block as usize]), changes.dirty));
+                blocks.push((self.blocks[block as usize].share(), changes.dirty));
             }
         }
         FrozenTable {
@@ -418,18 +412,6 @@ impl RowTable {
         }
         Err(StateError::SchemaMismatch { table: self.schema.name.clone(), found: text(found), needed: text(&needed) })
     }
-}
-
-/// The block, to be changed: copied first if a snapshot in flight still reads it. `bytes` are those of all blocks.
-#[inline]
-fn writable<'a>(block: &'a mut Arc<Block>, bytes: &mut usize) -> &'a mut Block {
-    // Only the table makes references to its blocks, so a block that has one stays alone.
-    if Arc::strong_count(block) > 1 {
-        let before = block.bytes();
-        let after = Arc::make_mut(block).bytes();
-        *bytes = *bytes + after - before;
-    }
-    Arc::make_mut(block)
 }
 
 /// What changed in a table up to a freeze: shared blocks, to be encoded on another thread.

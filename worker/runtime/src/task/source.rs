@@ -3,13 +3,11 @@
 use super::idleness::Idleness;
 use super::{Outputs, Progress, TaskSnapshot};
 use crate::metrics::{TaskMetrics, add};
-use arrow::array::{AsArray, RecordBatch};
-use arrow::compute;
-use arrow::datatypes::TimestampMillisecondType;
+use arrow::array::RecordBatch;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use streamfleet_dataflow::{DataflowError, Projector, Source, SourceBatch, SourceStatus};
+use streamfleet_dataflow::{DataflowError, Projector, RowWatermark, Source, SourceBatch, SourceStatus};
 use streamfleet_types::log::SplitPosition;
 use streamfleet_types::{Barrier, Element, Epoch, MAX_WATERMARK, MIN_WATERMARK, Millis, OperatorId};
 
@@ -37,7 +35,7 @@ pub(crate) struct SourceTask {
     /// The output columns, over what the source gives.
     projection: Projector,
     /// The watermark of a row, over what the source gives; absent without watermarks.
-    watermark_of: Option<Projector>,
+    watermark_of: Option<RowWatermark>,
     /// Every split, by its number; empty until they are known.
     splits: Vec<Split>,
     watermark: Millis,
@@ -57,7 +55,7 @@ impl SourceTask {
         outputs: Outputs,
         metrics: Arc<TaskMetrics>,
         projection: Projector,
-        watermark_of: Option<Projector>,
+        watermark_of: Option<RowWatermark>,
         idle_timeout: Option<Duration>,
     ) -> Self {
         let idleness = idle_timeout.filter(|_| watermark_of.is_some()).map(Idleness::new);
@@ -149,9 +147,7 @@ impl SourceTask {
     fn advance_split(&mut self, split: usize, records: &RecordBatch) -> Result<(), DataflowError> {
         let Some(watermark_of) = &self.watermark_of else { return Ok(()) };
         let quiet_since = self.idleness.map_or(Duration::ZERO, |i| i.time());
-        let watermarks = watermark_of.project(records)?;
-        let times = watermarks.column(0);
-        let greatest = compute::max(times.as_primitive::<TimestampMillisecondType>());
+        let greatest = watermark_of.greatest(records)?;
         let split = self.split(split);
         split.quiet_since = quiet_since;
         split.watermark = split.watermark.max(greatest.unwrap_or(MIN_WATERMARK));

@@ -54,7 +54,7 @@ fn task(script: &[Option<(usize, Millis)>], splits: usize) -> (SourceTask, Queue
         Outputs { edges },
         Arc::new(TaskMetrics::new(String::new(), String::new(), true, false)),
         Projector::new("source", &[col("ts")], &of, schema()).unwrap(),
-        Some(Projector::timestamp("source", &col("ts"), &of).unwrap()),
+        Some(RowWatermark::new("source", &col("ts"), &of).unwrap()),
         Some(Duration::from_secs(10)),
     );
     (task, receiver)
