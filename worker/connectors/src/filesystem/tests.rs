@@ -759,6 +759,49 @@ fn many_partitions_are_open_one_after_another() {
 }
 
 #[test]
+fn many_half_filled_row_groups_do_not_pile_up() {
+    let storage = Arc::new(Memory::default());
+    let options = [("path", "out"), ("format", "parquet"), ("parquet.compression", "UNCOMPRESSED")];
+    let table = partitioned(&options, &["id"]);
+    let clock: Arc<StepClock> = Arc::default();
+    let mut sink = sink(&SinkSpec { table: Arc::clone(&table) }, sink_context(&storage, &clock, "u")).expect("sound");
+    let mut number = 1u64;
+    let mut text = || {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{number:016x}").repeat(4096)
+    };
+    let mut rows_in = 0;
+    // Each of ten partitions gets 10 MB: less than a row group.
+    for _ in 0..16 {
+        let mut columns = rows(0, 100).columns().to_vec();
+        columns[0] = Arc::new(Int64Array::from_iter_values((0..100).map(|n| n % 10)));
+        columns[1] = Arc::new((0..100).map(|_| Some(text())).collect::<StringArray>());
+        let records = RecordBatch::try_new(rows(0, 1).schema(), columns).expect("fits");
+        assert_eq!(sink.write(&Batch::inserts(records)).expect("there is room"), Flow::Done);
+        rows_in += 100;
+    }
+    assert!(sink.written_bytes() > 30 << 20, "{} bytes were handed over", sink.written_bytes());
+    sink.prepare(Epoch(1)).expect("closes");
+    let handles = sink.poll_prepared(Epoch(1)).expect("no error").expect("at once");
+    assert_eq!(handles.len(), 10);
+    commit(&storage, &table, &handles);
+    let batches = read(&mut started(source_of(&storage, &table, 1 << 20))).expect("readable");
+    assert_eq!(batches.iter().map(|(b, _)| b.num_rows()).sum::<usize>(), rows_in);
+}
+
+#[test]
+fn a_partition_column_may_begin_like_a_hidden_file() {
+    let storage = Arc::new(Memory::default());
+    let mut table = partitioned(&[("path", "in"), ("format", "csv")], &["_day"]).as_ref().clone();
+    table.columns[1].name = "_day".to_owned();
+    put(&storage, "in/_day=a/f", "1,,\n");
+    put(&storage, "in/_day=a/_f", "2,,\n");
+    put(&storage, "in/_other=a/_day=b/f", "3,,\n");
+    let batches = read(&mut started(source_of(&storage, &Arc::new(table), 100))).expect("readable");
+    assert_eq!(ids(&batches), [1]);
+}
+
+#[test]
 fn an_old_part_is_followed_by_another() {
     let storage = Arc::new(Memory::default());
     let table = table(&[
