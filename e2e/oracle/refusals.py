@@ -203,6 +203,47 @@ def kept_record(binary, folder):
         raise Wrong(f"the bad record was not kept aside: {letters}")
 
 
+MONITORED = """
+CREATE TABLE s (id BIGINT) WITH ('connector' = 'filesystem', 'path' = 'in', 'format' = 'json',
+  'source.monitor-interval' = '100 ms', 'source.path.regex-pattern' = 'in/.*[.]json');
+CREATE TABLE o (id BIGINT, part BIGINT) PARTITIONED BY (part) WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'csv');
+INSERT INTO o SELECT id, id % 3 FROM s;
+"""
+
+
+def monitored_folder(binary, folder):
+    """New files are found while the job runs and while it does not, and each is read once at any parallelism."""
+    (folder / "in").mkdir(parents=True)
+    (folder / "a.sql").write_text(MONITORED)
+    (folder / "in" / "notes.txt").write_text("not a record")
+    given = 0
+    for parallelism in (2, 3, 1):
+        command = [binary, "run", "a.sql", "--quiet", "--parallelism", str(parallelism), "--checkpoints", "checkpoints"]
+        command += ["--set", "execution.checkpointing.interval=100ms"]
+        for is_running in (False, True):
+            if is_running:
+                process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+                time.sleep(0.6)
+            for _ in range(20):
+                hidden = folder / "in" / ".hidden"
+                hidden.write_text(json.dumps({"id": given}))
+                hidden.rename(folder / "in" / f"{given % 7}-{given}.json")
+                given += 1
+        time.sleep(0.6)
+        if parallelism == 2:
+            process.kill()
+            process.communicate()
+        else:
+            process.send_signal(signal.SIGTERM)
+            expect(finish(process), 0, ["stopped with a checkpoint"])
+    rows = collections.Counter()
+    for path in (folder / "out").glob("part=*/part-*.csv"):
+        part = int(path.parent.name.removeprefix("part="))
+        rows.update((int(line), part) for line in path.read_text().splitlines())
+    if rows != collections.Counter((n, n % 3) for n in range(given)):
+        raise Wrong(f"{len(rows)} of {given} rows, {sum(rows.values()) - len(rows)} too many")
+
+
 def disk_full(binary, folder, **places):
     trial = Trial(binary, folder, **places)
     full = folder / "full"
@@ -307,8 +348,8 @@ def finished_again(binary, folder):
     trial.exact()
 
 
-RUNS = [skipped_record, kept_record, full_output, full_checkpoints, corrupt_state, missing_state, corrupt_log, two_runs,
-        foreign_savepoint, no_permission, too_much_state, finished_again]
+RUNS = [skipped_record, kept_record, monitored_folder, full_output, full_checkpoints, corrupt_state, missing_state,
+        corrupt_log, two_runs, foreign_savepoint, no_permission, too_much_state, finished_again]
 
 
 def main():

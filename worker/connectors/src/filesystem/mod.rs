@@ -142,5 +142,4 @@ pub fn is_bounded(spec: &ScanSpec) -> Result<bool, DataflowError> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

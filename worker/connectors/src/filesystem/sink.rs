@@ -223,13 +223,23 @@ impl FileSink {
 
     /// Bounds the memory of all parts together.
     fn hand_over(&mut self) -> Result<(), DataflowError> {
-        while self.parts.values().map(|p| p.encoder.held_bytes()).sum::<usize>() > MOST_HELD_BYTES {
+        let held = |parts: &HashMap<String, Part>| parts.values().map(|p| p.encoder.held_bytes()).sum::<usize>();
+        let mut left = held(&self.parts);
+        while left > MOST_HELD_BYTES {
             let fullest = self.parts.iter().max_by_key(|(folder, p)| (p.encoder.held_bytes(), *folder));
-            let Some(folder) = fullest.map(|(folder, _)| folder.clone()) else { return Ok(()) };
-            let Some(mut part) = self.parts.remove(&folder) else { return Ok(()) };
+            let Some((folder, mut part)) =
+                fullest.map(|(folder, _)| folder.clone()).and_then(|folder| self.parts.remove_entry(&folder))
+            else {
+                return Ok(());
+            };
             let piece = part.encoder.take(0)?;
             self.send(&mut part, piece);
             self.parts.insert(folder, part);
+            let before = std::mem::replace(&mut left, held(&self.parts));
+            if left >= before {
+                // Nothing can be given any more.
+                return Ok(());
+            }
         }
         Ok(())
     }
