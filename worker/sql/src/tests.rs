@@ -316,39 +316,48 @@ fn statement_sets_settings_and_comments() {
 #[test]
 fn errors_in_views_point_into_the_view() {
     let script = format!(
-        "{TABLES}CREATE VIEW sorted AS\n  SELECT auction, price FROM bid ORDER BY price;\n\
-         INSERT INTO print SELECT auction, price FROM sorted;"
+        "{TABLES}CREATE VIEW few AS\n  SELECT auction, price FROM bid LIMIT 3;\n\
+         INSERT INTO print SELECT auction, price FROM few;"
     );
     let line = TABLES.lines().count() + 2;
-    let error = run(&script).expect_err("a view with ORDER BY");
-    assert_eq!(error, format!("line {line}, column 34: ORDER BY of a whole result is not supported"));
+    let error = run(&script).expect_err("a view with LIMIT");
+    assert_eq!(error, format!("line {line}, column 34: LIMIT is not supported"));
 }
 
 #[test]
 fn one_column_can_be_selected_twice() {
     plan("INSERT INTO print SELECT auction, auction FROM bid");
-    plan("CREATE VIEW twice AS SELECT auction, auction FROM bid;\nINSERT INTO print SELECT auction, auction0 FROM twice");
+    plan(
+        "CREATE VIEW twice AS SELECT auction, auction FROM bid;\nINSERT INTO print SELECT auction, auction0 FROM twice",
+    );
 }
 
 #[test]
 fn what_cannot_be_computed_is_refused_in_planning() {
     let cases = [
         (
-            "INSERT INTO print SELECT auction, COUNT(MIN(item)) FROM bid GROUP BY auction",
-            "MIN",
-        ),
-        (
             "INSERT INTO print SELECT auction, 1 FROM (SELECT auction, MIN(item) AS m FROM bid GROUP BY auction) WHERE m IS NULL",
             "MIN of ROW<`name` STRING, `size` INT> is not supported",
         ),
-        ("INSERT INTO print SELECT auction, price + day FROM bid", "+ of BIGINT and STRING is not possible"),
         ("INSERT INTO print SELECT auction, LPAD(price, 3, 'x') FROM bid", "35: LPAD takes STRING there, not BIGINT"),
-        ("INSERT INTO print SELECT auction, price FROM bid WHERE day LIKE item.name", "LIKE with a pattern that is not a constant"),
-        ("INSERT INTO print SELECT auction, price FROM bid WHERE REGEXP(day, '(?=a)')", "the pattern '(?=a)' is not supported"),
-        ("INSERT INTO print SELECT auction, CAST(ts AS BIGINT) FROM bid", "35: CAST of TIMESTAMP(3) AS BIGINT is not possible"),
+        (
+            "INSERT INTO print SELECT auction, price FROM bid WHERE day LIKE item.name",
+            "LIKE with a pattern that is not a constant",
+        ),
+        (
+            "INSERT INTO print SELECT auction, price FROM bid WHERE REGEXP(day, '(?=a)')",
+            "the pattern '(?=a)' is not supported",
+        ),
+        (
+            "INSERT INTO print SELECT auction, CAST(ts AS BIGINT) FROM bid",
+            "35: CAST of TIMESTAMP(3) AS BIGINT is not possible",
+        ),
         ("INSERT INTO print SELECT auction, CAST(price AS INTT) FROM bid", "no type `INTT`; did you mean `INT`?"),
         ("INSERT INTO print SELECT auction, date_part('year', ts) FROM bid", "35: no function `date_part`"),
-        ("INSERT INTO print SELECT auction, price FROM bid WHERE ts > TIMESTAMP '2024-13-01 00:00:00'", "61: '2024-13-01 00:00:00' is no TIMESTAMP"),
+        (
+            "INSERT INTO print SELECT auction, price FROM bid WHERE ts > TIMESTAMP '2024-13-01 00:00:00'",
+            "71: '2024-13-01 00:00:00' is no TIMESTAMP",
+        ),
     ];
     for (statement, expected) in cases {
         let found = refused(statement);
