@@ -339,6 +339,10 @@ fn what_cannot_be_computed_is_refused_in_planning() {
             "INSERT INTO print SELECT auction, 1 FROM (SELECT auction, MIN(item) AS m FROM bid GROUP BY auction) WHERE m IS NULL",
             "MIN of ROW<`name` STRING, `size` INT> is not supported",
         ),
+        (
+            "INSERT INTO print SELECT auction, price + day FROM bid",
+            "41: + of BIGINT and STRING is not possible: cast one of them",
+        ),
         ("INSERT INTO print SELECT auction, LPAD(price, 3, 'x') FROM bid", "35: LPAD takes STRING there, not BIGINT"),
         (
             "INSERT INTO print SELECT auction, price FROM bid WHERE day LIKE item.name",
