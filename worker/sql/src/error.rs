@@ -105,8 +105,25 @@ pub(crate) fn planning_text(error: &DataFusionError) -> String {
     let text = error.find_root().strip_backtrace();
     let text = text.rsplit_once("user-defined coercion failed with: ").map_or(text.as_str(), |(_, cause)| cause);
     let text = text.strip_prefix("Execution error: ").unwrap_or(text);
+    // What follows lists DataFusion's own signatures.
+    let text =
+        text.split_once(" No function matches the given name").map_or(text, |(cause, _)| cause.trim_end_matches('.'));
     let text = text.strip_prefix("Error during planning: ").unwrap_or(text);
-    with_names_of_types(text.strip_prefix("Schema error: ").unwrap_or(text))
+    let text = with_names_of_types(text.strip_prefix("Schema error: ").unwrap_or(text));
+    of_operator(&text).unwrap_or(text)
+}
+
+/// What an operator does not take, as `typing` says it: the operator first, by which its place is found.
+fn of_operator(text: &str) -> Option<String> {
+    let arithmetic = text.strip_prefix("Cannot coerce arithmetic expression ");
+    let comparison = text.strip_prefix("Cannot infer common argument type for comparison operation ");
+    let types = arithmetic.map(|t| t.strip_suffix(" to valid types").unwrap_or(t)).or(comparison)?;
+    let operators = ["+", "-", "*", "/", "%", "=", "!=", "<", "<=", ">", ">="];
+    let (left, operator, right) = operators.iter().find_map(|operator| {
+        let (left, right) = types.split_once(&format!(" {operator} "))?;
+        Some((left, if *operator == "!=" { "<>" } else { operator }, right))
+    })?;
+    Some(format!("{operator} of {left} and {right} is not possible: cast one of them"))
 }
 
 /// Arrow's names of types as Flink's.

@@ -370,12 +370,12 @@ fn settings_are_checked_where_they_stand() {
 #[test]
 fn errors_in_views_point_into_the_view() {
     let script = format!(
-        "{TABLES}CREATE VIEW sorted AS\n  SELECT auction, price FROM bid ORDER BY price;\n\
-         INSERT INTO print SELECT auction, price FROM sorted;"
+        "{TABLES}CREATE VIEW few AS\n  SELECT auction, price FROM bid LIMIT 3;\n\
+         INSERT INTO print SELECT auction, price FROM few;"
     );
     let line = TABLES.lines().count() + 2;
-    let error = run(&script).expect_err("a view with ORDER BY");
-    assert_eq!(error, format!("line {line}, column 34: ORDER BY of a whole result is not supported"));
+    let error = run(&script).expect_err("a view with LIMIT");
+    assert_eq!(error, format!("line {line}, column 34: LIMIT is not supported"));
 }
 
 #[test]
@@ -389,12 +389,14 @@ fn one_column_can_be_selected_twice() {
 #[test]
 fn what_cannot_be_computed_is_refused_in_planning() {
     let cases = [
-        ("INSERT INTO print SELECT auction, COUNT(MIN(item)) FROM bid GROUP BY auction", "MIN"),
         (
             "INSERT INTO print SELECT auction, 1 FROM (SELECT auction, MIN(item) AS m FROM bid GROUP BY auction) WHERE m IS NULL",
             "MIN of ROW<`name` STRING, `size` INT> is not supported",
         ),
-        ("INSERT INTO print SELECT auction, price + day FROM bid", "+ of BIGINT and STRING is not possible"),
+        (
+            "INSERT INTO print SELECT auction, price + day FROM bid",
+            "41: + of BIGINT and STRING is not possible: cast one of them",
+        ),
         ("INSERT INTO print SELECT auction, LPAD(price, 3, 'x') FROM bid", "35: LPAD takes STRING there, not BIGINT"),
         (
             "INSERT INTO print SELECT auction, price FROM bid WHERE day LIKE item.name",
@@ -412,7 +414,7 @@ fn what_cannot_be_computed_is_refused_in_planning() {
         ("INSERT INTO print SELECT auction, date_part('year', ts) FROM bid", "35: no function `date_part`"),
         (
             "INSERT INTO print SELECT auction, price FROM bid WHERE ts > TIMESTAMP '2024-13-01 00:00:00'",
-            "61: '2024-13-01 00:00:00' is no TIMESTAMP",
+            "71: '2024-13-01 00:00:00' is no TIMESTAMP",
         ),
     ];
     for (statement, expected) in cases {

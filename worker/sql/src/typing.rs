@@ -1,7 +1,7 @@
 //! Flink's types for a planned query: DataFusion's planner reads every whole number as BIGINT and has its own rules for
 //! decimals. Done once, on the plan; what comes out needs no further conversion by DataFusion's rules.
 
-use crate::functions::{CAST, TRY_CAST, convert, decimal, per_second, simpler_cast};
+use crate::functions::{CAST, TRY_CAST, concat, convert, decimal, modulo, per_second, simpler_cast};
 use crate::sql_type::name_of;
 use arrow::datatypes::DataType;
 use datafusion_common::tree_node::{Transformed, TreeNode};
@@ -99,7 +99,7 @@ fn binary(left: Expr, op: Operator, right: Expr, types: (DataType, DataType)) ->
             if [l, r] != [&DataType::Utf8; 2] {
                 return plan_err!("|| of {} and {} is not possible: cast both to STRING", name_of(l), name_of(r));
             }
-            Ok(crate::functions::concat(vec![left, right]))
+            Ok(concat(vec![left, right]))
         }
         _ => Ok(with(left, right)),
     }
@@ -114,12 +114,9 @@ fn arithmetic(left: Expr, op: Operator, right: Expr, types: &(DataType, DataType
         (T::Float32, T::Float64) | (T::Float64, T::Float32) => {
             return plan_err!("{op} of FLOAT and DOUBLE is not supported: cast the FLOAT to DOUBLE");
         }
-        (a, b) if a.is_integer() && b.is_integer() => {
-            let common = wider(a, b);
-            let result = both(common);
-            // The rest of a division is of the divisor's type.
-            if op == Operator::Modulo { convert(result, common, b) } else { result }
-        }
+        // The rest of a division is of the divisor's type.
+        (a, b) if a.is_integer() && b.is_integer() && op == Operator::Modulo => modulo(left, right),
+        (a, b) if a.is_integer() && b.is_integer() => both(wider(a, b)),
         (a, b) if op == Operator::Modulo && (a.is_floating() || b.is_floating()) => {
             return plan_err!("% of {} and {} is not possible: both must be exact", name_of(a), name_of(b));
         }

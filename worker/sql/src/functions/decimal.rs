@@ -113,12 +113,15 @@ impl ScalarUDFImpl for Arithmetic {
         let result: Decimal128Array = match self.op {
             // The product of these digits fits, and is not rounded.
             Operator::Multiply if i32::from(p1) + i32::from(p2) <= MOST && s == s1 + s2 => {
-                left.with(&right, rows, |a, b| Ok(Some(a.wrapping_mul(b))))?
+                left.fast(&right, rows, i128::wrapping_mul)?
             }
             Operator::Plus | Operator::Minus if narrow && s == s1.max(s2) => {
                 let (up_left, up_right) = (10_i128.pow((s - s1) as u32), 10_i128.pow((s - s2) as u32));
                 let sign = if self.op == Operator::Plus { 1 } else { -1 };
-                left.with(&right, rows, |a, b| Ok(Some(a * up_left + sign * b * up_right)))?
+                left.fast(&right, rows, |a, b| {
+                    // NULLs may hold anything.
+                    a.wrapping_mul(up_left).wrapping_add(b.wrapping_mul(up_right).wrapping_mul(sign))
+                })?
             }
             op => left.with(&right, rows, |a, b| {
                 let (a, b) = (i256::from_i128(a), i256::from_i128(b));
@@ -223,6 +226,20 @@ impl Operand {
             Self::Long(values) => values.is_valid(row).then(|| i128::from(values.value(row))),
             Self::Value(value) => *value,
         }
+    }
+
+    /// The same of a computation that cannot fail, without a look at each row.
+    fn fast(&self, other: &Self, rows: usize, compute: impl Fn(i128, i128) -> i128) -> Result<Decimal128Array> {
+        Ok(match (self, other) {
+            (Self::Value(Some(a)), Self::Long(b)) => b.unary(|b| compute(*a, b.into())),
+            (Self::Long(a), Self::Value(Some(b))) => a.unary(|a| compute(a.into(), *b)),
+            (Self::Value(Some(a)), Self::Wide(b)) => b.unary(|b| compute(*a, b)),
+            (Self::Wide(a), Self::Value(Some(b))) => a.unary(|a| compute(a, *b)),
+            (Self::Wide(a), Self::Wide(b)) => arrow::compute::binary(a, b, compute)?,
+            (Self::Wide(a), Self::Long(b)) => arrow::compute::binary(a, b, |a, b| compute(a, b.into()))?,
+            (Self::Long(a), Self::Wide(b)) => arrow::compute::binary(a, b, |a, b| compute(a.into(), b))?,
+            _ => self.with(other, rows, |a, b| Ok(Some(compute(a, b))))?,
+        })
     }
 
     fn with(

@@ -1,4 +1,4 @@
-//! `MD5` and `SHA256`, as hexadecimal text.
+//! `MD5` and `SHA256`, as hexadecimal text, and `TO_BASE64`.
 
 use super::scalar::{Texts, scalar, take, written};
 use arrow::array::ArrayRef;
@@ -22,6 +22,7 @@ pub(super) fn all() -> Vec<ScalarUDF> {
             text,
             |c| hex(c, |bytes| sha256(bytes).iter().flat_map(|w| w.to_be_bytes()).collect()),
         ),
+        scalar("to_base64", |name, types| take(name, types, "t"), text, to_base64),
     ]
 }
 
@@ -29,6 +30,23 @@ fn hex(call: &ScalarFunctionArgs, hash: impl Fn(&[u8]) -> Vec<u8>) -> Result<Arr
     let texts = Texts::of(&call.args[0])?;
     Ok(written(call.number_rows, |row, out| {
         hash(texts.get(row)?.as_bytes()).iter().try_for_each(|b| write!(out, "{b:02x}")).ok()
+    }))
+}
+
+/// RFC 4648, with padding.
+fn to_base64(call: &ScalarFunctionArgs) -> Result<ArrayRef> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let texts = Texts::of(&call.args[0])?;
+    Ok(written(call.number_rows, |row, out| {
+        for group in texts.get(row)?.as_bytes().chunks(3) {
+            let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+            let bits = (byte(0) << 16) | (byte(1) << 8) | byte(2);
+            for digit in 0..4_usize {
+                let index = (bits >> (18 - 6 * digit)) & 63;
+                out.push(if digit > group.len() { '=' } else { char::from(DIGITS[index as usize]) });
+            }
+        }
+        Some(())
     }))
 }
 

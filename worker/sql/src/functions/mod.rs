@@ -15,6 +15,7 @@ mod time;
 
 pub(crate) use by_position::by_position;
 pub(crate) use cast::{CAST, TRY_CAST, convert, per_second, simpler as simpler_cast};
+pub(crate) use numeric::modulo;
 pub(crate) use text::concat;
 
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};

@@ -11,7 +11,7 @@ use arrow::datatypes::{
     DataType, Decimal128Type, Field, FieldRef, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     i256,
 };
-use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion_common::{DataFusionError, Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -76,13 +76,8 @@ pub(super) fn all() -> Vec<ScalarUDF> {
         scalar("hex", hex_types, text, hex),
         scalar("greatest", several, same, |c| extreme(c, true)),
         scalar("least", several, same, |c| extreme(c, false)),
-        // Planned as the operator.
-        scalar(
-            "mod",
-            |name, types| take(name, types, "dd").map(|_| types.to_vec()),
-            |types| types[1].clone(),
-            |_| exec_err!("MOD is an operator"),
-        ),
+        // `typing` gives it whole numbers only.
+        scalar("mod", |name, types| take(name, types, "dd").map(|_| types.to_vec()), |types| types[1].clone(), rest),
         scalar("if", choice, |types| types[1].clone(), |_| exec_err!("IF is a CASE")),
         scalar("typeof", one, |_| DataType::Utf8, |_| exec_err!("TYPEOF is a constant")),
         scalar("ifnull", two, |types| types[0].clone(), |_| exec_err!("IFNULL is a COALESCE")),
@@ -152,6 +147,35 @@ fn of_pair(call: &Call, function: fn(f64, f64) -> f64) -> Result<ArrayRef> {
 
 fn constant(call: &Call, value: f64) -> ArrayRef {
     Arc::new(Float64Array::from(vec![value; call.number_rows]))
+}
+
+/// `a % b` of whole numbers, of the type of `b`.
+pub(crate) fn modulo(a: datafusion_expr::Expr, b: datafusion_expr::Expr) -> datafusion_expr::Expr {
+    scalar("mod", |_, types| Ok(types.to_vec()), |types| types[1].clone(), rest).call(vec![a, b])
+}
+
+fn rest(call: &Call) -> Result<ArrayRef> {
+    let to = call.return_field.data_type();
+    // A constant divisor is the common case, and needs no column of its own.
+    if let (ColumnarValue::Array(dividends), ColumnarValue::Scalar(divisor)) = (&call.args[0], &call.args[1])
+        && let ScalarValue::Int64(Some(by)) = divisor.cast_to(&DataType::Int64)?
+        && by != 0
+    {
+        let dividends = cast(dividends, &DataType::Int64)?;
+        let dividends = dividends.as_primitive::<Int64Type>();
+        return Ok(match to {
+            DataType::Int32 => Arc::new(dividends.unary::<_, Int32Type>(|v| v.wrapping_rem(by) as i32)),
+            DataType::Int64 => Arc::new(dividends.unary::<_, Int64Type>(|v| v.wrapping_rem(by))),
+            _ => {
+                let rests: ArrayRef = Arc::new(dividends.unary::<_, Int64Type>(|v| v.wrapping_rem(by)));
+                super::cast::wrapped(&rests, to)?
+            }
+        });
+    }
+    let wide =
+        |value: &ColumnarValue| Ok::<_, DataFusionError>(cast(&value.to_array(call.number_rows)?, &DataType::Int64)?);
+    let rests = arrow::compute::kernels::numeric::rem(&wide(&call.args[0])?, &wide(&call.args[1])?)?;
+    super::cast::wrapped(&rests, to)
 }
 
 /// One function for all kinds of numbers.

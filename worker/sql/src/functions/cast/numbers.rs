@@ -59,7 +59,8 @@ fn narrowed<T: ArrowPrimitiveType>(array: &ArrayRef, from_long: fn(i64) -> T::Na
 }
 
 fn decimals(array: &ArrayRef, precision: u8, scale: i8) -> Result<ArrayRef> {
-    let fits = |v: i128| v.unsigned_abs() < 10_u128.pow(u32::from(precision));
+    let limit = 10_u128.pow(u32::from(precision));
+    let fits = |v: i128| v.unsigned_abs() < limit;
     let fitted = |v: Option<i256>| v.and_then(i256::to_i128).filter(|v| fits(*v));
     let result: Decimal128Array = match array.data_type() {
         DataType::Float32 => {
@@ -70,6 +71,9 @@ fn decimals(array: &ArrayRef, precision: u8, scale: i8) -> Result<ArrayRef> {
             let values = array.as_primitive::<Float64Type>();
             values.iter().map(|v| v.and_then(|v| parse(&format!("{v}"), precision, scale))).collect()
         }
+        DataType::Decimal128(_, from) if *from == scale => {
+            array.as_primitive::<Decimal128Type>().unary_opt(|v| fits(v).then_some(v))
+        }
         DataType::Decimal128(_, from) => {
             let digits = i32::from(*from) - i32::from(scale);
             let values = array.as_primitive::<Decimal128Type>();
@@ -79,8 +83,7 @@ fn decimals(array: &ArrayRef, precision: u8, scale: i8) -> Result<ArrayRef> {
             let by = 10_i128.pow(u32::from(scale.unsigned_abs()));
             let values = cast(array, &DataType::Int64)?;
             let values = values.as_primitive::<Int64Type>();
-            let one = |v: i64| i128::from(v).checked_mul(by).filter(|v| fits(*v));
-            values.iter().map(|v| v.and_then(one)).collect()
+            values.unary_opt(|v| i128::from(v).checked_mul(by).filter(|v| fits(*v)))
         }
     };
     Ok(Arc::new(result.with_precision_and_scale(precision, scale)?))

@@ -28,7 +28,15 @@ pub(super) fn all() -> Vec<ScalarUDF> {
         checked("to_date", text_types, |_| DataType::Date32, to_date, pattern_to_read),
         checked("to_timestamp_ltz", |name, types| take(name, types, "b?i"), |_| local(), to_timestamp_ltz, precision),
     ];
-    let clocks = ["proctime", "current_timestamp", "now", "current_row_timestamp", "localtimestamp", "current_date"];
+    let clocks = [
+        "proctime",
+        "current_timestamp",
+        "now",
+        "current_row_timestamp",
+        "localtimestamp",
+        "current_date",
+        "unix_timestamp",
+    ];
     let signature = Signature::user_defined(Volatility::Volatile);
     all.extend(clocks.map(|name| ScalarUDF::new_from_impl(Clock { name, signature: signature.clone() })));
     all.extend(parts::all());
@@ -80,6 +88,7 @@ impl ScalarUDFImpl for Clock {
         Ok(match self.name {
             "current_date" => DataType::Date32,
             "localtimestamp" => DataType::Timestamp(MILLIS, None),
+            "unix_timestamp" => DataType::Int64,
             _ => local(),
         })
     }
@@ -90,6 +99,7 @@ impl ScalarUDFImpl for Clock {
         Ok(ColumnarValue::Scalar(match self.name {
             "current_date" => ScalarValue::Date32(Some(Date32Type::from_naive_date(now.date_naive()))),
             "localtimestamp" => ScalarValue::TimestampMillisecond(millis, None),
+            "unix_timestamp" => ScalarValue::Int64(Some(now.timestamp())),
             _ => ScalarValue::TimestampMillisecond(millis, Some(LOCAL_ZONE.into())),
         }))
     }
