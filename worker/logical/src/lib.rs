@@ -9,6 +9,7 @@ mod connector;
 mod hint;
 mod node;
 mod table;
+mod type_name;
 mod window;
 
 pub use aggregate::{UnsupportedAggregate, supported};
@@ -21,4 +22,5 @@ pub use node::{
     ScanSpec, SinkSpec, SortKey, TimeBounds, WindowAggregateSpec, WindowAssignSpec, WindowColumns, WindowInput,
 };
 pub use table::{Column, ColumnKind, Position, TableDescriptor, WatermarkStrategy};
+pub use type_name::type_name;
 pub use window::WindowSpec;

@@ -4,19 +4,15 @@ use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::Expr;
 use std::fmt::Write;
-use streamfleet_logical::{JoinKind, Node, OperatorSpec, WindowInput};
+use streamfleet_logical::{JoinKind, Node, OperatorSpec, WindowInput, type_name};
 
 /// What an operator does, in one line: kind, arguments, output columns with types.
 pub fn describe(node: &Node) -> String {
     let mut text = headline(node);
     let fields: Vec<String> =
-        node.schema.fields().iter().map(|f| format!("{} {}", f.name(), short_type(f.data_type()))).collect();
+        node.schema.fields().iter().map(|f| format!("{} {}", f.name(), type_name(f.data_type()))).collect();
     write!(text, " -> ({})", fields.join(", ")).expect("a string takes any text");
     text
-}
-
-fn short_type(data_type: &arrow::datatypes::DataType) -> String {
-    data_type.to_string().replace(' ', "")
 }
 
 fn list(expressions: &[Expr]) -> String {

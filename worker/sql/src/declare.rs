@@ -9,7 +9,6 @@ use crate::insert::{planner_options, query_error};
 use crate::optimize::optimize;
 use crate::options;
 use crate::script::{StatementTokens, position_of};
-use crate::sql_type::name_of;
 use crate::table_source::DeclaredTable;
 use crate::typing::typed_expression;
 use crate::{Compiler, data_type, ddl, end};
@@ -22,6 +21,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use streamfleet_logical::type_name;
 use streamfleet_logical::{Column, ColumnKind, Position, TableDescriptor, WatermarkStrategy};
 
 impl Compiler<'_> {
@@ -144,7 +144,7 @@ fn resolve(
             if !matches!(data_type, DataType::Timestamp(TimeUnit::Millisecond, _)) {
                 let text = format!(
                     "the watermark's column `{name}` must be TIMESTAMP(3) or TIMESTAMP_LTZ(3), not {}",
-                    name_of(data_type)
+                    type_name(data_type)
                 );
                 return Err(SqlErrorKind::Type(text).at(position));
             }

@@ -9,7 +9,6 @@ use crate::functions::{by_position, convert};
 use crate::lower::Lowering;
 use crate::optimize::optimize;
 use crate::script::{StatementTokens, position_of};
-use crate::sql_type::name_of;
 use crate::typing::typed;
 use crate::{Compiler, data_type, end};
 use arrow::datatypes::DataType;
@@ -20,6 +19,7 @@ use sqlparser::ast::Statement;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 use std::sync::Arc;
+use streamfleet_logical::type_name;
 use streamfleet_logical::{
     ChangelogMode, Column as TableColumn, ColumnKind, Node, OperatorSpec, Position, Properties, SinkSpec, StateBound,
     TableDescriptor,
@@ -229,8 +229,8 @@ fn fit(
     }
     let columns = query.schema().columns();
     let mismatch = |why: String| {
-        let query_schema = query.schema().fields().iter().map(|f| format!("{} {}", f.name(), name_of(f.data_type())));
-        let sink_schema = targets.iter().map(|c| format!("{} {}", c.name, name_of(&c.data_type)));
+        let query_schema = query.schema().fields().iter().map(|f| format!("{} {}", f.name(), type_name(f.data_type())));
+        let sink_schema = targets.iter().map(|c| format!("{} {}", c.name, type_name(&c.data_type)));
         let text = format!(
             "column types of query and table {} do not match: {why}\nquery: [{}]\ntable: [{}]",
             table.name,
@@ -249,7 +249,7 @@ fn fit(
             Some(index) => {
                 let from = query.schema().field(index).data_type();
                 if !casts_implicitly(from, &column.data_type) {
-                    return Err(mismatch(format!("column `{}` cannot take {}", column.name, name_of(from))));
+                    return Err(mismatch(format!("column `{}` cannot take {}", column.name, type_name(from))));
                 }
                 let expression = Expr::Column(Column::from(query.schema().qualified_field(index)));
                 converted(expression, from, &column.data_type)

@@ -2,7 +2,6 @@
 //! decimals. Done once, on the plan; what comes out needs no further conversion by DataFusion's rules.
 
 use crate::functions::{CAST, TRY_CAST, concat, convert, decimal, modulo, per_second, simpler_cast};
-use crate::sql_type::name_of;
 use arrow::datatypes::DataType;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, Result, ScalarValue, plan_err};
@@ -10,6 +9,7 @@ use datafusion_expr::expr::{InList, ScalarFunction};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, Like, LogicalPlan, Operator};
+use streamfleet_logical::type_name;
 
 /// Gives every expression of a plan Flink's types.
 ///
@@ -53,7 +53,7 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         }
         Expr::Negative(inner) => match type_of(&inner)? {
             number if number.is_numeric() || matches!(number, DataType::Interval(_)) => Expr::Negative(inner),
-            other => return plan_err!("- of {} is not possible", name_of(&other)),
+            other => return plan_err!("- of {} is not possible", type_name(&other)),
         },
         Expr::Between(Between { expr, negated, low, high }) => {
             let types = [type_of(&expr)?, type_of(&low)?, type_of(&high)?];
@@ -97,7 +97,7 @@ fn binary(left: Expr, op: Operator, right: Expr, types: (DataType, DataType)) ->
         }
         Operator::StringConcat => {
             if [l, r] != [&DataType::Utf8; 2] {
-                return plan_err!("|| of {} and {} is not possible: cast both to STRING", name_of(l), name_of(r));
+                return plan_err!("|| of {} and {} is not possible: cast both to STRING", type_name(l), type_name(r));
             }
             Ok(concat(vec![left, right]))
         }
@@ -118,7 +118,7 @@ fn arithmetic(left: Expr, op: Operator, right: Expr, types: &(DataType, DataType
         (a, b) if a.is_integer() && b.is_integer() && op == Operator::Modulo => modulo(left, right),
         (a, b) if a.is_integer() && b.is_integer() => both(wider(a, b)),
         (a, b) if op == Operator::Modulo && (a.is_floating() || b.is_floating()) => {
-            return plan_err!("% of {} and {} is not possible: both must be exact", name_of(a), name_of(b));
+            return plan_err!("% of {} and {} is not possible: both must be exact", type_name(a), type_name(b));
         }
         (a, b) if is_float(a, b) => both(&T::Float32),
         (a, b) if (a.is_floating() && b.is_numeric()) || (a.is_numeric() && b.is_floating()) => both(&T::Float64),
@@ -129,7 +129,7 @@ fn arithmetic(left: Expr, op: Operator, right: Expr, types: &(DataType, DataType
             with(left, right)
         }
         (T::Interval(_), T::Timestamp(..) | T::Date32) if op == Operator::Plus => with(right, left),
-        (a, b) => return plan_err!("{op} of {} and {} is not possible", name_of(a), name_of(b)),
+        (a, b) => return plan_err!("{op} of {} and {} is not possible", type_name(a), type_name(b)),
     })
 }
 
@@ -153,7 +153,7 @@ fn comparable(types: &[DataType], operator: &str) -> Result<DataType> {
             Ok(common)
         }
         _ => {
-            let names: Vec<String> = types.iter().map(name_of).collect();
+            let names: Vec<String> = types.iter().map(type_name).collect();
             plan_err!("{operator} of {} is not possible: cast one of them", names.join(" and "))
         }
     }
@@ -200,7 +200,7 @@ fn no_common(name: &str, types: &[DataType]) -> Result<DataType> {
     match common(types).filter(|_| !mixes_floats) {
         Some(common) => Ok(common),
         None => {
-            let names: Vec<String> = types.iter().map(name_of).collect();
+            let names: Vec<String> = types.iter().map(type_name).collect();
             plan_err!("{name} of {} has no common type: cast them to one", names.join(" and "))
         }
     }
@@ -239,7 +239,7 @@ fn typed_like(like: Like, schema: &DFSchema) -> Result<Like> {
     for side in [&like.expr, &like.pattern] {
         let side = side.get_type(schema)?;
         if side != DataType::Utf8 && !side.is_null() {
-            return plan_err!("LIKE of {} is not possible: cast it to STRING", name_of(&side));
+            return plan_err!("LIKE of {} is not possible: cast it to STRING", type_name(&side));
         }
     }
     let Expr::Literal(ScalarValue::Utf8(Some(pattern)), metadata) = like.pattern.as_ref() else {
@@ -296,7 +296,7 @@ fn function(call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
                 _ => return plan_err!("IF takes a condition and two values"),
             }
         }
-        "typeof" => Expr::Literal(ScalarValue::Utf8(Some(name_of(&types[0]))), None),
+        "typeof" => Expr::Literal(ScalarValue::Utf8(Some(type_name(&types[0]))), None),
         "mod" => {
             let mut args = args.into_iter();
             match (args.next(), args.next(), &types[..]) {

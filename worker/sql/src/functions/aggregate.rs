@@ -54,7 +54,7 @@ impl AggregateUDFImpl for Aggregate {
             ("avg", DataType::Decimal128(_, scale)) => DataType::Decimal128(38, (*scale).max(6)),
             ("sum" | "avg", other) if !other.is_numeric() => {
                 let name = self.name.to_uppercase();
-                return plan_err!("{name} takes a number, not {}", crate::sql_type::name_of(other));
+                return plan_err!("{name} takes a number, not {}", streamfleet_logical::type_name(other));
             }
             (_, other) => other.clone(),
         })

@@ -1,7 +1,6 @@
 //! Arrays, maps and rows.
 
 use super::scalar::{Integers, Texts, counted, scalar};
-use crate::sql_type::name_of;
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{interleave, take as take_rows};
@@ -11,6 +10,7 @@ use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use std::sync::Arc;
+use streamfleet_logical::type_name;
 
 pub(super) fn all() -> Vec<ScalarUDF> {
     vec![
@@ -48,10 +48,10 @@ fn item_types(_: &str, types: &[DataType]) -> Result<Vec<DataType>> {
             Ok(vec![map.clone(), DataType::Utf8])
         }
         [map @ DataType::Map(..), _] => {
-            plan_err!("a key of {} that is not a STRING is not supported", name_of(map))
+            plan_err!("a key of {} that is not a STRING is not supported", type_name(map))
         }
-        [DataType::List(_), other] => plan_err!("an ARRAY's index is a whole number, not {}", name_of(other)),
-        [other, ..] => plan_err!("[..] of {} is not possible", name_of(other)),
+        [DataType::List(_), other] => plan_err!("an ARRAY's index is a whole number, not {}", type_name(other)),
+        [other, ..] => plan_err!("[..] of {} is not possible", type_name(other)),
         [] => plan_err!("[..] of nothing"),
     }
 }
@@ -156,9 +156,9 @@ impl ScalarUDFImpl for FieldOf {
         match args.arg_fields[0].data_type() {
             DataType::Struct(fields) => match fields.find(name) {
                 Some((_, field)) => Ok(Arc::new(field.as_ref().clone().with_nullable(true))),
-                None => plan_err!("no field `{name}` in {}", name_of(args.arg_fields[0].data_type())),
+                None => plan_err!("no field `{name}` in {}", type_name(args.arg_fields[0].data_type())),
             },
-            other => plan_err!("no field `{name}` in {}", name_of(other)),
+            other => plan_err!("no field `{name}` in {}", type_name(other)),
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::decimal::rounded;
 use super::scalar::{Integers, Texts, scalar, take, written};
-use crate::sql_type::name_of;
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array};
 use arrow::compute::kernels::cmp::{gt_eq, lt_eq};
 use arrow::compute::kernels::zip::zip;
@@ -17,6 +16,7 @@ use datafusion_expr::{
 };
 use std::f64::consts;
 use std::sync::Arc;
+use streamfleet_logical::type_name;
 
 type Call = ScalarFunctionArgs;
 
@@ -91,7 +91,7 @@ fn number(name: &str, types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         [one] if one.is_numeric() => Ok(types.to_vec()),
         [DataType::Null] => Ok(vec![DataType::Int32]),
-        [other] => plan_err!("{} takes a number, not {}", name.to_uppercase(), name_of(other)),
+        [other] => plan_err!("{} takes a number, not {}", name.to_uppercase(), type_name(other)),
         _ => plan_err!("{} does not take {} arguments", name.to_uppercase(), types.len()),
     }
 }
@@ -99,7 +99,9 @@ fn number(name: &str, types: &[DataType]) -> Result<Vec<DataType>> {
 fn several(name: &str, types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         [] => plan_err!("{} does not take 0 arguments", name.to_uppercase()),
-        [first, ..] if first.is_nested() => plan_err!("{} of {} is not possible", name.to_uppercase(), name_of(first)),
+        [first, ..] if first.is_nested() => {
+            plan_err!("{} of {} is not possible", name.to_uppercase(), type_name(first))
+        }
         _ => Ok(types.to_vec()),
     }
 }

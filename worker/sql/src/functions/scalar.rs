@@ -111,7 +111,7 @@ pub(super) fn take(name: &str, arguments: &[DataType], shape: &str) -> Result<Ve
                 'i' | 'b' => "a whole number",
                 _ => "a number",
             };
-            return plan_err!("{upper} takes {what} there, not {}", crate::sql_type::name_of(given));
+            return plan_err!("{upper} takes {what} there, not {}", streamfleet_logical::type_name(given));
         }
         types.push(wanted);
     }

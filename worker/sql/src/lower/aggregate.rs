@@ -4,11 +4,11 @@ use super::Lowering;
 use super::calc::{calc, columns_of, substitute};
 use super::properties::append_only;
 use crate::error::SqlError;
-use crate::sql_type::name_of;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion_common::{Column, DFSchema, DFSchemaRef, ScalarValue};
 use datafusion_expr::{Aggregate, Expr, ExprSchemable};
 use std::sync::Arc;
+use streamfleet_logical::type_name;
 use streamfleet_logical::{
     AggregateCall, AggregateFunction, ChangelogMode, GroupAggregateSpec, Node, OperatorSpec, Properties, StateBound,
     UnsupportedAggregate, WindowAggregateSpec, WindowColumns, WindowInput, supported,
@@ -137,7 +137,7 @@ fn check_supported(
     let changes = input.properties.changelog == ChangelogMode::Retract;
     supported(call, argument.as_ref(), changes).map_err(|why| {
         let what = match &why {
-            UnsupportedAggregate::Argument(function, data_type) => format!("{function} of {}", name_of(data_type)),
+            UnsupportedAggregate::Argument(function, data_type) => format!("{function} of {}", type_name(data_type)),
             other => other.to_string(),
         };
         lowering.unsupported(what, &call.function.to_string())

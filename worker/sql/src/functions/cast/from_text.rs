@@ -2,7 +2,6 @@
 
 use super::numbers;
 use super::times;
-use crate::sql_type::name_of;
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, Date32Array, Decimal128Array, PrimitiveArray,
     StringArray, Time32MillisecondArray, TimestampMicrosecondArray,
@@ -14,6 +13,7 @@ use arrow::datatypes::{
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use datafusion_common::{Result, exec_err};
 use std::sync::Arc;
+use streamfleet_logical::type_name;
 
 /// A column of texts as values; what cannot be read is an error, or NULL if `is_safe`.
 pub(super) fn column(texts: &StringArray, to: &DataType, is_safe: bool) -> Result<ArrayRef> {
@@ -61,7 +61,7 @@ pub(super) fn column(texts: &StringArray, to: &DataType, is_safe: bool) -> Resul
             let values: ArrayRef = Arc::new(values.with_timezone_opt(zone.clone()));
             if values.data_type() == to { values } else { times::column(&values, to)? }
         }
-        other => return exec_err!("no conversion of STRING to {}", name_of(other)),
+        other => return exec_err!("no conversion of STRING to {}", type_name(other)),
     })
 }
 
@@ -80,7 +80,7 @@ fn read<T: ArrowPrimitiveType>(
 
 fn one<V>(value: Option<V>, text: &str, to: &DataType, is_safe: bool) -> Result<Option<V>> {
     if value.is_none() && !is_safe {
-        return exec_err!("'{text}' is no {}; TRY_CAST gives NULL for it", name_of(to));
+        return exec_err!("'{text}' is no {}; TRY_CAST gives NULL for it", type_name(to));
     }
     Ok(value)
 }

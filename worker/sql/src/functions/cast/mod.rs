@@ -6,7 +6,7 @@ mod numbers;
 mod times;
 mod to_text;
 
-use crate::sql_type::{Length, SqlType, name_of};
+use crate::sql_type::{Length, SqlType};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray, new_null_array};
 use arrow::datatypes::DataType;
 use datafusion_common::{Result, ScalarValue, plan_err};
@@ -14,6 +14,7 @@ use datafusion_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, Scalar
 pub(crate) use from_text::{date, timestamp};
 pub(super) use numbers::column as wrapped;
 use std::sync::Arc;
+use streamfleet_logical::type_name;
 pub(crate) use times::per_second;
 pub(super) use to_text::double as double_text;
 
@@ -105,7 +106,7 @@ impl ScalarUDFImpl for Conversion {
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         if !is_possible(&arguments[0], &self.to.data_type) {
             let cast = if self.is_safe { "TRY_CAST" } else { "CAST" };
-            return plan_err!("{cast} of {} AS {} is not possible", name_of(&arguments[0]), self.to);
+            return plan_err!("{cast} of {} AS {} is not possible", type_name(&arguments[0]), self.to);
         }
         Ok(self.to.data_type.clone())
     }

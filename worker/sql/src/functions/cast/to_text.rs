@@ -119,7 +119,7 @@ fn writer(array: &ArrayRef) -> Result<Writer<'_>> {
                 text.push(')');
             })
         }
-        other => return exec_err!("no text of {}", crate::sql_type::name_of(other)),
+        other => return exec_err!("no text of {}", streamfleet_logical::type_name(other)),
     })
 }
 

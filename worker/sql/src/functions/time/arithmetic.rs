@@ -3,7 +3,6 @@
 use super::micros;
 use super::parts::{date, days_of, longs, of_micros, pairs};
 use crate::functions::scalar::{Texts, scalar};
-use crate::sql_type::name_of;
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -13,6 +12,7 @@ use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use std::sync::Arc;
+use streamfleet_logical::type_name;
 
 const DAY: i64 = 86_400_000_000;
 
@@ -79,8 +79,8 @@ impl ScalarUDFImpl for Add {
             [_, number, time] => {
                 plan_err!(
                     "TIMESTAMPADD takes a unit, INT and TIMESTAMP or DATE, not {} and {}",
-                    name_of(number),
-                    name_of(time)
+                    type_name(number),
+                    type_name(time)
                 )
             }
             _ => plan_err!("TIMESTAMPADD takes a unit, a number and a time"),
@@ -118,7 +118,7 @@ impl ScalarUDFImpl for Add {
 fn difference_types(_: &str, arguments: &[DataType]) -> Result<Vec<DataType>> {
     match arguments {
         [DataType::Utf8, a, b] if is_day_or_time(a) && is_day_or_time(b) => Ok(arguments.to_vec()),
-        [_, a, b] => plan_err!("TIMESTAMPDIFF takes a unit and two times, not {} and {}", name_of(a), name_of(b)),
+        [_, a, b] => plan_err!("TIMESTAMPDIFF takes a unit and two times, not {} and {}", type_name(a), type_name(b)),
         _ => plan_err!("TIMESTAMPDIFF takes a unit and two times"),
     }
 }

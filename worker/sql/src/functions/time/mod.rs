@@ -7,7 +7,6 @@ mod parts;
 use super::cast::{date, timestamp};
 use super::scalar::{Texts, checked, take};
 use crate::data_type::LOCAL_ZONE;
-use crate::sql_type::name_of;
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Int64Array, PrimitiveArray, TimestampMillisecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Int64Type, TimeUnit, TimestampMillisecondType};
@@ -16,6 +15,7 @@ use datafusion_common::{Result, ScalarValue, plan_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use format::Format;
 use std::sync::Arc;
+use streamfleet_logical::type_name;
 
 const MILLIS: TimeUnit = TimeUnit::Millisecond;
 
@@ -111,7 +111,7 @@ fn format_types(name: &str, types: &[DataType]) -> Result<Vec<DataType>> {
             Ok(vec![time.clone(), DataType::Utf8])
         }
         [DataType::Utf8, _] => take(name, types, "tt"),
-        [other, _] => plan_err!("{} takes a TIMESTAMP, not {}", name.to_uppercase(), name_of(other)),
+        [other, _] => plan_err!("{} takes a TIMESTAMP, not {}", name.to_uppercase(), type_name(other)),
         _ => plan_err!("{} does not take {} arguments", name.to_uppercase(), types.len()),
     }
 }

@@ -2,7 +2,6 @@
 
 use super::micros;
 use crate::functions::scalar::{Texts, scalar, take};
-use crate::sql_type::name_of;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
@@ -12,6 +11,7 @@ use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use std::sync::Arc;
+use streamfleet_logical::type_name;
 
 const DAY: i64 = 86_400_000_000;
 const HOUR: i64 = 3_600_000_000;
@@ -99,7 +99,7 @@ impl ScalarUDFImpl for Part {
         let time = match rest {
             DataType::Timestamp(..) | DataType::Date32 | DataType::Time32(_) => rest.clone(),
             DataType::Null => DataType::Timestamp(TimeUnit::Millisecond, None),
-            other => return plan_err!("{name} takes a date or time, not {}", name_of(other)),
+            other => return plan_err!("{name} takes a date or time, not {}", type_name(other)),
         };
         let is_clock = matches!(self.unit, Some("HOUR" | "MINUTE" | "SECOND"));
         let fits = match &time {
@@ -108,7 +108,7 @@ impl ScalarUDFImpl for Part {
             _ => true,
         };
         if self.unit.is_some() && !fits {
-            return plan_err!("{name} of {} is not possible", name_of(&time));
+            return plan_err!("{name} of {} is not possible", type_name(&time));
         }
         Ok(if self.unit.is_some() { vec![time] } else { vec![DataType::Utf8, time] })
     }
@@ -127,7 +127,7 @@ impl ScalarUDFImpl for Part {
                 (Some(_), _) => true,
             };
             if !fits {
-                return plan_err!("EXTRACT of {unit} from {} is not supported", name_of(of));
+                return plan_err!("EXTRACT of {unit} from {} is not supported", type_name(of));
             }
         }
         Ok(Arc::new(arrow::datatypes::Field::new(self.name(), DataType::Int64, true)))
@@ -167,7 +167,7 @@ fn cut_types(name: &str, types: &[DataType]) -> Result<Vec<DataType>> {
     let name = name.split(' ').next().unwrap_or(name);
     match types {
         [unit, time @ (DataType::Timestamp(..) | DataType::Date32)] => Ok(vec![unit.clone(), time.clone()]),
-        [_, other] => plan_err!("{} of {} TO a unit is not supported", name.to_uppercase(), name_of(other)),
+        [_, other] => plan_err!("{} of {} TO a unit is not supported", name.to_uppercase(), type_name(other)),
         _ => take(name, types, "tt"),
     }
 }
