@@ -61,6 +61,11 @@ BAD_FILES = [
      ["a.yaml", "line 7, column 11", "`rocksdb`", "use `memory`"]),
     ("snapshots elsewhere", "a.sql", "SET 'execution.checkpointing.dir' = 's3://bucket/a';\n" + TABLES + "INSERT INTO p SELECT a FROM s;",
      2, ["s3://bucket/a", "local folders only"]),
+    ("option that does not fit", "a.sql", TABLES.replace("'number-of-rows' = '5'", "'rows-per-second' = '0'") + "INSERT INTO p SELECT a FROM s;",
+     2, ["table s: option 'rows-per-second' = '0'"]),
+    ("NULL in a NOT NULL column", "a.sql", TABLES.replace("(a BIGINT) WITH", "(a BIGINT NOT NULL) WITH") + "INSERT INTO p SELECT NULLIF(a, a) FROM s;",
+     1, ["column `a` is NOT NULL, but a row has NULL there"]),
+    ("report nowhere", "a.sql", TABLES + "INSERT INTO p SELECT a FROM s;", 2, ["cannot write none/r.json"]),
     ("missing data file", "a.sql", FILES.format(path="none.json", more=""), 1, ["none.json", "check the option 'path'"]),
     ("undecodable record", "a.sql", FILES.format(path="in.json", more=""), 1, ["in.json, line 3, byte 32", "scan.errors"]),
 ]
@@ -175,7 +180,8 @@ def bad_file(binary, folder, file, text, code, parts):
     (folder / "in.json").write_text(RECORDS)
     if text is not None:
         (folder / file).write_text(text)
-    process = subprocess.Popen([binary, "run", file, "--quiet"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    report = ["--report", "none/r.json"] if "cannot write none/r.json" in parts else []
+    process = subprocess.Popen([binary, "run", file, "--quiet", *report], cwd=folder, stderr=subprocess.PIPE, text=True)
     expect(finish(process), code, parts)
 
 

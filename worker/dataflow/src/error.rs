@@ -25,6 +25,14 @@ pub enum DataflowError {
     /// Arrow refused.
     #[error(transparent)]
     Arrow(#[from] ArrowError),
+    /// A column that is declared NOT NULL would get a NULL.
+    #[error("{operator}: column `{column}` is NOT NULL, but a row has NULL there: use COALESCE or leave such rows out")]
+    Null {
+        /// The operator.
+        operator: String,
+        /// The column.
+        column: String,
+    },
     /// A row was taken back that was never given: the input is not the changelog that it claims to be.
     #[error("{operator}: a row was retracted that is not in state: {row}")]
     UnknownRetraction {

@@ -64,6 +64,9 @@ impl Projector {
         for (expression, field) in self.expressions.iter().zip(self.output.fields()) {
             let value = expression.evaluate(input).map_err(|e| failed(&self.operator, e))?;
             let column = value.into_array(input.num_rows()).map_err(|e| failed(&self.operator, e))?;
+            if !field.is_nullable() && column.null_count() > 0 {
+                return Err(DataflowError::Null { operator: self.operator.clone(), column: field.name().clone() });
+            }
             columns.push(fit(column, field.data_type())?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(input.num_rows()));

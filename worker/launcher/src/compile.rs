@@ -1,6 +1,7 @@
 //! From what the user wrote to a job graph.
 
 use crate::error::LauncherError;
+use crate::preflight::check_tables;
 use crate::settings::{Settings, known_settings};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -228,6 +229,7 @@ fn compile_script(
         OperatorSpec::Scan(scan) => connectors::max_source_parallelism(scan),
         _ => None,
     })?;
+    check_tables(&graph, batch_mode)?;
     // Also finds what would keep an operator from running.
     let state_tables = graph.vertices.iter().map(|v| state_tables(v, batch_mode)).collect::<Result<_, _>>()?;
     let location = match (&overrides.checkpoints, &spec.snapshots.location) {

@@ -5,6 +5,7 @@ mod driver;
 mod error;
 mod explain;
 mod metrics;
+mod preflight;
 mod progress;
 mod report;
 mod run;

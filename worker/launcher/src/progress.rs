@@ -100,6 +100,7 @@ impl Progress {
             rows_in: self.sum(|t| t.is_source.then_some(&t.rows_in)),
             rows_out: self.sum(|t| t.is_sink.then_some(&t.rows_in)),
             late_rows: self.sum(|t| Some(&t.late_rows)),
+            timeless_rows: self.sum(|t| Some(&t.timeless_rows)),
             skipped_records: self.sum(|t| Some(&t.skipped_records)),
             checkpoints: checkpoints.completed,
         }

@@ -13,6 +13,8 @@ pub struct RunCounts {
     pub rows_out: u64,
     /// Rows left out because they came too late.
     pub late_rows: u64,
+    /// Rows left out of windows because their event time is NULL.
+    pub timeless_rows: u64,
     /// Records left out because they could not be decoded.
     pub skipped_records: u64,
     /// Checkpoints that became complete.
@@ -21,8 +23,11 @@ pub struct RunCounts {
 
 impl fmt::Display for RunCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rows_in, rows_out, late_rows, skipped_records, checkpoints } = self;
+        let Self { rows_in, rows_out, late_rows, timeless_rows, skipped_records, checkpoints } = self;
         write!(f, "{rows_in} rows in, {rows_out} out, {late_rows} late, {skipped_records} skipped, ")?;
+        if *timeless_rows > 0 {
+            write!(f, "{timeless_rows} without event time, ")?;
+        }
         write!(f, "{checkpoints} checkpoint{}", if *checkpoints == 1 { "" } else { "s" })
     }
 }

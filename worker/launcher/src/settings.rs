@@ -45,7 +45,7 @@ pub fn known_settings() -> Vec<SettingSpec> {
                 "pipeline.max-parallelism",
                 Integer,
                 "720",
-                "Number of key groups, the most that the parallelism can grow to; fixed by the first run.",
+                "Number of key groups, the most that the parallelism can grow to. A restart may change it.",
             )
         },
         setting(
@@ -54,7 +54,15 @@ pub fn known_settings() -> Vec<SettingSpec> {
             "10 s",
             "Time between checkpoints; 0 for none but the last.",
         ),
-        setting("execution.checkpointing.timeout", Duration, "10 min", "A checkpoint that takes longer is given up."),
+        SettingSpec {
+            check: Some(some_time),
+            ..setting(
+                "execution.checkpointing.timeout",
+                Duration,
+                "10 min",
+                "A checkpoint that takes longer is given up.",
+            )
+        },
         SettingSpec {
             check: Some(above_zero),
             ..setting("execution.checkpointing.num-retained", Integer, "3", "Checkpoints that are kept.")
@@ -119,6 +127,13 @@ fn above_zero(value: &str) -> Result<(), &'static str> {
     match value.parse() {
         Ok(1..=i64::MAX) => Ok(()),
         _ => Err("it must be 1 or more"),
+    }
+}
+
+fn some_time(value: &str) -> Result<(), &'static str> {
+    match parse_duration(value) {
+        Ok(time) if !time.is_zero() => Ok(()),
+        _ => Err("it must be above zero"),
     }
 }
 

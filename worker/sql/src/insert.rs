@@ -11,8 +11,8 @@ use crate::optimize::optimize;
 use crate::script::{StatementTokens, position_of};
 use crate::typing::typed;
 use crate::{Compiler, data_type, end};
-use arrow::datatypes::DataType;
-use datafusion_common::{Column, DataFusionError, SchemaError};
+use arrow::datatypes::{DataType, Field};
+use datafusion_common::{Column, DFSchema, DataFusionError, SchemaError};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion_sql::planner::{NullOrdering, ParserOptions, SqlToRel};
 use sqlparser::ast::Statement;
@@ -21,8 +21,8 @@ use sqlparser::tokenizer::Token;
 use std::sync::Arc;
 use streamfleet_logical::type_name;
 use streamfleet_logical::{
-    ChangelogMode, Column as TableColumn, ColumnKind, Node, OperatorSpec, Position, Properties, SinkSpec, StateBound,
-    TableDescriptor,
+    CalcSpec, ChangelogMode, Column as TableColumn, ColumnKind, Node, OperatorSpec, Position, Properties, SinkSpec,
+    StateBound, TableDescriptor,
 };
 
 /// How names, numbers and strings are read.
@@ -130,6 +130,7 @@ impl Compiler<'_> {
             );
             return Err(SqlErrorKind::Invalid(text).at(position));
         }
+        let node = with_declared_nulls(node, table);
         let properties = Properties { state: StateBound::None, ..node.properties.clone() };
         self.program.sinks.push(Arc::new(Node {
             spec: OperatorSpec::Sink(SinkSpec { table: Arc::clone(table) }),
@@ -178,6 +179,27 @@ impl Compiler<'_> {
         }
         node.inputs.iter().try_for_each(|input| self.check_sources(statement, input, fallback))
     }
+}
+
+/// The node with the sink's NOT NULL columns as such: it then fails on a row with a NULL in one.
+fn with_declared_nulls(node: Arc<Node>, table: &TableDescriptor) -> Arc<Node> {
+    let written = table.columns.iter().filter(|c| is_written(c));
+    let is_stricter = |(column, field): (&TableColumn, &Arc<Field>)| !column.nullable && field.is_nullable();
+    if !written.clone().zip(node.schema.fields()).any(is_stricter) {
+        return node;
+    }
+    let fields = written.zip(node.schema.iter()).map(|(column, (qualifier, field))| {
+        let nullable = field.is_nullable() && column.nullable;
+        (qualifier.cloned(), Arc::new(field.as_ref().clone().with_nullable(nullable)))
+    });
+    let schema = DFSchema::new_with_metadata(fields.collect(), Default::default()).expect("only nullability differs");
+    let columns = (0..node.schema.fields().len()).map(|i| Expr::Column(Column::from(node.schema.qualified_field(i))));
+    Arc::new(Node {
+        spec: OperatorSpec::Calc(CalcSpec { predicate: None, expressions: columns.collect() }),
+        schema: Arc::new(schema),
+        properties: Properties { state: StateBound::None, ..node.properties.clone() },
+        inputs: vec![node],
+    })
 }
 
 /// The lowest operator that turns new rows into changes.

@@ -56,6 +56,10 @@ pub(crate) fn statements(script: &str) -> Result<Vec<StatementTokens>, SqlError>
         match token.token {
             Token::SemiColon => finish(&mut statements, &mut current),
             Token::EOF => {}
+            Token::DoubleQuotedString(_) => {
+                let text = format!("{token}: texts stand in single quotes, names in backticks");
+                return Err(SqlErrorKind::Syntax(text).at(position_of(&token)));
+            }
             Token::ShiftRight => split_in_two(&token, &mut current),
             _ => current.push(token),
         }

@@ -1,6 +1,7 @@
 //! Scripts that are refused, with the place and the reason; and plans of those that are not.
 
 use crate::{Catalog, Program, compile};
+use arrow::datatypes::DataType;
 use std::sync::Arc;
 use streamfleet_logical::{
     ChangelogMode, ConnectorDescriptor, FormatDescriptor, Node, OperatorSpec, OptionKind, OptionSpec, SettingSpec,
@@ -421,4 +422,57 @@ fn what_cannot_be_computed_is_refused_in_planning() {
         let found = refused(statement);
         assert!(found.contains(expected), "{statement}\n  found    {found}\n  expected {expected}");
     }
+}
+
+#[test]
+fn the_types_of_row_numbers_and_unions_are_flinks() {
+    let ranked = "FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price) AS n FROM bid) WHERE n <= 3";
+    let sink = plan(&format!("INSERT INTO print SELECT auction, n - 3 {ranked}"));
+    assert!(!nodes(&sink[0]).iter().any(|n| n.schema.fields().iter().any(|f| f.data_type().is_unsigned_integer())));
+    let union = plan(
+        "INSERT INTO print SELECT auction, price FROM bid UNION ALL SELECT CAST(id AS INT), CAST(NULL AS SMALLINT) FROM other",
+    );
+    assert!(union.iter().any(|n| matches!(n.spec, OperatorSpec::Union)));
+    for node in union.iter().filter(|n| matches!(n.spec, OperatorSpec::Union)) {
+        assert!(
+            node.inputs.iter().all(|i| i.arrow_schema().fields().iter().all(|f| *f.data_type() == DataType::Int64))
+        );
+    }
+    let error =
+        run(&format!("{TABLES}INSERT INTO print SELECT auction, price FROM bid UNION ALL SELECT id, name FROM other"));
+    assert!(error.expect_err("no common type").contains("UNION of BIGINT and STRING has no common type"));
+}
+
+#[test]
+fn what_only_looks_right_is_refused() {
+    let cases = [
+        ("INSERT INTO print SELECT auction, \"price\" FROM bid", "texts stand in single quotes, names in backticks"),
+        (
+            "INSERT INTO print SELECT auction, CASE WHEN price THEN 1 ELSE 2 END FROM bid",
+            "WHEN takes a BOOLEAN, not BIGINT",
+        ),
+        (
+            "INSERT INTO print SELECT auction, COUNT(*) FILTER (WHERE day) FROM bid GROUP BY auction",
+            "FILTER takes a BOOLEAN, not STRING",
+        ),
+        (
+            "INSERT INTO print SELECT auction, price FROM TABLE(HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '100' DAY))",
+            "HOP: every row would lie in 8640000 windows; at most 100000 are possible",
+        ),
+    ];
+    for (statement, message) in cases {
+        let error = run(&format!("{TABLES}{statement}")).expect_err(statement);
+        assert!(error.contains(message), "{statement}\n  {error}");
+    }
+}
+
+#[test]
+fn a_sinks_not_null_column_is_not_null_in_the_plan() {
+    let script = format!(
+        "{TABLES}CREATE TABLE strict (a BIGINT NOT NULL, b BIGINT) WITH ('connector' = 'print');
+         INSERT INTO strict SELECT auction, price FROM bid"
+    );
+    let program = run(&script).expect("valid");
+    let fields = program.sinks[0].inputs[0].arrow_schema();
+    assert!(!fields.field(0).is_nullable() && fields.field(1).is_nullable(), "{fields:?}");
 }

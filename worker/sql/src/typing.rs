@@ -4,11 +4,14 @@
 use crate::functions::{CAST, TRY_CAST, concat, convert, decimal, modulo, per_second, simpler_cast};
 use arrow::datatypes::DataType;
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{DFSchema, Result, ScalarValue, plan_err};
+use datafusion_common::{Column, DFSchema, Result, ScalarValue, plan_err};
 use datafusion_expr::expr::{InList, ScalarFunction};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::merge_schema;
-use datafusion_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, Like, LogicalPlan, Operator};
+use datafusion_expr::{
+    Between, BinaryExpr, Case, Expr, ExprSchemable, Like, LogicalPlan, LogicalPlanBuilder, Operator, Union,
+};
+use std::sync::Arc;
 use streamfleet_logical::type_name;
 
 /// Gives every expression of a plan Flink's types.
@@ -24,9 +27,39 @@ pub(crate) fn typed(plan: LogicalPlan) -> Result<LogicalPlan> {
             let typed = expr.transform_up(|e| expression(e, &schema).map(Transformed::yes))?;
             Ok(typed.update_data(|e| name.restore(e)))
         })?;
-        typed.map_data(LogicalPlan::recompute_schema)
+        typed.transform_data(|plan| match plan {
+            LogicalPlan::Union(union) => typed_union(union.inputs).map(Transformed::yes),
+            other => other.recompute_schema().map(Transformed::yes),
+        })
     })?;
     Ok(typed.data)
+}
+
+/// A union whose branches give every column in one type.
+fn typed_union(inputs: Vec<Arc<LogicalPlan>>) -> Result<LogicalPlan> {
+    let type_of = |input: &LogicalPlan, column: usize| input.schema().field(column).data_type().clone();
+    let common = (0..inputs[0].schema().fields().len()).map(|column| {
+        let types: Vec<DataType> = inputs.iter().map(|input| type_of(input, column)).collect();
+        if types.iter().all(|t| *t == types[0]) { Ok(types[0].clone()) } else { no_common("UNION", &types) }
+    });
+    let common = common.collect::<Result<Vec<_>>>()?;
+    let in_common = |input: Arc<LogicalPlan>| -> Result<Arc<LogicalPlan>> {
+        if common.iter().enumerate().all(|(column, to)| type_of(&input, column) == *to) {
+            return Ok(input);
+        }
+        let columns = input.schema().iter().zip(&common).map(|((qualifier, field), to)| {
+            let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+            if field.data_type() == to {
+                column
+            } else {
+                convert(column, field.data_type(), to).alias_qualified(qualifier.cloned(), field.name())
+            }
+        });
+        let columns: Vec<Expr> = columns.collect();
+        Ok(Arc::new(LogicalPlanBuilder::from(input).project(columns)?.build()?))
+    };
+    let inputs = inputs.into_iter().map(in_common).collect::<Result<Vec<_>>>()?;
+    Ok(LogicalPlan::Union(Union::try_new(inputs)?))
 }
 
 /// The same for one expression over a schema.
@@ -73,6 +106,12 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         Expr::Case(case) => typed_case(case, schema)?,
         Expr::Like(like) => Expr::Like(typed_like(like, schema)?),
         Expr::ScalarFunction(call) => function(call, schema)?,
+        Expr::AggregateFunction(call) => {
+            if let Some(filter) = &call.params.filter {
+                boolean(&type_of(filter)?, "FILTER")?;
+            }
+            Expr::AggregateFunction(call)
+        }
         other => other,
     })
 }
@@ -221,6 +260,11 @@ fn typed_case(case: Case, schema: &DFSchema) -> Result<Expr> {
         }
     }
     let as_compared = if compared.is_empty() { None } else { Some(comparable(&compared, "CASE")?) };
+    if compared.is_empty() {
+        for (when, _) in &case.when_then_expr {
+            boolean(&type_of(when)?, "WHEN")?;
+        }
+    }
     let in_comparison = |expr: Expr, at: usize| match &as_compared {
         Some(to) => convert(expr, &compared[at], to),
         None => expr,
@@ -232,6 +276,13 @@ fn typed_case(case: Case, schema: &DFSchema) -> Result<Expr> {
     let branches: Vec<_> = branches.collect();
     let otherwise = case.else_expr.map(|e| Box::new(convert(*e, &results[branches.len()], &common)));
     Ok(Expr::Case(Case::new(operand, branches, otherwise)))
+}
+
+fn boolean(data_type: &DataType, what: &str) -> Result<()> {
+    match data_type {
+        DataType::Boolean | DataType::Null => Ok(()),
+        other => plan_err!("{what} takes a BOOLEAN, not {}", type_name(other)),
+    }
 }
 
 /// Patterns as DataFusion reads them: it knows the backslash only.

@@ -238,17 +238,32 @@ pub(crate) fn interval_millis(value: &ScalarValue) -> Option<i64> {
     }
 }
 
+/// The most windows that a row may lie in.
+const MOST_WINDOWS: i64 = 100_000;
+
+fn few_windows(name: &str, size: i64, step: i64) -> Result<()> {
+    if size / step > MOST_WINDOWS {
+        return plan_err!(
+            "{name}: every row would lie in {} windows; at most {MOST_WINDOWS} are possible",
+            size / step
+        );
+    }
+    Ok(())
+}
+
 fn window_of(name: &str, spans: &[i64]) -> Result<WindowSpec> {
     Ok(match (name, spans) {
         ("TUMBLE", [size]) => WindowSpec::Tumble { size: *size, offset: 0 },
         ("TUMBLE", [size, offset]) => WindowSpec::Tumble { size: *size, offset: *offset },
         ("HOP", [slide, size, rest @ ..]) if rest.len() < 2 => {
+            few_windows(name, *size, *slide)?;
             if size % slide != 0 {
                 return plan_err!("HOP: the size must be a multiple of the slide");
             }
             WindowSpec::Hop { size: *size, slide: *slide, offset: rest.first().copied().unwrap_or(0) }
         }
         ("CUMULATE", [step, size, rest @ ..]) if rest.len() < 2 => {
+            few_windows(name, *size, *step)?;
             if size % step != 0 {
                 return plan_err!("CUMULATE: the size must be a multiple of the step");
             }

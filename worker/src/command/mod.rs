@@ -85,6 +85,11 @@ fn explain_command(args: &JobArgs, format: ExplainFormatArg) -> Result<(), Launc
 fn run_command(args: &RunArgs) -> Result<(), LauncherError> {
     let began = Instant::now();
     let job = compile_job(&args.job, args.checkpoints.clone())?;
+    if let Some(path) = &args.report {
+        // Better now than after hours.
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        opened.map_err(|source| LauncherError::Write { path: path.display().to_string(), source })?;
+    }
     let options = RunOptions {
         start: match &args.from_savepoint {
             Some(path) => RunStart::Savepoint(path.clone()),

@@ -246,7 +246,7 @@ impl FileSource {
             return Err(DataflowError::External {
                 place: format!("table {}", self.table),
                 detail: format!(
-                    "there is no file at {}: check the option 'path' (a relative path begins at the folder that the job is started in)",
+                    "there is no file at {}, or the folder holds none: check the option 'path' (a relative path begins at the folder that the job is started in)",
                     self.choice.root()
                 ),
             });

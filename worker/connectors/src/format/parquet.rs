@@ -4,7 +4,7 @@ use super::{BATCH_ROWS, Encoder};
 use crate::options::{self, option};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use bytes::{Buf, Bytes};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -17,7 +17,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{ChunkReader, Length};
 use std::sync::Arc;
 use streamfleet_dataflow::DataflowError;
-use streamfleet_logical::{FormatDescriptor, OptionKind, TableDescriptor};
+use streamfleet_logical::{FormatDescriptor, OptionKind, TableDescriptor, type_name};
 
 /// Bytes of the file's end that are read first: most footers fit.
 const FOOTER_BYTES: u64 = 64 << 10;
@@ -196,6 +196,17 @@ impl ParquetFile {
                 for field in self.schema.fields() {
                     let column = batch.column_by_name(field.name());
                     let column = column.ok_or_else(|| self.failed(&format!("column {} was not read", field.name())))?;
+                    if !keeps_values(column.data_type(), field.data_type()) {
+                        return Err(DataflowError::Record {
+                            place: self.path.clone(),
+                            detail: format!(
+                                "column {} is {} in the file, which cannot be read as {}: declare it as what it is",
+                                field.name(),
+                                type_name(column.data_type()),
+                                type_name(field.data_type())
+                            ),
+                        });
+                    }
                     let options = CastOptions { safe: false, ..CastOptions::default() };
                     let column = cast_with_options(column, field.data_type(), &options);
                     columns.push(column.map_err(|error| DataflowError::Record {
@@ -214,6 +225,39 @@ impl ParquetFile {
                 Ok(None)
             }
         }
+    }
+}
+
+/// True if every value of a file's column either has the same meaning as the table's type, or is refused by the cast.
+fn keeps_values(file: &DataType, table: &DataType) -> bool {
+    use DataType as T;
+    match (file, table) {
+        (file, table) if file == table => true,
+        (T::Struct(a), T::Struct(b)) => b.iter().all(|field| {
+            let found = a.iter().find(|f| f.name() == field.name());
+            found.is_some_and(|f| keeps_values(f.data_type(), field.data_type()))
+        }),
+        (T::List(a) | T::LargeList(a), T::List(b)) => keeps_values(a.data_type(), b.data_type()),
+        (T::Map(a, _), T::Map(b, _)) => match (a.data_type(), b.data_type()) {
+            // The entries' fields are told apart by position: writers name them in several ways.
+            (T::Struct(a), T::Struct(b)) => a.iter().zip(b).all(|(a, b)| keeps_values(a.data_type(), b.data_type())),
+            _ => false,
+        },
+        (T::Dictionary(_, values), table) => keeps_values(values, table),
+        (a, b) if a.is_integer() => b.is_integer() || matches!(b, T::Decimal128(..) | T::Float64),
+        (T::Float16 | T::Float32, T::Float32 | T::Float64) => true,
+        (a, T::Decimal128(_, scale)) if a.is_decimal() => {
+            let (T::Decimal32(_, s) | T::Decimal64(_, s) | T::Decimal128(_, s) | T::Decimal256(_, s)) = a else {
+                return false;
+            };
+            s <= scale
+        }
+        (T::Utf8 | T::LargeUtf8 | T::Utf8View, T::Utf8) => true,
+        (T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_), T::Binary) => true,
+        (T::Date32 | T::Date64, T::Date32) => true,
+        (T::Time32(_) | T::Time64(_), T::Time32(_) | T::Time64(_)) => true,
+        (T::Timestamp(..), T::Timestamp(..)) => true,
+        _ => false,
     }
 }
 

@@ -12,11 +12,13 @@ mod regex;
 mod scalar;
 mod text;
 mod time;
+mod window;
 
 pub(crate) use by_position::by_position;
 pub(crate) use cast::{CAST, TRY_CAST, convert, per_second, simpler as simpler_cast};
 pub(crate) use numeric::modulo;
 pub(crate) use text::concat;
+pub(crate) use window::ROW_NUMBER;
 
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use std::collections::BTreeMap;
@@ -49,7 +51,7 @@ impl Functions {
         for function in aggregate::all() {
             functions.aggregates.insert(function.name().to_owned(), Arc::new(function));
         }
-        functions.windows.insert("row_number".to_owned(), datafusion_functions_window::row_number::row_number_udwf());
+        functions.windows.insert(ROW_NUMBER.to_owned(), Arc::new(window::row_number()));
         functions
     }
 

@@ -4,7 +4,7 @@ use super::scalar::{Integers, Texts, borrowed, counted, scalar, take, written};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
-use datafusion_common::{Result, plan_err};
+use datafusion_common::{Result, exec_err, plan_err};
 use datafusion_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF};
 use std::iter::repeat_n;
 use std::sync::Arc;
@@ -57,6 +57,11 @@ pub(super) fn all() -> Vec<ScalarUDF> {
         scalar("rpad", takes!("tit"), text, |c| pad(c, false)),
         scalar("repeat", takes!("ti"), text, |c| {
             let (texts, counts) = (Texts::of(&c.args[0])?, Integers::of(&c.args[1])?);
+            for row in 0..c.number_rows {
+                if let (Some(text), Some(count)) = (texts.get(row), counts.get(row)) {
+                    bounded("REPEAT", text.len().saturating_mul(count.max(0) as usize))?;
+                }
+            }
             Ok(written(c.number_rows, |row, out| {
                 out.extend(repeat_n(texts.get(row)?, counts.get(row)?.max(0) as usize));
                 Some(())
@@ -214,8 +219,21 @@ fn substring(call: &Call) -> Result<ArrayRef> {
     }))
 }
 
+/// The longest text that a function makes, bytes: a batch of them must fit into the memory.
+const LONGEST_TEXT: usize = 16 << 20;
+
+fn bounded(function: &str, bytes: usize) -> Result<()> {
+    if bytes > LONGEST_TEXT {
+        return exec_err!("{function} would make a text of {bytes} bytes: at most {LONGEST_TEXT} are possible");
+    }
+    Ok(())
+}
+
 fn pad(call: &Call, at_start: bool) -> Result<ArrayRef> {
     let (texts, lengths, pads) = (Texts::of(&call.args[0])?, Integers::of(&call.args[1])?, Texts::of(&call.args[2])?);
+    for length in (0..call.number_rows).filter_map(|row| lengths.get(row)) {
+        bounded(if at_start { "LPAD" } else { "RPAD" }, usize::try_from(length).unwrap_or(0))?;
+    }
     Ok(written(call.number_rows, |row, out| {
         let (text, length, pad) = (texts.get(row)?, lengths.get(row)?, pads.get(row)?);
         let length = usize::try_from(length).ok()?;

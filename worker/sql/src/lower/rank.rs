@@ -4,6 +4,7 @@ use super::Lowering;
 use super::calc::{calc, columns_of};
 use super::properties::plain_column;
 use crate::error::SqlError;
+use crate::functions::ROW_NUMBER;
 use arrow::datatypes::{DataType, Field};
 use datafusion_common::{Column, DFSchema, ScalarValue, TableReference};
 use datafusion_expr::utils::{conjunction, split_conjunction};
@@ -56,7 +57,7 @@ fn find_window(plan: &LogicalPlan) -> Option<(&Window, Vec<&LogicalPlan>)> {
                 let [expr] = &window.window_expr[..] else { return None };
                 let Expr::WindowFunction(function) = expr.clone().unalias() else { return None };
                 let is_row_number =
-                    matches!(&function.fun, WindowFunctionDefinition::WindowUDF(f) if f.name() == "row_number");
+                    matches!(&function.fun, WindowFunctionDefinition::WindowUDF(f) if f.name() == ROW_NUMBER);
                 return is_row_number.then_some((window, steps));
             }
             LogicalPlan::Projection(p) => {
@@ -90,7 +91,6 @@ fn follow(window: &Window, steps: &[&LogicalPlan], index: usize) -> Option<Colum
 fn limit_of(condition: &Expr, rank: &Column) -> Option<u64> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return None };
     let number = |e: &Expr| match e {
-        Expr::Literal(ScalarValue::UInt64(Some(n)), _) => Some(*n),
         Expr::Literal(ScalarValue::Int64(Some(n)), _) => u64::try_from(*n).ok(),
         Expr::Literal(ScalarValue::Int32(Some(n)), _) => u64::try_from(*n).ok(),
         _ => None,
@@ -175,10 +175,9 @@ fn ranked(lowering: &mut Lowering<'_>, window: &Window, limit: u64) -> Result<Ar
         schema: Arc::new(schema),
         properties,
     });
-    // The window's own columns: the input's, then the rank in the window function's type.
+    // The window's own columns: the input's, then the rank.
     let of = |index: usize| Expr::Column(Column::from(node.schema.qualified_field(index)));
     let mut outputs: Vec<Expr> = (0..count).map(of).collect();
-    let rank_type = window.schema.field(count).data_type().clone();
-    outputs.push(datafusion_expr::cast(of(rank_column), rank_type));
+    outputs.push(of(rank_column));
     calc(lowering, &node, None, &outputs, &window.schema)
 }

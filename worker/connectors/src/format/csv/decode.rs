@@ -15,6 +15,8 @@ pub(in crate::format) struct CsvDecoder {
     rows: Rows,
     fields: Fields,
     skip_header: bool,
+    /// The columns that are read.
+    names: Vec<String>,
 }
 
 impl CsvDecoder {
@@ -26,12 +28,31 @@ impl CsvDecoder {
         from_start: bool,
     ) -> Result<Self, DataflowError> {
         Ok(Self {
+            names: schema.fields().iter().map(|f| f.name().clone()).collect(),
             rows: Rows::new(schema, RULES, options.ignore_parse_errors)?,
             skip_header: options.header && from_start,
             options: options.clone(),
             layout,
             fields: Fields::default(),
         })
+    }
+
+    /// Columns are read by position: a header that names others would give wrong values.
+    fn check_header(&self) -> Result<(), DataflowError> {
+        for (name, place) in self.names.iter().zip(&self.layout.places) {
+            let found = String::from_utf8_lossy(self.fields.get(*place).unwrap_or_default());
+            let found = found.trim().trim_start_matches('\u{feff}');
+            if !found.eq_ignore_ascii_case(name) {
+                return Err(DataflowError::Record {
+                    place: "the header".to_owned(),
+                    detail: format!(
+                        "field {} is `{found}`, but the table's column there is `{name}`: declare the columns in the file's order",
+                        place + 1
+                    ),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn take_record(&mut self, record: &[u8], start: usize, end: usize) {
@@ -69,7 +90,9 @@ impl RecordDecoder for CsvDecoder {
                 }
                 Found::Record(length) => {
                     consumed += length;
-                    if !std::mem::take(&mut self.skip_header) {
+                    if std::mem::take(&mut self.skip_header) {
+                        self.check_header()?;
+                    } else {
                         self.take_record(&bytes[start..consumed], start, consumed);
                     }
                 }

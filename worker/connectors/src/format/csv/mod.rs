@@ -59,7 +59,10 @@ pub(super) fn descriptor() -> FormatDescriptor {
                 "",
                 "The text that stands for NULL. If absent, NULL is written as an empty field, and an empty field is NULL but for STRING.",
             ),
-            boolean("csv.header", "The first line of every file names the columns."),
+            boolean(
+                "csv.header",
+                "The first line of every file names the columns; when read, they must be the table's, in its order.",
+            ),
         ],
     }
 }

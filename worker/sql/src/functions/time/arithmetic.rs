@@ -105,7 +105,7 @@ impl ScalarUDFImpl for Add {
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let (numbers, times) = (longs(&call.args[1], call.number_rows)?, micros(&call.args[2], call.number_rows)?);
         let added: Int64Array = match unit_of(&call.args[0])? {
-            Span::Micros(size) => pairs(&numbers, &times, |n, t| Some(t.wrapping_add(n.wrapping_mul(size)))),
+            Span::Micros(size) => pairs(&numbers, &times, |n, t| t.checked_add(n.checked_mul(size)?)),
             Span::Months(size) => pairs(&numbers, &times, |n, t| {
                 let day = add_months(t.div_euclid(DAY), n.checked_mul(size)?)?;
                 Some(day * DAY + t.rem_euclid(DAY))
