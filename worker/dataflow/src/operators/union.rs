@@ -2,7 +2,7 @@
 
 use super::Operator;
 use crate::{DataflowError, Flow, Output};
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use std::sync::Arc;
 use streamfleet_state::RowTable;
@@ -30,7 +30,10 @@ impl Operator for UnionOperator {
     }
 
     fn on_batch(&mut self, _input: usize, batch: &Batch, output: &mut Output) -> Result<Flow, DataflowError> {
-        let records = RecordBatch::try_new(Arc::clone(&self.output), batch.records().columns().to_vec())?;
+        // A count of rows alone has no columns.
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.rows()));
+        let columns = batch.records().columns().to_vec();
+        let records = RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &options)?;
         output.push(batch.with_columns(records)?);
         Ok(Flow::Done)
     }

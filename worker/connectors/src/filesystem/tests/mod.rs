@@ -230,7 +230,10 @@ fn a_missing_file_and_a_missing_column_are_named() {
     let mut source = source_of(&storage, &missing, 1 << 20);
     source.start().expect("starts");
     let error = read(&mut source).expect_err("no file").to_string();
-    assert!(error.starts_with("table t: there is no file at nowhere, or the folder holds none: check the option 'path'"), "{error}");
+    assert!(
+        error.starts_with("table t: there is no file at nowhere, or the folder holds none: check the option 'path'"),
+        "{error}"
+    );
 
     let written = table(&[("path", "out"), ("format", "parquet")]);
     let handles = write(&storage, &written, &[rows(0, 10)]);

@@ -88,6 +88,11 @@ impl RecordDecoder for CsvDecoder {
                     consumed += length;
                     self.rows.bad(start, consumed, "a quoted field has no closing quote".to_owned());
                 }
+                Found::Malformed(length) => {
+                    consumed += length;
+                    let reason = "text stands behind the closing quote of a field: a quote within a field is doubled";
+                    self.rows.bad(start, consumed, reason.to_owned());
+                }
                 Found::Record(length) => {
                     consumed += length;
                     if std::mem::take(&mut self.skip_header) {

@@ -46,6 +46,8 @@ impl Fields {
 pub(super) enum Found {
     /// A record of this length with its line end.
     Record(usize),
+    /// A record of so many bytes in which text stands behind the closing quote of a field.
+    Malformed(usize),
     /// A line of this length that is empty or a comment.
     Nothing(usize),
     /// The record goes on behind the bytes.
@@ -66,31 +68,36 @@ impl Syntax {
             };
         }
         fields.clear();
-        let mut at = 0;
+        let (mut at, mut is_malformed) = (0, false);
         loop {
+            let mut quoted_end = None;
             // At the start of a field.
             if self.quote.is_some() && bytes.get(at).copied() == self.quote {
                 at += 1;
                 match self.quoted(bytes, at, fields) {
-                    Some(end) => at = end,
+                    Some(end) => {
+                        at = end;
+                        quoted_end = Some(fields.text.len());
+                    }
                     None if at_end => return Found::Unclosed(bytes.len()),
                     None => return Found::Incomplete,
                 }
             }
             at = self.plain(bytes, at, fields);
+            if let Some(end) = quoted_end {
+                is_malformed |= fields.text[end..].iter().any(|b| *b > b' ');
+                fields.text.truncate(end);
+            }
             match bytes.get(at) {
                 Some(b) if *b == self.delimiter => {
                     fields.end_field();
                     at += 1;
                 }
-                Some(_) => {
-                    fields.end_field();
-                    return Found::Record(at + 1);
-                }
                 None if !at_end => return Found::Incomplete,
-                None => {
+                end => {
                     fields.end_field();
-                    return Found::Record(at);
+                    at += usize::from(end.is_some());
+                    return if is_malformed { Found::Malformed(at) } else { Found::Record(at) };
                 }
             }
         }
@@ -184,6 +191,8 @@ mod tests {
             );
         }
         assert_eq!(split(PLAIN, "\r\n").0, Found::Nothing(2));
+        assert_eq!(split(PLAIN, "\"a\"b,c\nd").0, Found::Malformed(7));
+        assert_eq!(split(PLAIN, "\"a\" ,c\r\n"), (Found::Record(8), vec!["a".to_owned(), "c".to_owned()]));
         assert_eq!(split(PLAIN, "\"a\n").0, Found::Unclosed(3));
     }
 
