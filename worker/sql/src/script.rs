@@ -52,9 +52,10 @@ pub(crate) fn statements(script: &str) -> Result<Vec<StatementTokens>, SqlError>
     })?;
     let mut statements = Vec::new();
     let mut current = Vec::new();
+    let mut open_set = None;
     for token in tokens {
         match token.token {
-            Token::SemiColon => finish(&mut statements, &mut current),
+            Token::SemiColon => finish(&mut statements, &mut current, &mut open_set),
             Token::EOF => {}
             Token::DoubleQuotedString(_) => {
                 let text = format!("{token}: texts stand in single quotes, names in backticks");
@@ -64,8 +65,11 @@ pub(crate) fn statements(script: &str) -> Result<Vec<StatementTokens>, SqlError>
             _ => current.push(token),
         }
     }
-    finish(&mut statements, &mut current);
-    Ok(statements)
+    finish(&mut statements, &mut current, &mut open_set);
+    match open_set {
+        None => Ok(statements),
+        Some(position) => Err(SqlErrorKind::Syntax("a statement set has BEGIN, but no END".to_owned()).at(position)),
+    }
 }
 
 /// `>>` closes two types; Flink SQL has no shift.
@@ -82,17 +86,22 @@ fn is_word(token: &TokenWithSpan, word: &str) -> bool {
     matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 
-fn finish(statements: &mut Vec<StatementTokens>, current: &mut Vec<TokenWithSpan>) {
+/// `open_set`: where the statement set began that has not ended.
+fn finish(statements: &mut Vec<StatementTokens>, current: &mut Vec<TokenWithSpan>, open_set: &mut Option<Position>) {
     let tokens = std::mem::take(current);
     let words: Vec<usize> = (0..tokens.len()).filter(|i| !matches!(tokens[*i].token, Token::Whitespace(_))).collect();
     let starts_with = |expected: &[&str]| {
         words.len() >= expected.len() && words.iter().zip(expected).all(|(i, word)| is_word(&tokens[*i], word))
     };
+    let start = words.first().map(|i| position_of(&tokens[*i]));
     let skip = if starts_with(&["EXECUTE", "STATEMENT", "SET", "BEGIN"]) {
+        *open_set = start;
         4
     } else if starts_with(&["BEGIN", "STATEMENT", "SET"]) {
+        *open_set = start;
         3
     } else if words.len() == 1 && starts_with(&["END"]) {
+        *open_set = None;
         1
     } else {
         0

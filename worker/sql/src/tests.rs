@@ -362,6 +362,9 @@ fn named_arguments_of_windows_are_taken_by_name() {
 fn settings_are_checked_where_they_stand() {
     let error = run("SET 'parallelism.default' = '1';\nSET\n  'paralelism.default' = '2';").expect_err("unknown");
     assert_eq!(error, "line 3, column 3: no option `paralelism.default` of a job; did you mean `parallelism.default`?");
+    let error = run("SET 'parallelism.default' = '1';\n EXECUTE STATEMENT SET BEGIN INSERT INTO a SELECT 1;")
+        .expect_err("open");
+    assert_eq!(error, "line 2, column 2: syntax error: a statement set has BEGIN, but no END");
     let error = run("SET 'parallelism.default' = '-1';").expect_err("unusable");
     assert_eq!(error, "line 1, column 5: option 'parallelism.default' = '-1': it must be above zero");
     let program = run("SET 'execution.runtime-mode' = 'BATCH';").expect("valid");
