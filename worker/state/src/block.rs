@@ -21,6 +21,16 @@ pub(crate) struct SlotSet([u64; WORDS]);
 impl SlotSet {
     pub const EMPTY: Self = Self([0; WORDS]);
 
+    /// The first slots.
+    pub fn below(count: usize) -> Self {
+        let mut words = [0; WORDS];
+        words[..count / 64].fill(u64::MAX);
+        if !count.is_multiple_of(64) {
+            words[count / 64] = (1 << (count % 64)) - 1;
+        }
+        Self(words)
+    }
+
     #[inline]
     pub fn contains(&self, slot: usize) -> bool {
         self.0[slot / 64] & (1 << (slot % 64)) != 0
@@ -248,6 +258,9 @@ impl Block {
 
     /// The slots that hold a row.
     pub fn live(&self) -> SlotSet {
+        if self.live == self.records.len() {
+            return SlotSet::below(self.live);
+        }
         let mut live = SlotSet::EMPTY;
         self.live_slots().for_each(|slot| live.insert(slot));
         live

@@ -46,3 +46,17 @@ fn a_row_greater_than_an_arena_has_a_block_of_its_own() {
     assert_eq!(block.value(0), b"small");
     assert!(block.bytes() < ARENA_BYTES, "the garbage is gone");
 }
+
+#[test]
+fn the_live_slots_are_known_with_and_without_holes() {
+    for rows in [0, 1, 63, 64, 65, 1000, BLOCK_ROWS] {
+        let mut block = Block::with_capacity(0);
+        (0..rows).for_each(|slot| block.put(slot, 7, &key(slot), b""));
+        assert_eq!(block.live().iter().collect::<Vec<_>>(), (0..rows).collect::<Vec<_>>());
+        if rows > 1 {
+            block.remove(1);
+            let left: Vec<usize> = (0..rows).filter(|slot| *slot != 1).collect();
+            assert_eq!(block.live().iter().collect::<Vec<_>>(), left);
+        }
+    }
+}

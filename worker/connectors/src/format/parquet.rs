@@ -12,9 +12,10 @@ use parquet::arrow::arrow_reader::{
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{ChunkReader, Length};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use streamfleet_dataflow::DataflowError;
 use streamfleet_logical::{FormatDescriptor, OptionKind, TableDescriptor, type_name};
@@ -116,11 +117,16 @@ impl ParquetFile {
         if self.wanted.is_empty() {
             let group = metadata.row_group(self.group);
             self.parts.parts.clear();
-            self.wanted = self.leaves.iter().map(|leaf| group.column(*leaf).byte_range()).collect();
+            let range = |leaf: usize| {
+                let found = byte_range(group.column(leaf), self.parts.size);
+                found.ok_or_else(|| self.failed(&format!("column {leaf} would lie outside of the file")))
+            };
+            let mut wanted = self.leaves.iter().map(|leaf| range(*leaf)).collect::<Result<Vec<_>, _>>()?;
             // Without columns there is only the number of rows: any column tells it.
-            if self.wanted.is_empty() && group.num_columns() > 0 {
-                self.wanted.push(group.column(0).byte_range());
+            if wanted.is_empty() && group.num_columns() > 0 {
+                wanted.push(range(0)?);
             }
+            self.wanted = wanted;
         }
         let (start, length) = self.wanted[self.wanted.len() - 1];
         self.asked = Some(start);
@@ -189,7 +195,13 @@ impl ParquetFile {
     /// The next rows of the group at hand; `None` if bytes must be read first.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, DataflowError> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
-        match reader.next() {
+        // The decoders trust what a page says of itself, and break down where it is damaged.
+        let next = catch_unwind(AssertUnwindSafe(|| reader.next()));
+        let Ok(next) = next else {
+            self.reader = None;
+            return Err(self.failed(&format!("row group {} is damaged", self.group)));
+        };
+        match next {
             Some(Ok(batch)) => {
                 self.row += batch.num_rows();
                 let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.leaves.len());
@@ -226,6 +238,16 @@ impl ParquetFile {
             }
         }
     }
+}
+
+/// Where a column's bytes lie; `None` if a damaged footer places them outside of the file.
+fn byte_range(column: &ColumnChunkMetaData, file_size: u64) -> Option<(u64, u64)> {
+    let offsets = [Some(column.data_page_offset()), column.dictionary_page_offset(), Some(column.compressed_size())];
+    if offsets.iter().flatten().any(|number| *number < 0) {
+        return None;
+    }
+    let (start, length) = column.byte_range();
+    start.checked_add(length).filter(|end| *end <= file_size).map(|_| (start, length))
 }
 
 /// True if every value of a file's column either has the same meaning as the table's type, or is refused by the cast.

@@ -247,6 +247,29 @@ fn a_missing_file_and_a_missing_column_are_named() {
 }
 
 #[test]
+fn a_damaged_parquet_file_never_breaks_the_job_down() {
+    let storage = Arc::new(Memory::default());
+    let written = table(&[("path", "out"), ("format", "parquet")]);
+    let handles = write(&storage, &written, &[rows(0, 10)]);
+    commit(&storage, &written, &handles);
+    let path = "out/part-u-0.parquet";
+    let good = storage.objects.lock().expect("one thread")[path].clone();
+    let mut refused = 0;
+    for at in 0..good.len() {
+        let mut bytes = good.clone();
+        bytes[at] ^= 0x41;
+        put(&storage, path, bytes);
+        // What a flipped bit of a value gives is a value: the file has no checksum of its own.
+        let mut source = started(source_of(&storage, &written, 1 << 20));
+        if let Err(error) = read(&mut source) {
+            assert!(error.to_string().starts_with(path), "{error}");
+            refused += 1;
+        }
+    }
+    assert!(refused > good.len() / 4, "{refused} of {}", good.len());
+}
+
+#[test]
 fn large_parts_are_rolled_and_belong_to_the_epoch_of_their_rows() {
     let storage = Arc::new(Memory::default());
     let table = table(&[("path", "out"), ("format", "json"), ("sink.rolling-policy.file-size", "1 mb")]);
