@@ -38,7 +38,7 @@ pub(super) fn descriptor() -> FormatDescriptor {
         options: vec![
             boolean(
                 "csv.ignore-parse-errors",
-                "A field that cannot be read or is missing is NULL; a record that is no text is counted and left out.",
+                "A field that cannot be read or is missing is NULL; a record that is no text, or has too many fields, is counted and left out.",
             ),
             text(
                 "csv.field-delimiter",
