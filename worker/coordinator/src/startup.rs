@@ -124,3 +124,40 @@ fn newest_unbroken(records: impl Iterator<Item = u64>) -> VecDeque<u64> {
     let begin = (1..sorted.len()).rev().find(|i| sorted[*i] != sorted[i - 1] + 1).unwrap_or(0);
     sorted.split_off(begin).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(progress: Progress) -> String {
+        match progress {
+            Progress::Failed(error) => error.to_string(),
+            Progress::Ask(_) | Progress::Read(_) => panic!("it must be refused"),
+        }
+    }
+
+    #[test]
+    fn a_place_where_two_writers_can_create_one_object_is_refused() {
+        let (mut startup, request) = Startup::new("job", 7);
+        assert!(matches!(request, StorageRequest::PutNew { .. }));
+        assert!(matches!(
+            startup.on_answer(Ok(StorageReply::Done)),
+            Progress::Ask(StorageRequest::PutNew { path, .. }) if path == request.path()
+        ));
+        let error = refused(startup.on_answer(Ok(StorageReply::Done)));
+        assert!(error.starts_with("probe/0000000000000007 does not keep a second writer"), "{error}");
+        assert!(error.contains("Choose a local folder"), "{error}");
+    }
+
+    #[test]
+    fn a_place_without_exclusive_creation_is_refused() {
+        let (mut startup, request) = Startup::new("job", 7);
+        let error = refused(startup.on_answer(Err(StorageError {
+            kind: StorageErrorKind::NotExclusive,
+            operation: request.name(),
+            path: "/mnt/share/probe".to_owned(),
+            detail: "operation not supported".to_owned(),
+        })));
+        assert!(error.starts_with("/mnt/share/probe does not keep a second writer"), "{error}");
+    }
+}
