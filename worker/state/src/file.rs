@@ -4,7 +4,7 @@
 //! Magic, format version, then batches (each an Arrow IPC stream of one record batch), then a JSON footer that says where each
 //! batch lies, which hashes it holds and its checksum, then the footer's length and checksum and the magic again.
 
-use crate::table::ChangeOrder;
+use crate::change::{ChangeOrder, DELETE, PUT};
 use crate::{FrozenTable, StateError};
 use arrow::array::{ArrayRef, Int8Array, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -14,12 +14,6 @@ use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use streamfleet_types::{Epoch, HashRange};
-
-/// `__op` of a removed row.
-pub const DELETE: i8 = 0;
-
-/// `__op` of a written row.
-pub const PUT: i8 = 1;
 
 /// The version that this build writes.
 pub const FORMAT_VERSION: u32 = 1;

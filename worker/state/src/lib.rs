@@ -6,6 +6,7 @@
 //! last freeze as an immutable columnar file sorted by hash, and reads such files back, by range of hashes.
 
 mod block;
+mod change;
 mod error;
 pub mod file;
 mod held_block;

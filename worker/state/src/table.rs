@@ -1,6 +1,7 @@
 //! A state table in memory: rows found by key, shared with snapshots without copying.
 
 use crate::block::{BLOCK_ROWS, Block, SlotSet};
+use crate::change::{ChangeOrder, PUT};
 use crate::held_block::HeldBlock;
 use crate::{RowLayout, Rows, StateError};
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
@@ -383,7 +384,7 @@ impl RowTable {
         for row in (0..rows.num_rows()).filter(|row| range.contains(hashes[*row])) {
             let (hash, key) = (hashes[row], keys.get(row));
             let existing = self.find(hash, key);
-            match (operations[row] == crate::file::PUT, existing) {
+            match (operations[row] == PUT, existing) {
                 (true, None) => {
                     self.insert(hash, key, values.get(row), false);
                 }
@@ -423,15 +424,6 @@ pub struct FrozenTable {
     epoch: Epoch,
     blocks: Vec<(Arc<Block>, SlotSet)>,
     tombstones: Tombstones,
-}
-
-/// What changed, each part sorted by hash: hash and place of every change.
-#[derive(Debug, Default)]
-pub(crate) struct ChangeOrder {
-    /// Keys removed.
-    pub removed: Vec<(u64, u32)>,
-    /// Rows written.
-    pub written: Vec<(u64, u32)>,
 }
 
 impl FrozenTable {
