@@ -3,6 +3,7 @@
 mod column;
 mod csv;
 mod json;
+mod message;
 mod parquet;
 mod raw;
 mod rows;
@@ -11,6 +12,7 @@ mod tests;
 pub(crate) mod text;
 
 pub(crate) use column::Column;
+pub(crate) use message::{BadMessage, DecodedMessages, MessageBuffer, MessageDecoder, MessageEncoder};
 pub(crate) use parquet::ParquetFile;
 
 use crate::options;
@@ -162,6 +164,37 @@ impl Format {
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
             Self::Parquet(_) => return Ok(None),
         }))
+    }
+
+    /// A decoder of messages. `layout` as for files.
+    pub fn message_decoder(
+        &self,
+        schema: SchemaRef,
+        layout: &Layout,
+    ) -> Result<Box<dyn MessageDecoder>, DataflowError> {
+        Ok(match self {
+            Self::Csv(options) => Box::new(csv::CsvDecoder::new(schema, layout.clone(), options, false)?),
+            Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options)?),
+            Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
+            Self::Parquet(_) => return Err(self.no_messages()),
+        })
+    }
+
+    /// An encoder of messages; `schema`: the columns of a message.
+    pub fn message_encoder(&self, table: &str, _schema: &SchemaRef) -> Result<Box<dyn MessageEncoder>, DataflowError> {
+        Ok(match self {
+            Self::Json(options) => Box::new(json::JsonEncoder::new(options)),
+            Self::Csv(options) => Box::new(csv::CsvEncoder::new(table, options)),
+            Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
+            Self::Parquet(_) => return Err(self.no_messages()),
+        })
+    }
+
+    fn no_messages(&self) -> DataflowError {
+        DataflowError::Unsupported {
+            operator: format!("format '{}'", self.extension()),
+            detail: "it writes whole files, not messages: use it with 'connector' = 'filesystem'".to_owned(),
+        }
     }
 
     /// An encoder for a new file of a table; `schema`: the columns that a file holds.

@@ -1,5 +1,6 @@
 //! One column, whose value is the whole line.
 
+use super::message::{DecodedMessages, MessageBuffer, MessageDecoder, MessageEncoder};
 use super::rows::Rows;
 use super::text::{self, TextRules, TimeStyle};
 use super::{BATCH_ROWS, Decoded, Encoder, RecordDecoder, take_bytes};
@@ -11,6 +12,7 @@ use arrow::datatypes::{
 };
 use streamfleet_dataflow::DataflowError;
 use streamfleet_logical::{FormatDescriptor, OptionKind, TableDescriptor};
+use streamfleet_types::Batch;
 
 const RULES: TextRules = TextRules { times: TimeStyle::Sql, plain_decimals: false };
 
@@ -147,7 +149,19 @@ impl RecordDecoder for RawDecoder {
     }
 }
 
-/// Encodes one value a line.
+impl MessageDecoder for RawDecoder {
+    fn take(&mut self, message: &[u8]) {
+        let number = self.rows.seen();
+        self.take_line(message, number, number);
+    }
+
+    fn finish(&mut self) -> Result<DecodedMessages, DataflowError> {
+        let taken = self.rows.seen();
+        Ok(DecodedMessages::of_rows(self.rows.finish(0)?, taken))
+    }
+}
+
+/// Encodes one value a line, or a message.
 pub(super) struct RawEncoder {
     table: String,
     options: RawOptions,
@@ -186,6 +200,21 @@ impl RawEncoder {
             let start = self.bytes.len() - bytes.len();
             self.bytes[start..].reverse();
         }
+    }
+}
+
+impl MessageEncoder for RawEncoder {
+    fn encode(&mut self, rows: &Batch, out: &mut MessageBuffer) -> Result<(), DataflowError> {
+        let column = rows.column(0);
+        if column.null_count() > 0 {
+            return Err(self.failed(rows.records(), "NULL has no bytes"));
+        }
+        for row in 0..rows.rows() {
+            self.add(column, row);
+            out.bytes.append(&mut self.bytes);
+            out.end();
+        }
+        Ok(())
     }
 }
 

@@ -285,15 +285,15 @@ fn json_values_are_converted_as_jackson_does() {
         (r#"{"d":1234567890123456789}"#, "field d: `1234567890123456789` is no Decimal128(20, 2)"),
         (r#"{"b":"yes"}"#, "field b: `yes` is no Boolean"),
         (r#"{"s":"\ud800"}"#, "field s: `\"\\ud800\"` is no Utf8"),
-        ("[1]", "the line is no JSON object"),
-        ("{\"i\":1,}", "the line is no JSON: a name in quotes is expected at column 8"),
-        ("{\"i\":1}x", "the line is no JSON: text behind the value at column 8"),
+        ("[1]", "the record is no JSON object"),
+        ("{\"i\":1,}", "the record is no JSON: a name in quotes is expected at column 8"),
+        ("{\"i\":1}x", "the record is no JSON: text behind the value at column 8"),
     ] {
         assert_eq!(rows(&format, &schema, text), (vec![], vec![expected.to_owned()]), "{text}");
     }
     let long = format!("{{\"i\":\"{}\"}}", "x".repeat(1000));
     assert_eq!(rows(&format, &schema, long).1, [format!("field i: `{}..` is no Int32", "x".repeat(100))]);
-    assert_eq!(rows(&format, &schema, b"{\"s\":\"\xff\"}").1, ["the line is no UTF-8 from its byte 7 on"]);
+    assert_eq!(rows(&format, &schema, b"{\"s\":\"\xff\"}").1, ["the record is no UTF-8 from its byte 7 on"]);
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn ignored_errors_are_null_where_they_are() {
     let decoded = decode(&format, &schema, text.as_bytes());
     assert_eq!(decoded.nulled, 3);
     let reasons: Vec<String> = decoded.bad.into_iter().map(|b| b.reason).collect();
-    assert_eq!(reasons[0], "the line is no JSON: no JSON value at column 1");
+    assert_eq!(reasons[0], "the record is no JSON: no JSON value at column 1");
     // NULL cannot be where the declaration forbids it.
     assert_eq!(reasons[1..], ["field element: `x` is no Int32", "field element: NULL, but it is declared NOT NULL"]);
     let rows = crate::testing::rows(&decoded.records.expect("rows"));

@@ -10,12 +10,12 @@ fn a_bad_record_fails_with_its_place_or_is_skipped() {
         (
             "json",
             "{\"id\":1}\n\n not json\n{\"id\":3}\n",
-            "in/a, line 3, byte 10: the line is no JSON: no JSON value at column 1",
+            "in/a, line 3, byte 10: the record is no JSON: no JSON value at column 1",
         ),
         (
             "json",
             "{\"id\":1}\n{\"id\":2,\"x\":\"\u{1}",
-            "in/a, line 2, byte 9: the line is no JSON: a string without its closing quote",
+            "in/a, line 2, byte 9: the record is no JSON: a string without its closing quote",
         ),
         ("csv", "1,a,,\nx,b,,\n3,c,,\n", "in/a, line 2, byte 6: field id: `x` is no Int64"),
         ("csv", "1,\"a\nb\",,\n2\n3,c,,\n", "in/a, line 3, byte 10: 1 fields, expected 4"),
@@ -83,7 +83,7 @@ fn records_that_cannot_be_read_are_kept_aside() {
         assert_eq!(
             kept[0],
             serde_json::json!({"table": "t", "file": "in/a", "line": 2, "byte": 9, "text": "not json",
-                "reason": "the line is no JSON: no JSON value at column 1"})
+                "reason": "the record is no JSON: no JSON value at column 1"})
         );
         assert_eq!(kept[1]["base64"], "eyJpZCI6Iv8ifQo=");
         assert_eq!((&kept[1]["line"], &kept[1]["byte"]), (&4.into(), &27.into()));

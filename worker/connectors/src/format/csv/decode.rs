@@ -3,10 +3,14 @@
 use super::fields::{Fields, Found};
 use super::{CsvOptions, RULES};
 use crate::format::column::{Column, Values};
+use crate::format::message::{DecodedMessages, MessageDecoder};
 use crate::format::rows::{Fate, Rows};
 use crate::format::{BATCH_ROWS, Decoded, Layout, RecordDecoder};
 use arrow::datatypes::SchemaRef;
 use streamfleet_dataflow::DataflowError;
+
+const UNCLOSED: &str = "a quoted field has no closing quote";
+const MALFORMED: &str = "text stands behind the closing quote of a field: a quote within a field is doubled";
 
 /// Decodes records; quoted fields may hold delimiters and line ends.
 pub(in crate::format) struct CsvDecoder {
@@ -86,12 +90,11 @@ impl RecordDecoder for CsvDecoder {
                 Found::Nothing(length) => consumed += length,
                 Found::Unclosed(length) => {
                     consumed += length;
-                    self.rows.bad(start, consumed, "a quoted field has no closing quote".to_owned());
+                    self.rows.bad(start, consumed, UNCLOSED.to_owned());
                 }
                 Found::Malformed(length) => {
                     consumed += length;
-                    let reason = "text stands behind the closing quote of a field: a quote within a field is doubled";
-                    self.rows.bad(start, consumed, reason.to_owned());
+                    self.rows.bad(start, consumed, MALFORMED.to_owned());
                 }
                 Found::Record(length) => {
                     consumed += length;
@@ -104,6 +107,27 @@ impl RecordDecoder for CsvDecoder {
             }
         }
         self.rows.finish(consumed)
+    }
+}
+
+impl MessageDecoder for CsvDecoder {
+    fn take(&mut self, message: &[u8]) {
+        let number = self.rows.seen();
+        let reason = match self.options.syntax.split(message, true, &mut self.fields) {
+            Found::Record(length) if message[length..].trim_ascii().is_empty() => {
+                return self.take_record(&message[..length], number, number);
+            }
+            Found::Record(_) => "the message holds more than one record",
+            Found::Incomplete | Found::Nothing(_) => "the message holds no record",
+            Found::Unclosed(_) => UNCLOSED,
+            Found::Malformed(_) => MALFORMED,
+        };
+        self.rows.bad(number, number, reason.to_owned());
+    }
+
+    fn finish(&mut self) -> Result<DecodedMessages, DataflowError> {
+        let taken = self.rows.seen();
+        Ok(DecodedMessages::of_rows(self.rows.finish(0)?, taken))
     }
 }
 

@@ -1,10 +1,12 @@
 //! Columns to delimited text.
 
 use super::{CsvOptions, RULES};
+use crate::format::message::{MessageBuffer, MessageEncoder};
 use crate::format::{Encoder, take_bytes, text};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use streamfleet_dataflow::DataflowError;
+use streamfleet_types::Batch;
 
 /// Encodes rows.
 pub(in crate::format) struct CsvEncoder {
@@ -135,6 +137,33 @@ impl CsvEncoder {
     }
 }
 
+impl CsvEncoder {
+    /// Writes one row, without the end of the line.
+    fn record(&mut self, records: &RecordBatch, row: usize) -> Result<(), DataflowError> {
+        let is_alone = records.num_columns() == 1;
+        for (index, (column, field)) in records.columns().iter().zip(records.schema_ref().fields()).enumerate() {
+            if index > 0 {
+                self.bytes.push(self.options.syntax.delimiter);
+            }
+            self.field.clear();
+            self.add(column, row);
+            self.end_cell(field.name(), is_alone)?;
+        }
+        Ok(())
+    }
+}
+
+impl MessageEncoder for CsvEncoder {
+    fn encode(&mut self, rows: &Batch, out: &mut MessageBuffer) -> Result<(), DataflowError> {
+        for row in 0..rows.rows() {
+            self.record(rows.records(), row)?;
+            out.bytes.append(&mut self.bytes);
+            out.end();
+        }
+        Ok(())
+    }
+}
+
 impl Encoder for CsvEncoder {
     fn write(&mut self, records: &RecordBatch) -> Result<(), DataflowError> {
         let (schema, is_alone) = (records.schema(), records.num_columns() == 1);
@@ -150,14 +179,7 @@ impl Encoder for CsvEncoder {
             self.bytes.push(b'\n');
         }
         for row in 0..records.num_rows() {
-            for (index, column) in records.columns().iter().enumerate() {
-                if index > 0 {
-                    self.bytes.push(self.options.syntax.delimiter);
-                }
-                self.field.clear();
-                self.add(column, row);
-                self.end_cell(schema.field(index).name(), is_alone)?;
-            }
+            self.record(records, row)?;
             self.bytes.push(b'\n');
         }
         Ok(())

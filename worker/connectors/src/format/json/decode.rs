@@ -3,6 +3,7 @@
 use super::JsonOptions;
 use super::parser::{Parser, Token, Wrong, compact};
 use crate::format::column::{Column, Values};
+use crate::format::message::{DecodedMessages, MessageDecoder};
 use crate::format::rows::{Fate, Rows};
 use crate::format::{BATCH_ROWS, Decoded, RecordDecoder};
 use arrow::datatypes::SchemaRef;
@@ -34,7 +35,7 @@ struct Scratch {
     places: Vec<Option<usize>>,
 }
 
-/// Decodes one object a line.
+/// Decodes one object a line, or a message.
 pub(in crate::format) struct JsonDecoder {
     names: Names,
     fail_on_missing_field: bool,
@@ -81,8 +82,8 @@ impl JsonDecoder {
         };
         match walk() {
             Ok(true) => Ok(()),
-            Ok(false) => Err("the line is no JSON object".to_owned()),
-            Err(wrong) => Err(format!("the line is no JSON: {wrong}")),
+            Ok(false) => Err("the record is no JSON object".to_owned()),
+            Err(wrong) => Err(format!("the record is no JSON: {wrong}")),
         }
     }
 
@@ -90,7 +91,7 @@ impl JsonDecoder {
         let line = match std::str::from_utf8(line) {
             Ok(line) => line,
             Err(error) => {
-                let reason = format!("the line is no UTF-8 from its byte {} on", error.valid_up_to() + 1);
+                let reason = format!("the record is no UTF-8 from its byte {} on", error.valid_up_to() + 1);
                 return self.rows.bad(start, end, reason);
             }
         };
@@ -131,6 +132,18 @@ impl RecordDecoder for JsonDecoder {
             consumed += length;
         }
         self.rows.finish(consumed)
+    }
+}
+
+impl MessageDecoder for JsonDecoder {
+    fn take(&mut self, message: &[u8]) {
+        let number = self.rows.seen();
+        self.take_line(message.trim_ascii(), number, number);
+    }
+
+    fn finish(&mut self) -> Result<DecodedMessages, DataflowError> {
+        let taken = self.rows.seen();
+        Ok(DecodedMessages::of_rows(self.rows.finish(0)?, taken))
     }
 }
 

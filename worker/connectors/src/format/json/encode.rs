@@ -1,13 +1,15 @@
 //! Columns to JSON lines, as Flink writes them.
 
 use super::JsonOptions;
+use crate::format::message::{MessageBuffer, MessageEncoder};
 use crate::format::text::{self, TextRules};
 use crate::format::{Encoder, take_bytes};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
 use streamfleet_dataflow::DataflowError;
+use streamfleet_types::Batch;
 
-/// Encodes one object a line, fields in declared order.
+/// Encodes one object a line or a message, fields in declared order.
 pub(in crate::format) struct JsonEncoder {
     omit_nulls: bool,
     writer: Writer,
@@ -21,8 +23,12 @@ impl JsonEncoder {
     }
 }
 
-impl Encoder for JsonEncoder {
-    fn write(&mut self, records: &RecordBatch) -> Result<(), DataflowError> {
+impl JsonEncoder {
+    /// Writes an object for every row; `end` is called behind each.
+    fn objects<T>(&mut self, records: &RecordBatch, out: &mut T, mut end: impl FnMut(&mut T))
+    where
+        T: AsMut<Vec<u8>>,
+    {
         let schema = records.schema();
         let name = |f: &std::sync::Arc<Field>| {
             let mut name = Vec::new();
@@ -32,20 +38,37 @@ impl Encoder for JsonEncoder {
         };
         let names: Vec<Vec<u8>> = schema.fields().iter().map(name).collect();
         for row in 0..records.num_rows() {
-            self.bytes.push(b'{');
+            let bytes = out.as_mut();
+            bytes.push(b'{');
             let mut is_first = true;
             for (name, column) in names.iter().zip(records.columns()) {
                 if self.omit_nulls && column.is_null(row) {
                     continue;
                 }
                 if !std::mem::take(&mut is_first) {
-                    self.bytes.push(b',');
+                    bytes.push(b',');
                 }
-                self.bytes.extend_from_slice(name);
-                self.writer.value(&mut self.bytes, column, row);
+                bytes.extend_from_slice(name);
+                self.writer.value(bytes, column, row);
             }
-            self.bytes.extend_from_slice(b"}\n");
+            bytes.push(b'}');
+            end(out);
         }
+    }
+}
+
+impl MessageEncoder for JsonEncoder {
+    fn encode(&mut self, rows: &Batch, out: &mut MessageBuffer) -> Result<(), DataflowError> {
+        self.objects(rows.records(), out, MessageBuffer::end);
+        Ok(())
+    }
+}
+
+impl Encoder for JsonEncoder {
+    fn write(&mut self, records: &RecordBatch) -> Result<(), DataflowError> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        self.objects(records, &mut bytes, |bytes| bytes.push(b'\n'));
+        self.bytes = bytes;
         Ok(())
     }
 
