@@ -1,7 +1,7 @@
 //! Connectors, one folder per external system, and formats.
 //!
 //! A connector is found by the table's `'connector'` option. The planner knows it by its descriptor ([`descriptors`]),
-//! the runtime builds its [`Source`] and [`Sink`], the coordinator asks [`commit_requests`] what makes output visible.
+//! the runtime builds its [`Source`] and [`Sink`], the coordinator makes output visible through its [`Committer`].
 
 mod blackhole;
 mod datagen;
@@ -14,8 +14,7 @@ mod print;
 #[cfg(test)]
 mod testing;
 
-use streamfleet_dataflow::{DataflowError, Sink, SinkContext, Source, SourceContext};
-use streamfleet_env::StorageRequest;
+use streamfleet_dataflow::{Committer, CommitterContext, DataflowError, Sink, SinkContext, Source, SourceContext};
 use streamfleet_logical::{ConnectorDescriptor, FormatDescriptor, ScanSpec, SinkSpec, TableDescriptor};
 
 /// Everything that the planner needs to know of connectors and formats.
@@ -58,20 +57,14 @@ pub fn sink(spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn Sink>, Data
     }
 }
 
-/// What the coordinator asks of the outside world's storage to make a prepared handle visible. Idempotent.
+/// What makes the output of a table's sink visible; `None` if its connector prepares none.
 ///
 /// # Errors
-/// The handle was not made by the table's connector.
-pub fn commit_requests(
-    table: &TableDescriptor,
-    handle: &serde_json::Value,
-) -> Result<Vec<StorageRequest>, DataflowError> {
-    match table.connector() {
-        "filesystem" => filesystem::commit_requests(table, handle),
-        other => Err(DataflowError::Unsupported {
-            operator: format!("table {}", table.name),
-            detail: format!("connector '{other}' prepares no output, yet a snapshot holds some for it: {handle}"),
-        }),
+/// An option is not to the connector's liking.
+pub fn committer(spec: &SinkSpec, context: CommitterContext) -> Result<Option<Box<dyn Committer>>, DataflowError> {
+    match spec.table.connector() {
+        "filesystem" => Ok(Some(Box::new(filesystem::FileCommitter::new(&spec.table, context)))),
+        _ => Ok(None),
     }
 }
 
@@ -116,7 +109,7 @@ fn cannot(table: &TableDescriptor, what: &str) -> DataflowError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{StepClock, context, scan, table};
+    use crate::testing::{StepClock, context, scan};
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
@@ -180,9 +173,6 @@ mod tests {
         let error = error.err().expect("refused").to_string();
         assert!(error.contains("table t") && error.contains("'print' cannot be read"), "{error}");
         assert!(is_bounded(&scan(&[], &[("connector", "blackhole")])).is_err());
-        let handle = serde_json::json!({ "file": "a" });
-        let error = commit_requests(&table(&[], &[("connector", "print")]), &handle).unwrap_err().to_string();
-        assert!(error.contains("'print' prepares no output"), "{error}");
     }
 
     #[test]

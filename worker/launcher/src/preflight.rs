@@ -2,6 +2,7 @@
 
 use crate::system::SystemClock;
 use std::sync::Arc;
+use std::time::Duration;
 use streamfleet_connectors as connectors;
 use streamfleet_dataflow::{DataflowError, SinkContext, SourceContext};
 use streamfleet_env::{Completion, Storage, StorageError, StorageErrorKind, StorageRequest};
@@ -47,6 +48,7 @@ pub(crate) fn check_tables(graph: &JobGraph, batch_mode: bool) -> Result<(), Dat
                     waker: Arc::new(|| {}),
                     subtask: 0,
                     parallelism: 1,
+                    commit_within: Duration::MAX,
                     unique: String::new(),
                 };
                 drop(connectors::sink(sink, context)?);

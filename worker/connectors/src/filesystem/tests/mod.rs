@@ -153,6 +153,7 @@ fn rows(first: i64, count: i64) -> RecordBatch {
 /// Writes batches through a sink and gives the handles of its one epoch.
 fn write(storage: &Arc<Memory>, table: &Arc<TableDescriptor>, batches: &[RecordBatch]) -> Vec<serde_json::Value> {
     let context = SinkContext {
+        commit_within: Duration::from_secs(60),
         files: Arc::clone(storage) as Arc<dyn Storage>,
         clock: Arc::new(NoClock),
         waker: Arc::new(|| {}),
@@ -274,6 +275,7 @@ fn large_parts_are_rolled_and_belong_to_the_epoch_of_their_rows() {
     let storage = Arc::new(Memory::default());
     let table = table(&[("path", "out"), ("format", "json"), ("sink.rolling-policy.file-size", "1 mb")]);
     let context = SinkContext {
+        commit_within: Duration::from_secs(60),
         files: Arc::clone(&storage) as Arc<dyn Storage>,
         clock: Arc::new(NoClock),
         waker: Arc::new(|| {}),
@@ -314,6 +316,7 @@ fn a_full_disk_is_told() {
     let storage = Arc::new(Memory { is_full: true, ..Memory::default() });
     let table = table(&[("path", "out"), ("format", "json")]);
     let context = SinkContext {
+        commit_within: Duration::from_secs(60),
         files: storage,
         clock: Arc::new(NoClock),
         waker: Arc::new(|| {}),
@@ -331,6 +334,7 @@ fn a_full_disk_is_told() {
 
 fn sink_context(storage: &Arc<Memory>, clock: &Arc<StepClock>, unique: &str) -> SinkContext {
     SinkContext {
+        commit_within: Duration::from_secs(60),
         files: Arc::clone(storage) as Arc<dyn Storage>,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         waker: Arc::new(|| {}),
