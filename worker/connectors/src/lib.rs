@@ -8,12 +8,16 @@ mod datagen;
 pub mod filesystem;
 pub mod format;
 mod generator;
+pub mod inbox;
+pub mod kafka;
 mod nexmark;
 mod options;
 mod print;
 #[cfg(test)]
 mod testing;
 
+use kafka::client::Cluster;
+use std::sync::Arc;
 use streamfleet_dataflow::{Committer, CommitterContext, DataflowError, Sink, SinkContext, Source, SourceContext};
 use streamfleet_logical::{ConnectorDescriptor, FormatDescriptor, ScanSpec, SinkSpec, TableDescriptor};
 
@@ -23,6 +27,7 @@ pub fn descriptors() -> (Vec<ConnectorDescriptor>, Vec<FormatDescriptor>) {
         blackhole::descriptor(),
         datagen::descriptor(),
         filesystem::descriptor(),
+        kafka::descriptor(),
         nexmark::descriptor(),
         print::descriptor(),
     ];
@@ -33,11 +38,16 @@ pub fn descriptors() -> (Vec<ConnectorDescriptor>, Vec<FormatDescriptor>) {
 ///
 /// # Errors
 /// The connector cannot be read, or an option or a column is not to its liking.
-pub fn source(spec: &ScanSpec, context: SourceContext) -> Result<Box<dyn Source>, DataflowError> {
+pub fn source(
+    spec: &ScanSpec,
+    kafka: &Arc<dyn Cluster>,
+    context: SourceContext,
+) -> Result<Box<dyn Source>, DataflowError> {
     check_partitions(&spec.table)?;
     match spec.table.connector() {
         "datagen" => datagen::source(spec, context),
         "filesystem" => filesystem::source(spec, context),
+        "kafka" => kafka::source(spec, Arc::clone(kafka), context),
         "nexmark" => nexmark::source(spec, context),
         _ => Err(cannot(&spec.table, "read")),
     }
@@ -47,11 +57,12 @@ pub fn source(spec: &ScanSpec, context: SourceContext) -> Result<Box<dyn Source>
 ///
 /// # Errors
 /// The connector cannot be written, or an option or a column is not to its liking.
-pub fn sink(spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn Sink>, DataflowError> {
+pub fn sink(spec: &SinkSpec, kafka: &Arc<dyn Cluster>, context: SinkContext) -> Result<Box<dyn Sink>, DataflowError> {
     check_partitions(&spec.table)?;
     match spec.table.connector() {
         "blackhole" => Ok(blackhole::sink()),
         "filesystem" => filesystem::sink(spec, context),
+        "kafka" => kafka::sink(spec, Arc::clone(kafka), context),
         "print" => print::sink(spec, context),
         _ => Err(cannot(&spec.table, "written")),
     }
@@ -61,9 +72,14 @@ pub fn sink(spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn Sink>, Data
 ///
 /// # Errors
 /// An option is not to the connector's liking.
-pub fn committer(spec: &SinkSpec, context: CommitterContext) -> Result<Option<Box<dyn Committer>>, DataflowError> {
+pub fn committer(
+    spec: &SinkSpec,
+    kafka: &Arc<dyn Cluster>,
+    context: CommitterContext,
+) -> Result<Option<Box<dyn Committer>>, DataflowError> {
     match spec.table.connector() {
         "filesystem" => Ok(Some(Box::new(filesystem::FileCommitter::new(&spec.table, context)))),
+        "kafka" => kafka::committer(spec, Arc::clone(kafka)).map(Some),
         _ => Ok(None),
     }
 }
@@ -76,6 +92,7 @@ pub fn is_bounded(spec: &ScanSpec) -> Result<bool, DataflowError> {
     match spec.table.connector() {
         "datagen" => datagen::is_bounded(spec),
         "filesystem" => filesystem::is_bounded(spec),
+        "kafka" => kafka::is_bounded(spec),
         "nexmark" => nexmark::is_bounded(spec),
         _ => Err(cannot(&spec.table, "read")),
     }

@@ -19,7 +19,9 @@ pub struct SinkContext {
     pub subtask: u32,
     /// How many subtasks the sink has.
     pub parallelism: u32,
-    /// How long it may take from the first row of an epoch until its output is committed, at the most, a restart included.
+    /// Time between checkpoints.
+    pub checkpoint_interval: Duration,
+    /// How long it may take from a barrier until the output before it is committed, at the most, a restart included.
     pub commit_within: Duration,
     /// Unique to this job, term, sink and slot: part of every name that the sink makes, never used twice. It begins with the
     /// job's uid, a dash, the term and a dash.

@@ -4,6 +4,8 @@ use crate::crash_point;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use streamfleet_connectors as connectors;
+use streamfleet_connectors::kafka::NativeCluster;
+use streamfleet_connectors::kafka::client::Cluster;
 use streamfleet_dataflow::{
     CommitDone, Committer, CommitterContext, DataflowError, Sink, SinkContext, Source, SourceContext,
 };
@@ -15,16 +17,26 @@ use streamfleet_types::OperatorId;
 use streamfleet_types::log::Transaction;
 
 /// All connectors of this build.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ConnectorRegistry;
+#[derive(Clone)]
+pub struct ConnectorRegistry {
+    /// The way to Kafka clusters.
+    pub kafka: Arc<dyn Cluster>,
+}
+
+impl Default for ConnectorRegistry {
+    /// Real clusters.
+    fn default() -> Self {
+        Self { kafka: Arc::new(NativeCluster) }
+    }
+}
 
 impl Connectors for ConnectorRegistry {
     fn source(&self, spec: &ScanSpec, context: SourceContext) -> Result<Box<dyn Source>, DataflowError> {
-        connectors::source(spec, context)
+        connectors::source(spec, &self.kafka, context)
     }
 
     fn sink(&self, spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn Sink>, DataflowError> {
-        connectors::sink(spec, context)
+        connectors::sink(spec, &self.kafka, context)
     }
 }
 
@@ -39,13 +51,18 @@ impl Committers {
     ///
     /// # Errors
     /// A sink's options are not to its connector's liking.
-    pub fn new(graph: &JobGraph, files: &Arc<dyn Storage>) -> Result<Self, DataflowError> {
+    pub fn new(
+        graph: &JobGraph,
+        connectors: &ConnectorRegistry,
+        files: &Arc<dyn Storage>,
+    ) -> Result<Self, DataflowError> {
         let mut by_sink = BTreeMap::new();
         for vertex in &graph.vertices {
-            if let OperatorSpec::Sink(sink) = &vertex.node.spec
-                && let Some(committer) = connectors::committer(sink, CommitterContext { files: Arc::clone(files) })?
-            {
-                by_sink.insert(vertex.id.clone(), committer);
+            if let OperatorSpec::Sink(sink) = &vertex.node.spec {
+                let context = CommitterContext { files: Arc::clone(files) };
+                if let Some(committer) = connectors::committer(sink, &connectors.kafka, context)? {
+                    by_sink.insert(vertex.id.clone(), committer);
+                }
             }
         }
         Ok(Self { by_sink: Arc::new(by_sink) })

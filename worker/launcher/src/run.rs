@@ -84,6 +84,7 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         RunStart::Nothing => StartFrom::Nothing,
         RunStart::Savepoint(path) => StartFrom::Snapshot(Box::new(load_for(path, &job.name, &place)?)),
     };
+    let connectors = ConnectorRegistry::default();
     let (events, inbox) = channel();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let env = RuntimeEnv {
@@ -92,7 +93,7 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         spawner: Arc::new(ThreadSpawner::new()),
         storage: Arc::new(LocalFolder::new(&place)),
         files: Arc::new(LocalFolder::new(&options.working_folder)),
-        connectors: Arc::new(ConnectorRegistry),
+        connectors: Arc::new(connectors.clone()),
     };
     forward_stop(stop, events.clone());
     let config = CoordinatorConfig {
@@ -119,7 +120,7 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
     let (coordinator, actions) = Coordinator::new(config, clock, Arc::clone(&env.entropy));
     let mut driver = Driver {
         job,
-        committers: Committers::new(&job.graph, &env.files)?,
+        committers: Committers::new(&job.graph, &connectors, &env.files)?,
         env,
         events,
         coordinator,
@@ -279,7 +280,8 @@ impl Driver<'_> {
             unique,
             batch_mode: self.job.batch_mode,
             idle_timeout: self.job.idle_timeout,
-            commit_within: self.job.interval.unwrap_or_default() + self.job.timeout + TIME_FOR_RESTART,
+            checkpoint_interval: self.job.interval.unwrap_or_default(),
+            commit_within: self.job.timeout + TIME_FOR_RESTART,
             snapshot_part_bytes: SNAPSHOT_PART_BYTES,
         };
         let cells: Vec<Arc<OnceLock<Thread>>> = (0..settings.parallelism).map(|_| Arc::default()).collect();

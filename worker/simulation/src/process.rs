@@ -92,13 +92,14 @@ impl<'a> Process<'a> {
     ) -> Self {
         let delays = Delays::new(longest_delay, seed ^ number.wrapping_mul(0xD1A7));
         let spawner = Arc::new(SimSpawner::default());
+        let connectors = ConnectorRegistry::default();
         let env = RuntimeEnv {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(SimEntropy(Mutex::new(Random::new(seed.wrapping_add(number << 32))))),
             spawner: Arc::clone(&spawner) as Arc<dyn Spawner>,
             storage: Arc::new(storage.client(number, "job/", Arc::clone(&clock), delays.clone())),
             files: Arc::new(storage.client(number, "", Arc::clone(&clock), delays)),
-            connectors: Arc::new(ConnectorRegistry),
+            connectors: Arc::new(connectors.clone()),
         };
         let config = CoordinatorConfig {
             job: job.job.name.clone(),
@@ -125,7 +126,8 @@ impl<'a> Process<'a> {
             parallelism,
             clock,
             spawner,
-            committers: Committers::new(&job.job.graph, &env.files).expect("the job's sinks have committers"),
+            committers: Committers::new(&job.job.graph, &connectors, &env.files)
+                .expect("the job's sinks have committers"),
             env,
             coordinator,
             events: Arc::default(),
@@ -226,6 +228,7 @@ impl<'a> Process<'a> {
                         unique,
                         batch_mode: self.job.job.batch_mode,
                         idle_timeout: None,
+                        checkpoint_interval: Duration::from_millis(40),
                         commit_within: Duration::from_secs(60),
                         // Small, so that a state file comes in several parts.
                         snapshot_part_bytes: 1_000,

@@ -12,7 +12,8 @@ mod tests;
 pub(crate) mod text;
 
 pub(crate) use column::Column;
-pub(crate) use message::{BadMessage, DecodedMessages, MessageBuffer, MessageDecoder, MessageEncoder};
+pub use message::MessageBuffer;
+pub(crate) use message::{BadMessage, DecodedMessages, MessageDecoder, MessageEncoder};
 pub(crate) use parquet::ParquetFile;
 
 use crate::options;
@@ -104,6 +105,16 @@ impl Format {
             Some("parquet") => parquet::ParquetOptions::of(table).map(Self::Parquet),
             _ => Err(options::bad(table, "format", "it is one of json, csv, raw, parquet")),
         }
+    }
+
+    /// The format of a message's value.
+    pub fn of_value(table: &TableDescriptor) -> Result<Self, DataflowError> {
+        Self::of(table)
+    }
+
+    /// The format of a message's key, if there is one.
+    pub fn of_key(_table: &TableDescriptor) -> Result<Option<Self>, DataflowError> {
+        Ok(None)
     }
 
     /// Refuses columns that the format cannot read or write, before anything is. `fields`: all that a file holds.
