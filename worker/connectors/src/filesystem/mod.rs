@@ -28,6 +28,7 @@ pub fn descriptor() -> ConnectorDescriptor {
         sink: true,
         sink_takes_changes: false,
         uses_format: true,
+        key_format: false,
         options: vec![
             OptionSpec {
                 required: true,

@@ -66,7 +66,6 @@ pub(crate) fn descriptor() -> ConnectorDescriptor {
             "",
             "With `timestamp`: records at or after this time are not read.",
         ),
-        text("key.fields", "", "The columns that a record's key consists of, separated by semicolons."),
         option(
             "sink.partitioner",
             OptionKind::OneOf(&["default", "fixed", "round-robin"]),
@@ -80,6 +79,7 @@ pub(crate) fn descriptor() -> ConnectorDescriptor {
         sink: true,
         sink_takes_changes: false,
         uses_format: true,
+        key_format: true,
         options,
         metadata: Metadata::columns(),
     }
@@ -93,6 +93,18 @@ fn common_options() -> Vec<OptionSpec> {
             required: true,
             ..text("properties.bootstrap.servers", "", "Brokers to begin with, as `host:port,host:port`.")
         },
+        text(
+            "key.fields",
+            "",
+            "The columns that a record's key consists of, separated by semicolons; needs `key.format`.",
+        ),
+        text("key.fields-prefix", "", "Columns of the key begin with this in the table, and without it in the key."),
+        option(
+            "value.fields-include",
+            OptionKind::OneOf(&["ALL", "EXCEPT_KEY"]),
+            "ALL",
+            "Whether the columns of the key are in the value too.",
+        ),
         text("properties.group.id", "streamfleet", "The consumer group; needed with `group-offsets`."),
         text(
             "properties.#",

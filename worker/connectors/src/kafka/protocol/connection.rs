@@ -155,18 +155,15 @@ impl Connection {
             .with_correlation_id(self.next_id)
             .with_client_id(Some(StrBytes::from_static_str(CLIENT_ID)));
         let address = self.address.clone();
-        let malformed = |detail: String| ProtocolError::Malformed {
-            address: address.clone(),
-            detail: format!("{name}: {detail}"),
-        };
+        let malformed =
+            |detail: String| ProtocolError::Malformed { address: address.clone(), detail: format!("{name}: {detail}") };
         let mut body = BytesMut::new();
         header.encode(&mut body, R::header_version(version)).map_err(|e| malformed(e.to_string()))?;
         request.encode(&mut body, version).map_err(|e| malformed(e.to_string()))?;
         let mut framed = BytesMut::with_capacity(body.len() + 4);
         framed.put_u32(body.len() as u32);
         framed.extend_from_slice(&body);
-        let answer =
-            self.exchange(&framed).map_err(|source| ProtocolError::Io { address: address.clone(), source })?;
+        let answer = self.exchange(&framed).map_err(|source| ProtocolError::Io { address: address.clone(), source })?;
         let mut answer = Bytes::from(answer);
         let header = ResponseHeader::decode(&mut answer, R::Response::header_version(version))
             .map_err(|e| malformed(e.to_string()))?;
