@@ -87,9 +87,9 @@ impl Consumer for FakeConsumer {
             }
             ConsumerCommand::Read { partition, offset } => {
                 let records = &state.partitions[&partition];
-                // Two records a block.
+                // Three records a block.
                 for (number, pair) in
-                    records.iter().enumerate().skip(offset as usize).collect::<Vec<_>>().chunks(2).enumerate()
+                    records.iter().enumerate().skip(offset as usize).collect::<Vec<_>>().chunks(3).enumerate()
                 {
                     let mut block = RecordBlock::new(partition.clone());
                     assert!(number < 1_000);

@@ -143,7 +143,7 @@ fn new_partitions_are_found_while_running_and_read_from_their_beginning() {
 #[test]
 fn a_record_that_cannot_be_read_fails_is_left_out_or_kept_aside() {
     let cluster = FakeCluster::default();
-    cluster.put("t", 0, &["{\"id\":0}", "nonsense", "{\"id\":2}"]);
+    cluster.put("t", 0, &["{\"id\":0}", "nonsense", "{\"id\":2}", "{\"id\":\"x\"}", "{\"id\":{}}"]);
     let clock = Arc::<StepClock>::default();
     let bounds = [("scan.startup.mode", "earliest-offset"), ("scan.bounded.mode", "latest-offset")];
     let with_errors = |options: &[(&'static str, &'static str)]| spec(&[&bounds[..], options].concat());
@@ -154,7 +154,7 @@ fn a_record_that_cannot_be_read_fails_is_left_out_or_kept_aside() {
     let mut skipping = source(&cluster, &with_errors(&[("scan.errors", "skip")]), &clock);
     skipping.start().expect("begins");
     assert_eq!(drain(skipping.as_mut()), (vec!["0|NULL".to_owned(), "2|NULL".to_owned()], true));
-    assert_eq!(skipping.errors().skipped_records, 1);
+    assert_eq!(skipping.errors().skipped_records, 3);
     let keep = [("scan.errors", "dead-letter"), ("scan.errors.dead-letter.topic", "dead")];
     cluster.0.lock().unwrap().holds_flushes = true;
     let mut keeping = source(&cluster, &with_errors(&keep), &clock);
