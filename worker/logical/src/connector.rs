@@ -85,6 +85,8 @@ pub struct ConnectorDescriptor {
     pub sink_takes_changes: bool,
     /// It needs a `'format'`.
     pub uses_format: bool,
+    /// Its records have a key beside the value, with a format of its own: `key.format`, `value.format`.
+    pub key_format: bool,
     /// Its options, besides `connector`, `format` and the format's own.
     pub options: Vec<OptionSpec>,
     /// Its metadata columns.

@@ -16,25 +16,23 @@ pub(crate) fn check<'a>(table: &TableDeclaration, catalog: &'a Catalog) -> Resul
     let connector = catalog.connectors.iter().find(|c| c.name == name);
     let connector =
         connector.ok_or_else(|| SqlErrorKind::unknown("connector", name, "", names).at(position_of("connector")))?;
-    let mut known: Vec<&OptionSpec> = connector.options.iter().collect();
-    if connector.uses_format {
-        let Some(format_name) = table.options.get("format") else {
-            let text = format!("table {}: connector '{name}' needs a 'format' option", table.name);
-            return Err(SqlErrorKind::Option(text).at(table.position));
-        };
+    let mut known: Vec<(String, &OptionSpec)> = connector.options.iter().map(|o| (o.name.to_owned(), o)).collect();
+    let format_keys = format_keys(table, connector)?;
+    for (format_key, prefix) in &format_keys {
+        let format_name = &table.options[*format_key];
         let formats = catalog.formats.iter().map(|f| f.name);
         let format = catalog.formats.iter().find(|f| f.name == format_name);
         let format = format
-            .ok_or_else(|| SqlErrorKind::unknown("format", format_name, "", formats).at(position_of("format")))?;
-        known.extend(&format.options);
+            .ok_or_else(|| SqlErrorKind::unknown("format", format_name, "", formats).at(position_of(format_key)))?;
+        known.extend(format.options.iter().map(|o| (format!("{prefix}{}", o.name), o)));
     }
     for (key, value) in &table.options {
-        if key == "connector" || (key == "format" && connector.uses_format) {
+        if key == "connector" || format_keys.iter().any(|(format_key, _)| key == format_key) {
             continue;
         }
-        let Some(spec) = known.iter().find(|spec| matches(spec.name, key)) else {
+        let Some((_, spec)) = known.iter().find(|(name, _)| matches(name, key)) else {
             let place = format!(" of connector '{name}'");
-            let names = known.iter().map(|s| s.name);
+            let names = known.iter().map(|(name, _)| name.as_str());
             return Err(SqlErrorKind::unknown("option", key, &place, names).at(position_of(key)));
         };
         if let Err(why) = check_value(&spec.kind, value) {
@@ -42,13 +40,43 @@ pub(crate) fn check<'a>(table: &TableDeclaration, catalog: &'a Catalog) -> Resul
             return Err(SqlErrorKind::Option(text).at(position_of(key)));
         }
     }
-    match known.iter().find(|spec| spec.required && !table.options.keys().any(|key| matches(spec.name, key))) {
-        Some(missing) => {
-            let text = format!("table {}: connector '{name}' needs the option '{}'", table.name, missing.name);
+    let is_missing = |name: &str| !table.options.keys().any(|key| matches(name, key));
+    match known.iter().find(|(name, spec)| spec.required && is_missing(name)) {
+        Some((missing, _)) => {
+            let text = format!("table {}: connector '{name}' needs the option '{missing}'", table.name);
             Err(SqlErrorKind::Option(text).at(table.position))
         }
         None => Ok(connector),
     }
+}
+
+/// The options that name formats, and what the options of each format begin with.
+fn format_keys(
+    table: &TableDeclaration,
+    connector: &ConnectorDescriptor,
+) -> Result<Vec<(&'static str, &'static str)>, SqlError> {
+    if !connector.uses_format {
+        return Ok(Vec::new());
+    }
+    let has = |key: &str| table.options.contains_key(key);
+    let refused = |text: String| SqlErrorKind::Option(text).at(table.position);
+    let mut keys = match (has("format"), connector.key_format && has("value.format")) {
+        (true, true) => {
+            let text =
+                format!("table {}: 'format' and 'value.format' are the same option: set one of them", table.name);
+            return Err(refused(text));
+        }
+        (true, false) => vec![("format", "")],
+        (false, true) => vec![("value.format", "value.")],
+        (false, false) => {
+            let text = format!("table {}: connector '{}' needs a 'format' option", table.name, connector.name);
+            return Err(refused(text));
+        }
+    };
+    if connector.key_format && has("key.format") {
+        keys.push(("key.format", "key."));
+    }
+    Ok(keys)
 }
 
 /// Checks a setting; gives what the user should know of it, if anything.

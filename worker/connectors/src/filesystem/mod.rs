@@ -1,5 +1,6 @@
 //! Files as tables: read one after another, written exactly once.
 
+mod committer;
 mod dead_letters;
 mod listing;
 mod mailbox;
@@ -7,6 +8,8 @@ mod orphans;
 mod partition;
 mod sink;
 mod source;
+
+pub(crate) use committer::FileCommitter;
 
 use crate::options::{self, option};
 use arrow::datatypes::DataType;
@@ -25,6 +28,7 @@ pub fn descriptor() -> ConnectorDescriptor {
         sink: true,
         sink_takes_changes: false,
         uses_format: true,
+        key_format: false,
         options: vec![
             OptionSpec {
                 required: true,
@@ -131,7 +135,7 @@ pub fn sink(spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn Sink>, Data
 ///
 /// # Errors
 /// The handle is not one of this connector's.
-pub fn commit_requests(
+pub(crate) fn commit_requests(
     table: &TableDescriptor,
     handle: &serde_json::Value,
 ) -> Result<Vec<StorageRequest>, DataflowError> {

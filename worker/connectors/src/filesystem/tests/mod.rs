@@ -171,6 +171,8 @@ fn rows(first: i64, count: i64) -> RecordBatch {
 /// Writes batches through a sink and gives the handles of its one epoch.
 fn write(storage: &Arc<Memory>, table: &Arc<TableDescriptor>, batches: &[RecordBatch]) -> Vec<serde_json::Value> {
     let context = SinkContext {
+        checkpoint_interval: Duration::from_secs(1),
+        commit_within: Duration::from_secs(60),
         files: Arc::clone(storage) as Arc<dyn Storage>,
         clock: Arc::new(NoClock),
         waker: Arc::new(|| {}),
@@ -292,6 +294,8 @@ fn large_parts_are_rolled_and_belong_to_the_epoch_of_their_rows() {
     let storage = Arc::new(Memory::default());
     let table = table(&[("path", "out"), ("format", "json"), ("sink.rolling-policy.file-size", "1 mb")]);
     let context = SinkContext {
+        checkpoint_interval: Duration::from_secs(1),
+        commit_within: Duration::from_secs(60),
         files: Arc::clone(&storage) as Arc<dyn Storage>,
         clock: Arc::new(NoClock),
         waker: Arc::new(|| {}),
@@ -332,6 +336,8 @@ fn a_full_disk_is_told() {
     let storage = Arc::new(Memory { is_full: true, ..Memory::default() });
     let table = table(&[("path", "out"), ("format", "json")]);
     let context = SinkContext {
+        checkpoint_interval: Duration::from_secs(1),
+        commit_within: Duration::from_secs(60),
         files: storage,
         clock: Arc::new(NoClock),
         waker: Arc::new(|| {}),
@@ -349,6 +355,8 @@ fn a_full_disk_is_told() {
 
 fn sink_context(storage: &Arc<Memory>, clock: &Arc<StepClock>, unique: &str) -> SinkContext {
     SinkContext {
+        checkpoint_interval: Duration::from_secs(1),
+        commit_within: Duration::from_secs(60),
         files: Arc::clone(storage) as Arc<dyn Storage>,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         waker: Arc::new(|| {}),
