@@ -3,6 +3,7 @@
 use crate::append::{Appended, Appender};
 use crate::chain::is_long;
 use crate::config::{CoordinatorConfig, StartFrom};
+use crate::leftovers::{DATA_PREFIX, Leftovers};
 use crate::log_view::LogView;
 use crate::message::{Action, CoordinatorError, Ending, Event};
 use crate::startup::{Progress, Startup};
@@ -24,15 +25,12 @@ const TRIES: u32 = 5;
 /// Pause before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The folder of state files, below the job's place.
-const DATA_PREFIX: &str = "data/";
-
 /// Why a storage request was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Startup,
     Append,
-    /// Lists state files, to find those that nobody refers to.
+    /// Lists state files, whole and staged, to find those that nobody refers to.
     Sweep,
     /// Deletes a file that nobody needs: failing is no harm.
     Delete,
@@ -256,7 +254,7 @@ impl Coordinator {
                     self.over(Ending::Failed(error), actions);
                 }
             },
-            Some(Purpose::Sweep) => self.on_swept(result, actions),
+            Some(Purpose::Sweep) => self.on_swept(&result, actions),
             Some(Purpose::Delete) => {
                 if let Err(error) = result {
                     warn!(%error, "an old file stays");
@@ -372,6 +370,7 @@ impl Coordinator {
 
     fn on_claimed(&mut self, actions: &mut Vec<Action>) {
         self.ask(Purpose::Sweep, StorageRequest::List { prefix: DATA_PREFIX.to_owned() }, actions);
+        self.ask(Purpose::Sweep, StorageRequest::ListStaged { prefix: DATA_PREFIX.to_owned() }, actions);
         let open = self.base.as_ref().filter(|b| !self.view.committed.contains(&b.epoch));
         match open.filter(|b| !b.transactions.is_empty()) {
             Some(base) => {
@@ -584,24 +583,12 @@ impl Coordinator {
     }
 
     /// State files are listed: deletes those that earlier terms of this job left and no snapshot refers to.
-    fn on_swept(&mut self, result: Result<StorageReply, StorageError>, actions: &mut Vec<Action>) {
-        let Ok(StorageReply::Paths(paths)) = result else { return };
-        let needed: BTreeSet<&str> = self.view.kept().flat_map(|(_, s)| &s.files).map(|f| f.path.as_str()).collect();
-        let orphans: Vec<String> = paths
-            .into_iter()
-            .map(|(path, _)| path)
-            .filter(|path| !needed.contains(path.as_str()) && self.is_of_earlier_term(path))
-            .collect();
-        for path in orphans {
-            self.ask(Purpose::Delete, StorageRequest::Delete { path }, actions);
+    fn on_swept(&mut self, result: &Result<StorageReply, StorageError>, actions: &mut Vec<Action>) {
+        let Ok(listed) = result else { return };
+        let kept: Vec<&Snapshot> = self.view.kept().map(|(_, s)| s).collect();
+        for request in (Leftovers { uid: &self.uid, below: self.term, kept: &kept }).removals(listed) {
+            self.ask(Purpose::Delete, request, actions);
         }
-    }
-
-    /// True for a state file that this job wrote under an earlier term; see `Deploy::unique` for how they are named.
-    fn is_of_earlier_term(&self, path: &str) -> bool {
-        let name = path.strip_prefix(DATA_PREFIX).and_then(|n| n.strip_prefix(self.uid.as_str()));
-        let term = name.and_then(|n| n.strip_prefix('-')).and_then(|n| n.split('-').next());
-        term.and_then(|t| t.parse().ok()).is_some_and(|t| Term(t) < self.term)
     }
 
     /// Does what is due.

@@ -95,8 +95,19 @@ pub fn descriptor() -> ConnectorDescriptor {
 fn path_of(table: &TableDescriptor) -> Result<String, DataflowError> {
     let path = table.option("path").unwrap_or_default();
     let path = path.strip_prefix("file://").unwrap_or(path).trim_end_matches('/');
-    if let Some((scheme, _)) = path.split_once("://") {
-        return Err(options::bad(table, "path", format!("files are read and written under file://, not {scheme}://")));
+    match path.split_once("://") {
+        Some(("s3" | "s3a", place)) => {
+            let is_whole = place.split_once('/').is_some_and(|(bucket, key)| !bucket.is_empty() && !key.is_empty());
+            if !is_whole {
+                return Err(options::bad(table, "path", "a bucket and a folder in it are needed: s3://bucket/folder"));
+            }
+            return Ok(format!("s3://{place}"));
+        }
+        Some((scheme, _)) => {
+            let what = format!("files are read and written under file:// and s3://, not {scheme}://");
+            return Err(options::bad(table, "path", what));
+        }
+        None => {}
     }
     if path.is_empty() {
         return Err(options::bad(table, "path", "a file or folder is needed"));
@@ -128,8 +139,10 @@ pub(crate) fn commit_requests(
     table: &TableDescriptor,
     handle: &serde_json::Value,
 ) -> Result<Vec<StorageRequest>, DataflowError> {
-    match (handle["from"].as_str(), handle["to"].as_str()) {
-        (Some(from), Some(to)) => Ok(vec![StorageRequest::Publish { from: from.to_owned(), to: to.to_owned() }]),
+    match (handle["path"].as_str(), handle["token"].as_str()) {
+        (Some(path), Some(token)) => {
+            Ok(vec![StorageRequest::Publish { path: path.to_owned(), token: token.to_owned() }])
+        }
         _ => Err(DataflowError::External {
             place: format!("table {}", table.name),
             detail: format!("the checkpoint names output in a form that is not known: {handle}"),
