@@ -3,7 +3,7 @@
 import collections
 
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 
 def create(address, *names, partitions=3, config=None):
@@ -76,3 +76,10 @@ def end_offsets(address, topic, isolation):
     ends = [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)[1] for p in partitions]
     consumer.close()
     return ends
+
+
+def add_partitions(address, topic, count):
+    """Gives a topic more partitions."""
+    admin = AdminClient({"bootstrap.servers": address})
+    for future in admin.create_partitions([NewPartitions(topic, count)]).values():
+        future.result(30)

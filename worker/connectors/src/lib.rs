@@ -134,7 +134,10 @@ mod tests {
     fn every_descriptor_is_complete() {
         let (connectors, formats) = descriptors();
         let names: BTreeSet<&str> = connectors.iter().map(|c| c.name).collect();
-        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["blackhole", "datagen", "filesystem", "nexmark", "print"]);
+        assert_eq!(
+            names.into_iter().collect::<Vec<_>>(),
+            ["blackhole", "datagen", "filesystem", "kafka", "nexmark", "print"]
+        );
         for (name, options) in
             connectors.iter().map(|c| (c.name, &c.options)).chain(formats.iter().map(|f| (f.name, &f.options)))
         {
@@ -186,7 +189,8 @@ mod tests {
 
     #[test]
     fn what_a_connector_cannot_do_is_refused() {
-        let error = source(&scan(&[], &[("connector", "print")]), context(0, 1, &Arc::<StepClock>::default()));
+        let kafka: Arc<dyn Cluster> = Arc::new(kafka::NativeCluster);
+        let error = source(&scan(&[], &[("connector", "print")]), &kafka, context(0, 1, &Arc::<StepClock>::default()));
         let error = error.err().expect("refused").to_string();
         assert!(error.contains("table t") && error.contains("'print' cannot be read"), "{error}");
         assert!(is_bounded(&scan(&[], &[("connector", "blackhole")])).is_err());

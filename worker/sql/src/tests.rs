@@ -16,6 +16,7 @@ fn catalog() -> Catalog {
         sink: true,
         sink_takes_changes,
         uses_format,
+        key_format: name == "kafka",
         options,
         metadata: vec![],
     };

@@ -373,5 +373,12 @@ pub trait Cluster: Send + Sync {
     fn transactions(&self, properties: Properties) -> Result<Box<dyn Transactions>, KafkaFault>;
 }
 
-/// How long a client tries to reach a cluster before it gives up.
-pub const REACH_WITHIN: Duration = Duration::from_secs(60);
+/// The property that says how long a client tries to reach a cluster before it gives up; the Java client's, which
+/// librdkafka does not know.
+pub const REACH_WITHIN: &str = "default.api.timeout.ms";
+
+/// How long a client tries to reach a cluster before it gives up: a minute, if the properties do not say.
+pub fn reach_within(properties: &Properties) -> Duration {
+    let said = properties.get(REACH_WITHIN).and_then(|text| text.parse().ok());
+    said.map_or(Duration::from_secs(60), Duration::from_millis)
+}

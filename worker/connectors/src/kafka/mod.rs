@@ -9,12 +9,16 @@ mod committer;
 mod dead_letters;
 mod decode;
 mod encode;
+#[cfg(test)]
+mod fake;
 mod native;
 mod options;
 mod properties;
 mod protocol;
 mod sink;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use native::NativeCluster;
 

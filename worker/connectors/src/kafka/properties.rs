@@ -1,6 +1,6 @@
 //! `properties.*`: the client's settings, by the names of Kafka's Java client or of librdkafka.
 
-use super::client::Properties;
+use super::client::{Properties, REACH_WITHIN};
 use crate::options::bad;
 use streamfleet_dataflow::DataflowError;
 use streamfleet_logical::TableDescriptor;
@@ -8,7 +8,7 @@ use streamfleet_logical::TableDescriptor;
 const PREFIX: &str = "properties.";
 
 /// Settings of the Java client that have no counterpart here and that nothing depends on.
-const WITHOUT_EFFECT: [&str; 16] = [
+const WITHOUT_EFFECT: [&str; 15] = [
     "key.serializer",
     "value.serializer",
     "key.deserializer",
@@ -17,7 +17,6 @@ const WITHOUT_EFFECT: [&str; 16] = [
     "max.poll.interval.ms",
     "enable.auto.commit",
     "auto.commit.interval.ms",
-    "default.api.timeout.ms",
     "receive.buffer.bytes",
     "send.buffer.bytes",
     "client.dns.lookup",
@@ -65,6 +64,9 @@ fn translate(
         properties.insert(key.to_owned(), value.to_owned());
     };
     match key {
+        REACH_WITHIN if value.parse::<u64>().is_err() => {
+            return Err(bad(table, option, "a number of milliseconds is needed"));
+        }
         "metadata.broker.list" => set("bootstrap.servers", value),
         "sasl.jaas.config" => {
             for (field, name) in [("username", "sasl.username"), ("password", "sasl.password")] {

@@ -4,7 +4,8 @@
 //! One producer, with a transactional id of its own, serves exactly one epoch. At the barrier it is flushed; the broker's
 //! name of its transaction goes into the snapshot, and when that is complete any process can commit it. The next epoch is
 //! written by another producer, initialised ahead, but only when the flush is acknowledged: so a key's rows keep their order.
-//! Ids are unique to a term and used once: nothing that an overtaken process does can end a transaction of its successor.
+//! Ids are unique to a term, so that nothing that an overtaken process does can end a transaction of its successor. An id is
+//! used again when a record says that its transaction is committed: by a new producer, whose first act is to fence the old.
 
 use super::client::{
     Cluster, KafkaFault, OutgoingBlock, Producer, ProducerCommand, ProducerEvent, ProducerSettings, TransactionHandle,
@@ -13,7 +14,8 @@ use super::encode::RowEncoder;
 use super::options::{Guarantee, WriteOptions};
 use crate::inbox::{Inbox, UnderWay};
 use crate::options::bad;
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_dataflow::{DataflowError, Flow, Sink, SinkContext};
@@ -27,6 +29,7 @@ const MOST_UNDER_WAY: usize = 16 << 20;
 #[derive(Debug)]
 struct Writer {
     producer: u64,
+    id: u64,
     is_open: bool,
     /// When its first row was written.
     began: Option<Duration>,
@@ -37,6 +40,7 @@ struct Writer {
 struct Prepared {
     epoch: Epoch,
     producer: u64,
+    id: u64,
     began: Duration,
 }
 
@@ -45,6 +49,7 @@ struct Prepared {
 struct Flush {
     epoch: Epoch,
     producer: u64,
+    id: u64,
     began: Option<Duration>,
 }
 
@@ -59,6 +64,9 @@ pub(super) struct KafkaSink {
     under_way: Arc<UnderWay>,
     client: Option<Box<dyn Producer>>,
     next_producer: u64,
+    /// Ends of transactional ids that may be used again, and the first that was never used.
+    free_ids: BinaryHeap<Reverse<u64>>,
+    next_id: u64,
     /// The producer of the epoch at hand.
     current: Option<Writer>,
     /// The one of the next epoch.
@@ -107,6 +115,8 @@ impl KafkaSink {
             under_way: Arc::default(),
             client: None,
             next_producer: 0,
+            free_ids: BinaryHeap::new(),
+            next_id: 0,
             current: None,
             ahead: None,
             flushes: VecDeque::new(),
@@ -151,10 +161,12 @@ impl KafkaSink {
     fn open(&mut self) -> Writer {
         let producer = self.next_producer;
         self.next_producer += 1;
+        let id = self.free_ids.pop().map_or(self.next_id, |Reverse(id)| id);
+        self.next_id = self.next_id.max(id + 1);
         let transactional_id =
-            self.is_transactional().then(|| format!("{}-{}-{producer}", self.options.id_prefix, self.context.unique));
+            self.is_transactional().then(|| format!("{}-{}-{id}", self.options.id_prefix, self.context.unique));
         self.ask(ProducerCommand::Open { producer, transactional_id });
-        Writer { producer, is_open: false, began: None }
+        Writer { producer, id, is_open: false, began: None }
     }
 
     fn listen(&mut self) -> Result<(), DataflowError> {
@@ -175,7 +187,7 @@ impl KafkaSink {
         let Some(flush) = self.flushes.pop_front().filter(|f| f.producer == producer) else { return };
         let handles = transaction.map(|handle| serde_json::to_value(handle).expect("a handle has only string keys"));
         if let (Some(began), true) = (flush.began, handles.is_some()) {
-            self.prepared.push(Prepared { epoch: flush.epoch, producer, began });
+            self.prepared.push(Prepared { epoch: flush.epoch, producer, id: flush.id, began });
         }
         self.handles.entry(flush.epoch).or_default().extend(handles);
     }
@@ -234,7 +246,7 @@ impl Sink for KafkaSink {
             return Ok(());
         }
         let writer = self.current.take().expect("it has begun");
-        let producer = writer.producer;
+        let (producer, id) = (writer.producer, writer.id);
         if self.is_transactional() {
             self.current = self.ahead.take();
             let ahead = self.open();
@@ -242,7 +254,7 @@ impl Sink for KafkaSink {
         } else {
             self.current = Some(Writer { began: None, ..writer });
         }
-        self.flushes.push_back(Flush { epoch, producer, began });
+        self.flushes.push_back(Flush { epoch, producer, id, began });
         self.ask(ProducerCommand::Flush { producer });
         Ok(())
     }
@@ -264,6 +276,7 @@ impl Sink for KafkaSink {
         self.prepared = left;
         for prepared in done {
             self.ask(ProducerCommand::Close { producer: prepared.producer });
+            self.free_ids.push(Reverse(prepared.id));
         }
     }
 

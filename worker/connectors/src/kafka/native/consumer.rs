@@ -4,8 +4,8 @@ use super::context::{Context, text_of};
 use super::{config, refused};
 use crate::inbox::{Inbox, UnderWay};
 use crate::kafka::client::{
-    Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, Headers, KafkaFault, OffsetsAt, REACH_WITHIN,
-    RecordBlock, TopicPartition, Topics,
+    Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, Headers, KafkaFault, OffsetsAt, RecordBlock,
+    TopicPartition, Topics, reach_within,
 };
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -25,7 +25,7 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// The longest that the thread sleeps without looking around.
 const NAP: Duration = Duration::from_millis(50);
 
-/// How long one request may take; requests are repeated for [`REACH_WITHIN`].
+/// How long one request may take; requests are repeated for [`reach_within`].
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// See the module.
@@ -267,7 +267,7 @@ impl Reader {
 
     /// Repeats a request until it is answered, the answer is a lasting error, or it took too long.
     fn retried<T>(&self, what: &str, mut request: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaFault> {
-        let begin = Instant::now();
+        let (begin, longest) = (Instant::now(), reach_within(&self.settings.properties));
         loop {
             // Failures of log-in come as events.
             self.poll_events()?;
@@ -278,12 +278,12 @@ impl Reader {
                         return Err(fault);
                     }
                     self.poll_events()?;
-                    if begin.elapsed() >= REACH_WITHIN {
+                    if begin.elapsed() >= longest {
                         let brokers = &self.settings.properties["bootstrap.servers"];
                         return Err(KafkaFault::new(format!(
                             "{what}: no answer from {brokers} within {} s: {}{}; check that the brokers run, \
                              'properties.bootstrap.servers' and 'properties.security.protocol'",
-                            REACH_WITHIN.as_secs(),
+                            longest.as_secs(),
                             text_of(&error),
                             self.context.said.last()
                         )));

@@ -8,7 +8,7 @@ mod transactions;
 
 use super::client::{
     Cluster, Consumer, ConsumerEvent, ConsumerSettings, KafkaFault, Producer, ProducerEvent, ProducerSettings,
-    Properties, Transactions,
+    Properties, REACH_WITHIN, Transactions,
 };
 use crate::inbox::{Inbox, UnderWay};
 use rdkafka::ClientConfig;
@@ -46,7 +46,7 @@ impl Cluster for NativeCluster {
 /// A client's configuration out of its properties.
 fn config(properties: &Properties) -> ClientConfig {
     let mut config = ClientConfig::new();
-    for (key, value) in properties {
+    for (key, value) in properties.iter().filter(|(key, _)| *key != REACH_WITHIN) {
         config.set(key, value);
     }
     config

@@ -7,7 +7,7 @@ use super::{config, refused};
 use crate::inbox::{Inbox, UnderWay};
 use crate::kafka::client::{
     Headers, KafkaFault, OutgoingBlock, Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings,
-    REACH_WITHIN,
+    reach_within,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -267,7 +267,7 @@ fn make(settings: &ProducerSettings, transactional_id: Option<String>) -> Result
         config.set("transactional.id", id);
     }
     let client: Client = config.create_with_context(context.clone()).map_err(|error| refused(&error))?;
-    let begin = Instant::now();
+    let (begin, longest) = (Instant::now(), reach_within(&settings.properties));
     let (topic, brokers) = (&settings.topic, &settings.properties["bootstrap.servers"]);
     let partitions = loop {
         client.poll(Duration::ZERO);
@@ -298,11 +298,11 @@ fn make(settings: &ProducerSettings, transactional_id: Option<String>) -> Result
             RDKafkaErrorCode::TopicAuthorizationFailed => {
                 return Err(KafkaFault::new(format!("topic {topic}: {text}: give the user the right to write it")));
             }
-            _ if begin.elapsed() >= REACH_WITHIN => {
+            _ if begin.elapsed() >= longest => {
                 return Err(KafkaFault::new(format!(
                     "topic {topic}: no answer from {brokers} within {} s: {text}{}; check that the brokers run, \
                      'properties.bootstrap.servers' and 'properties.security.protocol'",
-                    REACH_WITHIN.as_secs(),
+                    longest.as_secs(),
                     context.said.last()
                 )));
             }
@@ -311,9 +311,9 @@ fn make(settings: &ProducerSettings, transactional_id: Option<String>) -> Result
     };
     if let Some(id) = &transactional_id {
         loop {
-            match client.init_transactions(REACH_WITHIN) {
+            match client.init_transactions(longest) {
                 Ok(()) => break,
-                Err(KafkaError::Transaction(error)) if error.is_retriable() && begin.elapsed() < 2 * REACH_WITHIN => {}
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && begin.elapsed() < 2 * longest => {}
                 Err(error) => return Err(not_initialised(&error, id, settings)),
             }
         }

@@ -1,6 +1,6 @@
 //! Ends transactions whose producers are gone.
 
-use crate::kafka::client::{Answer, KafkaFault, Properties, TransactionHandle, Transactions};
+use crate::kafka::client::{Answer, KafkaFault, Properties, TransactionHandle, Transactions, reach_within};
 use crate::kafka::protocol::{Client, ProtocolError};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{
@@ -12,9 +12,6 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use tracing::info;
-
-/// How long a step is tried again while the brokers cannot do it yet.
-const TRY_FOR: Duration = Duration::from_secs(60);
 
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -94,11 +91,13 @@ pub(super) struct RawClient {
     client: Client,
     /// The broker that coordinates an id.
     coordinators: HashMap<String, String>,
+    /// How long a step is tried again while the brokers cannot do it.
+    longest: Duration,
 }
 
 impl RawClient {
     pub fn new(properties: &Properties) -> Result<Self, KafkaFault> {
-        Ok(Self { client: Client::new(properties)?, coordinators: HashMap::new() })
+        Ok(Self { client: Client::new(properties)?, coordinators: HashMap::new(), longest: reach_within(properties) })
     }
 
     /// Repeats a step until it is done, or lasts too long.
@@ -118,11 +117,13 @@ impl RawClient {
                 Err(error @ (ProtocolError::Io { .. } | ProtocolError::Malformed { .. })) => {
                     // The coordinator may have moved.
                     self.coordinators.clear();
-                    error.to_string()
+                    format!(
+                        "{error}; check that the brokers run, 'properties.bootstrap.servers' and 'properties.security.protocol'"
+                    )
                 }
             };
-            if begin.elapsed() >= TRY_FOR {
-                return Err(KafkaFault::new(format!("{what}: not done within {} s: {why}", TRY_FOR.as_secs())));
+            if begin.elapsed() >= self.longest {
+                return Err(KafkaFault::new(format!("{what}: not done within {} s: {why}", self.longest.as_secs())));
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_secs(1));
