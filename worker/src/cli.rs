@@ -76,11 +76,12 @@ pub(crate) enum SavepointCommand {
     #[command(after_help = "\
 Examples:
   streamfleet savepoint inspect checkpoints/flights
-  streamfleet savepoint inspect checkpoints/flights/log/00000000000000000007")]
+  streamfleet savepoint inspect checkpoints/flights/log/00000000000000000007
+  streamfleet savepoint inspect s3://bucket/checkpoints/flights")]
     Inspect {
-        /// A job's checkpoint folder (its newest checkpoint), or a record of its log.
+        /// A job's checkpoint place (its newest checkpoint), or a record of its log; a folder or on S3.
         #[arg(value_name = "PATH")]
-        path: PathBuf,
+        path: String,
     },
 }
 
@@ -170,13 +171,13 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub job: JobArgs,
 
-    /// Folder for the job log and checkpoints (a folder per job is made in it); over the manifest's.
-    #[arg(long, value_name = "DIR")]
+    /// Folder, or s3://bucket/folder, for the job log and checkpoints (a folder per job is made in it); over the manifest's.
+    #[arg(long, value_name = "PLACE")]
     pub checkpoints: Option<String>,
 
     /// Begin from this checkpoint of the job: the path of its record in the job log (see `savepoint inspect`).
     #[arg(long, value_name = "PATH", conflicts_with = "from_nothing")]
-    pub from_savepoint: Option<PathBuf>,
+    pub from_savepoint: Option<String>,
 
     /// Begin from nothing, even if there is a checkpoint or the job has finished before.
     #[arg(long)]

@@ -4,18 +4,14 @@
 //! own nonce means that it was written; another's means that somebody else reigns. After a success no later record may
 //! exist, else the tail was stale: somebody appended and deleted past it. The newest record is never deleted.
 
+use crate::backoff::{Backoff, PATIENCE};
 use crate::message::CoordinatorError;
 use std::collections::VecDeque;
 use std::time::Duration;
 use streamfleet_env::{StorageError, StorageErrorKind, StorageReply, StorageRequest};
 use streamfleet_storage::{LOG_PREFIX, entry_path, parse_entry, parse_entry_path};
 use streamfleet_types::log::{LogEntry, LogRecord};
-
-/// Times that a write is tried again after an error that may pass.
-const TRIES: u32 = 5;
-
-/// Pause before a write is tried again.
-const PAUSE: Duration = Duration::from_millis(500);
+use tracing::warn;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -50,14 +46,14 @@ pub(crate) struct Appender {
     tail: u64,
     queue: VecDeque<LogEntry>,
     stage: Stage,
-    tries: u32,
+    backoff: Backoff,
     /// The error that the place is read back for.
     doubt: Option<StorageError>,
 }
 
 impl Appender {
     pub const fn new(tail: u64) -> Self {
-        Self { tail, queue: VecDeque::new(), stage: Stage::Idle, tries: 0, doubt: None }
+        Self { tail, queue: VecDeque::new(), stage: Stage::Idle, backoff: Backoff::new(PATIENCE), doubt: None }
     }
 
     /// Puts a record behind those that wait.
@@ -126,7 +122,7 @@ impl Appender {
         }
         let place = self.tail;
         self.tail += 1;
-        self.tries = 0;
+        self.backoff.reset();
         self.stage = Stage::Idle;
         Appended::Done(place, entry.record)
     }
@@ -147,14 +143,16 @@ impl Appender {
     }
 
     fn pause(&mut self, now: Duration, error: StorageError) -> Appended {
-        self.tries += 1;
-        if self.tries > TRIES {
-            return Appended::Failed(CoordinatorError::Storage {
-                what: "the job log cannot be written",
-                source: error,
-            });
+        match self.backoff.failed(now, error.kind) {
+            Some(until) => {
+                warn!(%error, "the job log cannot be written; tried again");
+                self.stage = Stage::Pausing(until);
+                Appended::Waiting
+            }
+            None => {
+                let what = "the job log cannot be written";
+                Appended::Failed(CoordinatorError::Storage { what, source: error })
+            }
         }
-        self.stage = Stage::Pausing(now + PAUSE);
-        Appended::Waiting
     }
 }

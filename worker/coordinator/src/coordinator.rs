@@ -1,6 +1,7 @@
 //! The coordinator's state machine.
 
 use crate::append::{Appended, Appender};
+use crate::backoff::PATIENCE;
 use crate::chain::is_long;
 use crate::config::{CoordinatorConfig, StartFrom};
 use crate::leftovers::{DATA_PREFIX, Leftovers};
@@ -96,6 +97,7 @@ pub struct Coordinator {
     /// It was begun after all slots had drained: all output is in it.
     last_drained: bool,
     last_tries: u32,
+    last_failing_since: Option<Duration>,
     retry_last_at: Duration,
     /// Why the run failed; `End` is being appended.
     failure: Option<CoordinatorError>,
@@ -160,6 +162,7 @@ impl Coordinator {
             last_done: false,
             last_drained: false,
             last_tries: 0,
+            last_failing_since: None,
             retry_last_at: Duration::ZERO,
             failure: None,
             claims_left: TRIES,
@@ -182,7 +185,7 @@ impl Coordinator {
         let timeout = self.under_way.as_ref().filter(|u| !u.recording).map(|u| u.since + self.config.timeout);
         let is_free = matches!(self.stage, Stage::Running) && self.under_way.is_none() && !self.last_done;
         let next = (self.config.interval.is_some() && is_free).then_some(self.next_checkpoint);
-        let retry_last = (self.last_tries > 0 && is_free).then_some(self.retry_last_at);
+        let retry_last = (self.last_failing_since.is_some() && is_free).then_some(self.retry_last_at);
         let retry_abandon = match self.stage {
             Stage::Abandoning { retry_at, .. } => retry_at,
             _ => None,
@@ -241,7 +244,7 @@ impl Coordinator {
         actions: &mut Vec<Action>,
     ) {
         match self.asked.remove(&id) {
-            Some(Purpose::Startup) => self.on_startup(result, actions),
+            Some(Purpose::Startup) => self.on_startup(now, result, actions),
             Some(Purpose::Append) => match self.appender.on_answer(now, result) {
                 Appended::Ask(request) => self.ask(Purpose::Append, request, actions),
                 Appended::Waiting => {}
@@ -282,9 +285,10 @@ impl Coordinator {
         self.ask(Purpose::Startup, request, actions);
     }
 
-    fn on_startup(&mut self, result: Result<StorageReply, StorageError>, actions: &mut Vec<Action>) {
+    fn on_startup(&mut self, now: Duration, result: Result<StorageReply, StorageError>, actions: &mut Vec<Action>) {
         let Stage::Starting(startup) = &mut self.stage else { return };
-        match startup.on_answer(result) {
+        match startup.on_answer(now, result) {
+            Progress::Waiting => {}
             Progress::Ask(request) => self.ask(Purpose::Startup, request, actions),
             Progress::Failed(error) => self.over(Ending::Failed(error), actions),
             Progress::Read(view) => self.claim(view, actions),
@@ -455,7 +459,7 @@ impl Coordinator {
             }
             SlotReport::Declined { epoch, reason } => {
                 if self.under_way.as_ref().is_some_and(|u| u.assembly.epoch() == epoch) {
-                    self.abort(now, format!("slot {slot}: {reason}"));
+                    self.abort(now, format!("slot {slot}: {reason}"), false);
                 }
             }
             SlotReport::Drained => {
@@ -505,14 +509,16 @@ impl Coordinator {
     }
 
     /// Gives the snapshot under way up. Slots are told when the record stands.
-    fn abort(&mut self, now: Duration, reason: String) {
+    fn abort(&mut self, now: Duration, reason: String, is_late: bool) {
         let Some(under_way) = self.under_way.take() else { return };
         let epoch = under_way.assembly.epoch();
         self.next_checkpoint = now + self.config.interval.unwrap_or(PAUSE);
         if under_way.last {
-            self.last_tries += 1;
+            let since = *self.last_failing_since.get_or_insert(now);
+            // Storage that does not answer makes snapshots late; what a slot says counts at once.
+            self.last_tries += u32::from(!is_late);
             self.retry_last_at = now + PAUSE;
-            if self.last_tries >= TRIES {
+            if self.last_tries >= TRIES || now >= since + PATIENCE {
                 self.fail(CoordinatorError::LastSnapshot(reason));
                 return;
             }
@@ -598,7 +604,7 @@ impl Coordinator {
         }
         let timed_out = self.under_way.as_ref().is_some_and(|u| !u.recording && now >= u.since + self.config.timeout);
         if timed_out {
-            self.abort(now, format!("not complete after {:?}", self.config.timeout));
+            self.abort(now, format!("not complete after {:?}", self.config.timeout), true);
         }
         for index in 0..self.commits.len() {
             if self.commits[index].retry_at.is_some_and(|at| now >= at) {
@@ -611,6 +617,11 @@ impl Coordinator {
             && now >= at
         {
             self.abandon(tries + 1, actions);
+        }
+        if let Stage::Starting(startup) = &mut self.stage
+            && let Some(request) = startup.poll(now)
+        {
+            self.ask(Purpose::Startup, request, actions);
         }
         self.begin_what_is_due(now, actions);
         if let Some(request) = self.appender.poll(now) {

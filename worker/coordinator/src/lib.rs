@@ -9,6 +9,7 @@
 //! append `End`.
 
 mod append;
+mod backoff;
 mod chain;
 mod config;
 mod coordinator;

@@ -13,6 +13,7 @@ use streamfleet_plan::JobGraph;
 use streamfleet_runtime::state_tables;
 use streamfleet_sql::{Catalog, check_setting};
 use streamfleet_state::TableSchema;
+use streamfleet_storage::{S3Options, S3Place};
 use streamfleet_types::DEFAULT_MAX_PARALLELISM;
 
 /// What the command line says over the manifest.
@@ -43,8 +44,10 @@ pub struct CompiledJob {
     pub max_parallelism: u32,
     /// Bounded input, final results only.
     pub batch_mode: bool,
-    /// Where log and snapshots lie.
+    /// Where log and snapshots lie: a local folder, or a place on S3.
     pub location: String,
+    /// How S3 is reached.
+    pub s3: S3Options,
     /// Time between checkpoints; `None` for none but the last.
     pub interval: Option<Duration>,
     /// A checkpoint that takes longer is given up.
@@ -57,6 +60,16 @@ pub struct CompiledJob {
     pub memory_limit: Option<u64>,
     /// What the user should know.
     pub warnings: Vec<String>,
+}
+
+impl CompiledJob {
+    /// Where the log and the snapshots of this job lie.
+    pub fn place(&self) -> String {
+        if S3Place::is_one(&self.location) {
+            return format!("{}/{}", self.location, self.name);
+        }
+        Path::new(&self.location).join(&self.name).display().to_string()
+    }
 }
 
 const DEFAULT_LOCATION: &str = "checkpoints";
@@ -150,7 +163,11 @@ fn ignored_by_run(manifest: &Manifest) -> Result<Vec<String>, (&'static str, Str
         }
     };
     ignored(spec.snapshots.savepoints.is_some(), "spec.snapshots.savepoints");
-    ignored(spec.snapshots.credentials.is_some(), "spec.snapshots.credentials");
+    if spec.snapshots.credentials.is_some() {
+        let text = "spec.snapshots.credentials has no effect in `run`: it speaks to the controller; set AWS_ACCESS_KEY_ID \
+                    and AWS_SECRET_ACCESS_KEY in the environment";
+        warnings.push(text.to_owned());
+    }
     Ok(warnings)
 }
 
@@ -238,6 +255,14 @@ fn compile_script(
     };
     let interval = settings.duration("execution.checkpointing.interval")?.unwrap_or_else(|| spec.snapshots.interval());
     let retained = settings.number("execution.checkpointing.num-retained")?;
+    let s3 = settings.s3()?;
+    if s3.credentials.is_some() {
+        warnings.push(
+            "s3.secret-key is set: whoever reads the manifest, the script or the command line has it; better set \
+             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY from a Secret, or use a role"
+                .to_owned(),
+        );
+    }
     Ok(CompiledJob {
         name: manifest.metadata.name.clone(),
         graph,
@@ -245,7 +270,8 @@ fn compile_script(
         parallelism,
         max_parallelism,
         batch_mode,
-        location: local_folder(&location)?,
+        location: place_of(&location)?,
+        s3,
         interval: (!interval.is_zero()).then_some(interval),
         timeout: settings.duration("execution.checkpointing.timeout")?.unwrap_or_else(|| spec.snapshots.timeout()),
         retain: retained.map_or_else(|| spec.snapshots.retain(), |n| n as usize),
@@ -255,13 +281,19 @@ fn compile_script(
     })
 }
 
-/// A path from a path or a `file:` URI.
-fn local_folder(location: &str) -> Result<String, LauncherError> {
+/// A path from a path or a `file:` URI, or a place on S3.
+fn place_of(location: &str) -> Result<String, LauncherError> {
     match location.split_once("://") {
         Some(("file", path)) => Ok(path.to_owned()),
+        Some(_) if S3Place::parse(location).is_some() => Ok(location.trim_end_matches('/').to_owned()),
+        Some(("s3" | "s3a", _)) => {
+            let message = format!("{location}: a bucket is needed: s3://bucket/folder");
+            Err(LauncherError::Option(message))
+        }
         Some((scheme, _)) => {
-            let message =
-                format!("{location}: this build stores snapshots in local folders only, not at `{scheme}://`");
+            let message = format!(
+                "{location}: this build stores snapshots in local folders and at s3://bucket/folder, not at `{scheme}://`"
+            );
             Err(LauncherError::Option(message))
         }
         None => Ok(location.strip_prefix("file:").unwrap_or(location).to_owned()),

@@ -2,6 +2,7 @@
 
 use streamfleet_coordinator::CoordinatorError;
 use streamfleet_dataflow::DataflowError;
+use streamfleet_env::StorageError;
 use streamfleet_manifest::ManifestError;
 use streamfleet_plan::PlanError;
 use streamfleet_runtime::RuntimeError;
@@ -66,6 +67,9 @@ pub enum LauncherError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Storage fails what is asked of it before a job runs.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// The slots cannot be made.
     #[error(transparent)]
     Deploy(#[from] RuntimeError),

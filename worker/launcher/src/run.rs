@@ -19,7 +19,7 @@ use streamfleet_env::{Clock, StorageRequest};
 use streamfleet_exchange::Wake;
 use streamfleet_runtime::{JobSettings, RuntimeEnv, SlotHandle, SlotMetrics, deploy, run_slot};
 use streamfleet_snapshot::{JobShape, SlotCommand, SlotFailure, SlotReport};
-use streamfleet_storage::{LocalFolder, parse_entry};
+use streamfleet_storage::{Files, parse_entry};
 use streamfleet_types::Run;
 use streamfleet_types::log::{LogRecord, Outcome, Snapshot};
 use tracing::debug;
@@ -43,8 +43,8 @@ pub enum RunStart {
     Newest,
     /// Nothing, whatever there is.
     Nothing,
-    /// The checkpoint whose record lies at this path.
-    Savepoint(std::path::PathBuf),
+    /// The checkpoint whose record lies at this path, on S3 or in a local folder.
+    Savepoint(String),
 }
 
 /// How to run.
@@ -78,11 +78,11 @@ pub enum RunOutcome {
 /// # Errors
 /// The job failed, or could not begin.
 pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Result<RunOutcome, LauncherError> {
-    let place = std::path::Path::new(&job.location).join(&job.name);
+    let place = job.place();
     let start_from = match &options.start {
         RunStart::Newest => StartFrom::Newest,
         RunStart::Nothing => StartFrom::Nothing,
-        RunStart::Savepoint(path) => StartFrom::Snapshot(Box::new(load_for(path, &job.name, &place)?)),
+        RunStart::Savepoint(path) => StartFrom::Snapshot(Box::new(load_for(path, job, &place)?)),
     };
     let connectors = ConnectorRegistry::default();
     let (events, inbox) = channel();
@@ -91,8 +91,8 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         clock: Arc::clone(&clock),
         entropy: Arc::new(SystemEntropy),
         spawner: Arc::new(ThreadSpawner::new()),
-        storage: Arc::new(LocalFolder::new(&place)),
-        files: Arc::new(LocalFolder::new(&options.working_folder)),
+        storage: streamfleet_storage::open(&place, &job.s3),
+        files: Arc::new(Files::new(&options.working_folder, job.s3.clone())),
         connectors: Arc::new(connectors.clone()),
     };
     forward_stop(stop, events.clone());
@@ -110,7 +110,7 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         timeout: job.timeout,
         retain: job.retain,
         most_files_per_slot: MOST_FILES_PER_SLOT,
-        place: place.display().to_string(),
+        place,
         address: address(),
     };
     let metrics = Arc::new(JobMetrics::new(&job.name, Arc::clone(&clock)));

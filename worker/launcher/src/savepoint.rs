@@ -1,69 +1,105 @@
 //! Snapshots by path: a record of the job log that says `complete`.
 
+use crate::compile::CompiledJob;
 use crate::error::LauncherError;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
+use streamfleet_env::Storage;
 use streamfleet_state::file::Reader;
-use streamfleet_storage::{LOG_PREFIX, parse_entry};
+use streamfleet_storage::{LOG_PREFIX, S3Options, S3Place, list, open, parse_entry, parse_entry_path, read};
 use streamfleet_types::log::{LogEntry, LogRecord, Snapshot};
 use streamfleet_types::{MAX_WATERMARK, MIN_WATERMARK};
 
-fn refused(path: &Path, why: &str) -> LauncherError {
-    LauncherError::Option(format!("{}: {why}", path.display()))
+fn refused(path: &str, why: &str) -> LauncherError {
+    LauncherError::Option(format!("{path}: {why}"))
 }
 
-/// The snapshot of a record, and the folder of the job that wrote it. A job's folder stands for its newest snapshot.
-fn load(path: &Path) -> Result<(LogEntry, Snapshot, PathBuf), LauncherError> {
-    if path.is_dir() {
-        let log = path.join(LOG_PREFIX);
-        let read = |source| LauncherError::Read { path: log.display().to_string(), source };
-        let mut records: Vec<PathBuf> =
-            std::fs::read_dir(&log).map_err(read)?.filter_map(|e| e.ok().map(|e| e.path())).collect();
-        records.sort();
-        let newest = records.iter().rev().find_map(|record| load(record).ok());
-        return newest.ok_or_else(|| refused(path, "the job log there names no complete checkpoint"));
-    }
-    let bytes =
-        std::fs::read(path).map_err(|source| LauncherError::Read { path: path.display().to_string(), source })?;
-    let entry = parse_entry(&path.display().to_string(), &bytes).map_err(|e| LauncherError::Option(e.to_string()))?;
+/// A snapshot that was found, with what it lies in.
+struct Found {
+    entry: LogEntry,
+    snapshot: Snapshot,
+    /// The place of the job that wrote it.
+    place: String,
+    storage: Arc<dyn Storage>,
+}
+
+/// Takes the path of a record apart: the job's place and the record's path in it. `None` for anything but a record's path.
+fn split(path: &str) -> Option<(String, String)> {
+    let (folder, number) = path.rsplit_once('/').unwrap_or((".", path));
+    let record = format!("{LOG_PREFIX}{number}");
+    parse_entry_path(&record)?;
+    let place = match folder {
+        "." => "..".to_owned(),
+        "log" => ".".to_owned(),
+        folder => folder.strip_suffix("/log")?.to_owned(),
+    };
+    Some((place, record))
+}
+
+/// Finds the snapshot of a record. A job's place stands for its newest snapshot.
+fn load(path: &str, s3: &S3Options) -> Result<Found, LauncherError> {
+    let path = path.trim_end_matches('/');
+    let Some((place, record)) = split(path) else {
+        let storage = open(path, s3);
+        let records = list(storage.as_ref(), LOG_PREFIX)?;
+        let newest = records.iter().rev().find_map(|record| load_record(&storage, path, record).ok());
+        return newest.ok_or_else(|| {
+            refused(
+                path,
+                "there is no job log with a complete checkpoint; a job's place or a record of its log is needed",
+            )
+        });
+    };
+    load_record(&open(&place, s3), &place, &record)
+}
+
+fn load_record(storage: &Arc<dyn Storage>, place: &str, record: &str) -> Result<Found, LauncherError> {
+    let bytes = read(storage.as_ref(), record)?;
+    let path = format!("{place}/{record}");
+    let entry = parse_entry(&path, &bytes).map_err(|e| LauncherError::Option(e.to_string()))?;
     let snapshot = match &entry.record {
         LogRecord::Complete { snapshot } => (**snapshot).clone(),
         LogRecord::Start { base: Some(base), .. } => (**base).clone(),
-        _ => return Err(refused(path, "this record of the job log is no complete checkpoint")),
+        _ => return Err(refused(&path, "this record of the job log is no complete checkpoint")),
     };
-    let folder = path.parent().and_then(Path::parent).unwrap_or(Path::new(".")).to_owned();
-    Ok((entry, snapshot, folder))
+    Ok(Found { entry, snapshot, place: place.to_owned(), storage: Arc::clone(storage) })
 }
 
-/// The snapshot to start `job` from, whose place is `place`.
+/// The snapshot to start a job from, whose place is `place`.
 ///
 /// # Errors
 /// There is none at the path, or it is another job's.
-pub(crate) fn load_for(path: &Path, job: &str, place: &Path) -> Result<Snapshot, LauncherError> {
-    let (entry, snapshot, folder) = load(path)?;
-    if entry.job != job {
-        let why = format!("this is a checkpoint of job {}, not of {job}: a job starts from its own only", entry.job);
+pub(crate) fn load_for(path: &str, job: &CompiledJob, place: &str) -> Result<Snapshot, LauncherError> {
+    let Found { entry, snapshot, place: found, storage } = load(path, &job.s3)?;
+    if entry.job != job.name {
+        let why =
+            format!("this is a checkpoint of job {}, not of {}: a job starts from its own only", entry.job, job.name);
         return Err(refused(path, &why));
     }
-    let same = |p: &Path| p.canonicalize().ok();
-    if same(&folder) != same(place) {
-        let why = format!("it lies outside of the job's checkpoint place {}", place.display());
+    if !is_same_place(&found, place) {
+        let why = format!("it lies outside of the job's checkpoint place {place}");
         return Err(refused(path, &why));
     }
-    if is_retired(&folder, &snapshot)? {
+    if is_retired(storage.as_ref(), &snapshot)? {
         return Err(refused(path, "this checkpoint was retired: files that it needs may have been deleted"));
     }
     Ok(snapshot)
 }
 
+fn is_same_place(one: &str, other: &str) -> bool {
+    match (S3Place::parse(one), S3Place::parse(other)) {
+        (None, None) => Path::new(one).canonicalize().ok() == Path::new(other).canonicalize().ok(),
+        (one, other) => one == other,
+    }
+}
+
 /// True if the job log says that the snapshot may be deleted.
-fn is_retired(folder: &Path, snapshot: &Snapshot) -> Result<bool, LauncherError> {
-    let log = folder.join(LOG_PREFIX);
-    let read = |source| LauncherError::Read { path: log.display().to_string(), source };
-    for record in std::fs::read_dir(&log).map_err(read)? {
-        let path = record.map_err(read)?.path();
-        let Ok(bytes) = std::fs::read(&path) else { continue };
-        let entry = parse_entry(&path.display().to_string(), &bytes);
+fn is_retired(storage: &dyn Storage, snapshot: &Snapshot) -> Result<bool, LauncherError> {
+    for record in list(storage, LOG_PREFIX)? {
+        // Records go away while a job runs.
+        let Ok(bytes) = read(storage, &record) else { continue };
+        let entry = parse_entry(&record, &bytes);
         if entry.is_ok_and(|e| matches!(e.record, LogRecord::Retire { epoch } if epoch == snapshot.epoch)) {
             return Ok(true);
         }
@@ -75,8 +111,8 @@ fn is_retired(folder: &Path, snapshot: &Snapshot) -> Result<bool, LauncherError>
 ///
 /// # Errors
 /// There is none at the path.
-pub fn inspect(path: &Path) -> Result<String, LauncherError> {
-    let (entry, snapshot, folder) = load(path)?;
+pub fn inspect(path: &str) -> Result<String, LauncherError> {
+    let Found { entry, snapshot, storage, .. } = load(path, &S3Options::default())?;
     let mut text = String::new();
     let w = "a string takes any text";
     writeln!(text, "job          {} (uid {}, run {}, term {})", entry.job, entry.uid, entry.run, entry.term).expect(w);
@@ -87,9 +123,7 @@ pub fn inspect(path: &Path) -> Result<String, LauncherError> {
     writeln!(text, "state        {} files, {bytes} bytes", snapshot.files.len()).expect(w);
     for file in &snapshot.files {
         writeln!(text, "  {}  epoch {}, {} rows, {} bytes", file.path, file.epoch, file.rows, file.bytes).expect(w);
-        let full = folder.join(&file.path);
-        let bytes =
-            std::fs::read(&full).map_err(|source| LauncherError::Read { path: full.display().to_string(), source })?;
+        let bytes = read(storage.as_ref(), &file.path)?;
         let reader = Reader::open(&file.path, bytes).map_err(|e| LauncherError::Option(e.to_string()))?;
         for table in reader.tables() {
             writeln!(text, "    {} {}: {} rows", table.operator, table.table, table.rows).expect(w);
@@ -111,4 +145,28 @@ pub fn inspect(path: &Path) -> Result<String, LauncherError> {
         writeln!(text, "  {} {watermark}", o.operator).expect(w);
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_records_path_is_taken_apart() {
+        let number = "00000000000000000007";
+        let place = |place: &str| Some((place.to_owned(), format!("log/{number}")));
+        assert_eq!(split(&format!("s3://bucket/folder/job/log/{number}")), place("s3://bucket/folder/job"));
+        assert_eq!(split(&format!("/a/job/log/{number}")), place("/a/job"));
+        assert_eq!(split(&format!("log/{number}")), place("."));
+        assert_eq!(split(number), place(".."));
+        for other in ["s3://bucket/job", "checkpoints/job", "checkpoints/job/log/7", "elsewhere/00000000000000000007"] {
+            assert_eq!(split(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_place_without_a_checkpoint_is_refused() {
+        let error = inspect("/nowhere/at/all").expect_err("there is nothing").to_string();
+        assert!(error.starts_with("/nowhere/at/all: there is no job log with a complete checkpoint"), "{error}");
+    }
 }

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use streamfleet_logical::{OptionKind, OptionSpec, SettingSpec};
 use streamfleet_manifest::{JobMode, parse_duration};
+use streamfleet_storage::{Encryption, S3Options};
+
+/// A job goes on when S3 is away for no longer than this.
+const S3_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 const fn setting(name: &'static str, kind: OptionKind, default: &'static str, help: &'static str) -> SettingSpec {
     SettingSpec { option: OptionSpec { name, kind, required: false, default, help }, check: None, no_effect: None }
@@ -82,6 +86,33 @@ pub fn known_settings() -> Vec<SettingSpec> {
                 "Where state lives while the job runs: `hashmap`, in memory.",
             )
         },
+        setting("s3.endpoint", Text, "", "URL of a server that speaks S3; absent: AWS_ENDPOINT_URL, else Amazon's."),
+        setting(
+            "s3.region",
+            Text,
+            "",
+            "The buckets' region; absent: AWS_REGION, else the profile's, else `us-east-1`.",
+        ),
+        setting(
+            "s3.path.style.access",
+            Boolean,
+            "",
+            "The bucket's name is in the URL's path, not in its host; absent: if there is an endpoint of one's own.",
+        ),
+        setting(
+            "s3.access-key",
+            Text,
+            "",
+            "Access key; better AWS_ACCESS_KEY_ID, or a role: what a manifest holds is read by many.",
+        ),
+        setting("s3.secret-key", Text, "", "The access key's secret; better AWS_SECRET_ACCESS_KEY, or a role."),
+        setting(
+            "s3.sse.type",
+            OneOf(&["none", "sse-s3", "sse-kms"]),
+            "none",
+            "Encryption by the server: with its own keys, or with one of the key management service.",
+        ),
+        setting("s3.sse.kms.key-id", Text, "", "The key of `sse-kms`; absent: the account's default key."),
         setting(
             "table.exec.source.idle-timeout",
             Duration,
@@ -198,6 +229,41 @@ impl Settings {
         self.text(key).map(parse).transpose()
     }
 
+    /// How to reach S3.
+    ///
+    /// # Errors
+    /// Options that go together are not all there.
+    pub fn s3(&self) -> Result<S3Options, LauncherError> {
+        let text = |key| self.text(key).map(str::to_owned);
+        let credentials = match (text("s3.access-key"), text("s3.secret-key")) {
+            (Some(key), Some(secret)) => Some((key, secret)),
+            (None, None) => None,
+            _ => {
+                let message = "s3.access-key and s3.secret-key go together: give both, or better neither, and set \
+                               AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+                return Err(LauncherError::Option(message.to_owned()));
+            }
+        };
+        let key = text("s3.sse.kms.key-id");
+        let kind = self.text("s3.sse.type").unwrap_or("none").to_lowercase();
+        if key.is_some() && kind != "sse-kms" {
+            let message = "s3.sse.kms.key-id is the key of 's3.sse.type' = 'sse-kms': set that too";
+            return Err(LauncherError::Option(message.to_owned()));
+        }
+        Ok(S3Options {
+            endpoint: text("s3.endpoint"),
+            region: text("s3.region"),
+            path_style: self.text("s3.path.style.access").map(|v| v.eq_ignore_ascii_case("true")),
+            credentials,
+            encryption: match kind.as_str() {
+                "sse-s3" => Some(Encryption::Aes256),
+                "sse-kms" => Some(Encryption::Kms { key }),
+                _ => None,
+            },
+            patience: S3_PATIENCE,
+        })
+    }
+
     /// `execution.runtime-mode`.
     pub fn mode(&self) -> Option<JobMode> {
         let text = self.text("execution.runtime-mode")?;
@@ -262,6 +328,32 @@ mod tests {
         for spec in known.iter().filter(|s| !s.option.default.is_empty()) {
             check_setting(&known, spec.option.name, spec.option.default).unwrap();
         }
+    }
+
+    #[test]
+    fn options_of_s3_go_together() {
+        let s3 = |values: &[(&str, &str)]| {
+            Settings::new(values.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()).s3()
+        };
+        let refused = |values: &[(&str, &str)]| s3(values).unwrap_err().to_string();
+        assert!(refused(&[("s3.access-key", "a")]).contains("s3.access-key and s3.secret-key go together"));
+        let error = refused(&[("s3.secret-key", "hidden")]);
+        assert!(error.contains("go together") && !error.contains("hidden"), "{error}");
+        assert!(refused(&[("s3.sse.kms.key-id", "k")]).contains("'s3.sse.type' = 'sse-kms': set that too"));
+        let options = s3(&[
+            ("s3.endpoint", "http://host"),
+            ("s3.path.style.access", "TRUE"),
+            ("s3.sse.type", "SSE-KMS"),
+            ("s3.sse.kms.key-id", "k"),
+        ]);
+        let expected = S3Options {
+            endpoint: Some("http://host".to_owned()),
+            path_style: Some(true),
+            encryption: Some(Encryption::Kms { key: Some("k".to_owned()) }),
+            patience: S3_PATIENCE,
+            ..S3Options::default()
+        };
+        assert_eq!(options.unwrap(), expected);
     }
 
     #[test]

@@ -123,11 +123,11 @@ impl Place<'_> {
 }
 
 fn created_for_one_caller_only(place: &Place) {
+    let storages: Vec<Arc<dyn Storage>> = (0..RACERS).map(|_| (place.open)()).collect();
     for race in 0..RACES {
         let name = format!("race/{race}");
         let barrier = Barrier::new(RACERS);
         let path = place.view().path(&name);
-        let storages: Vec<Arc<dyn Storage>> = (0..RACERS).map(|_| (place.open)()).collect();
         let won: Vec<bool> = std::thread::scope(|scope| {
             let racers = storages.iter().enumerate().map(|(racer, storage)| {
                 let (barrier, path) = (&barrier, path.clone());

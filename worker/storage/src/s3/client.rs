@@ -8,7 +8,7 @@ use aws_sdk_s3::config::{Credentials, Region, RequestChecksumCalculation, Respon
 use aws_sdk_s3::types::ServerSideEncryption;
 use std::fmt;
 use std::time::Duration;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 /// Attempts that the client makes of one request before it reports a failure.
 const ATTEMPTS: u32 = 4;
@@ -67,7 +67,10 @@ impl fmt::Debug for S3Options {
     }
 }
 
-/// Made at the first request: looking for credentials takes time.
+/// Clients of this process: making one reads certificates and looks for credentials, and its connections can be shared.
+static MADE: Mutex<Vec<(S3Options, aws_sdk_s3::Client)>> = Mutex::const_new(Vec::new());
+
+/// Made at the first request.
 pub(super) struct Client {
     options: S3Options,
     made: OnceCell<aws_sdk_s3::Client>,
@@ -79,7 +82,7 @@ impl Client {
     }
 
     pub async fn get(&self) -> &aws_sdk_s3::Client {
-        self.made.get_or_init(|| make(&self.options)).await
+        self.made.get_or_init(|| made(&self.options)).await
     }
 
     /// The kind of encryption and the key that a new object asks for.
@@ -90,6 +93,18 @@ impl Client {
             Some(Encryption::Kms { key }) => (Some(ServerSideEncryption::AwsKms), key.clone()),
         }
     }
+}
+
+async fn made(options: &S3Options) -> aws_sdk_s3::Client {
+    let mut all = MADE.lock().await;
+    // Patience is none of the client's.
+    let options = S3Options { patience: Duration::ZERO, ..options.clone() };
+    if let Some((_, client)) = all.iter().find(|(known, _)| *known == options) {
+        return client.clone();
+    }
+    let client = make(&options).await;
+    all.push((options, client.clone()));
+    client
 }
 
 async fn make(options: &S3Options) -> aws_sdk_s3::Client {

@@ -26,7 +26,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 use streamfleet_env::{Completion, Storage, StorageError, StorageErrorKind, StorageRequest};
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tracing::warn;
 
 /// Threads for all requests of the process.
@@ -61,6 +61,8 @@ struct Inner {
     naming: Naming,
     patience: Duration,
     permits: Semaphore,
+    /// Set when the bucket was seen.
+    seen: OnceCell<()>,
     /// Requests that wait for one on the same path; a path is here while a request on it is under way.
     queues: Mutex<HashMap<String, Waiting>>,
     /// What this process has staged, by path.
@@ -85,6 +87,7 @@ impl S3Storage {
             naming,
             patience: options.patience,
             permits: Semaphore::new(MOST_REQUESTS),
+            seen: OnceCell::new(),
             queues: Mutex::default(),
             staged: Mutex::default(),
         };
@@ -111,7 +114,10 @@ impl Inner {
     async fn serve(self: Arc<Self>, path: String, request: StorageRequest, done: Completion) {
         let mut next = Some((request, done));
         while let Some((request, done)) = next {
-            let result = self.perform(&request).await;
+            let result = match self.see_bucket().await {
+                Ok(()) => self.perform(&request).await,
+                Err(failure) => Err(failure),
+            };
             done(result.map_err(|failure| self.describe(&request, failure)));
             let mut queues = self.queues.lock().expect("no holder of this lock panics");
             next = queues.get_mut(&path).and_then(Waiting::pop_front);

@@ -31,6 +31,19 @@ impl Inner {
         }
     }
 
+    /// Fails if the bucket is not there: some servers make it at the first writing, under whatever name was mistyped.
+    pub(super) async fn see_bucket(&self) -> Result<(), Failure> {
+        let look = async {
+            let list = self.client.get().await.list_objects_v2().bucket(&self.bucket).max_keys(1);
+            self.attempt(async { Ok::<_, Failure>(list.send().await?) }).await.map(|_| ())
+        };
+        match self.seen.get_or_try_init(|| look).await {
+            Err(failure) if failure.is("NoSuchBucket") => Err(failure),
+            // What else is wrong, the request itself will tell.
+            _ => Ok(()),
+        }
+    }
+
     /// A put of an object, without its content.
     async fn new_put(&self, path: &str) -> PutObjectFluentBuilder {
         let (encryption, kms_key) = self.client.encryption();

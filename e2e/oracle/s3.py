@@ -1,0 +1,214 @@
+"""Jobs with checkpoints and output on a real S3 server, which fails in every way: rows must be those of an undisturbed run.
+
+Kills with SIGKILL; a server that stands still or is away for a minute; half of the answers 503; answers lost after the request
+took effect; wrong credentials, a missing bucket, a server that is not there.
+"""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
+
+import fault_proxy  # noqa: E402
+import s3  # noqa: E402
+from common import compare, jobs_over_files, json_rows, run  # noqa: E402
+from s3_client import Client  # noqa: E402
+
+# In front of every place on S3.
+ROOT = f"s3://{s3.BUCKET}"
+
+
+class Trial:
+    """One run of a job, in a folder and a part of the bucket of its own."""
+
+    def __init__(self, binary, script, folder, sinks, server, interval="200ms"):
+        self.binary, self.folder, self.sinks, self.server = binary, folder, sinks, server
+        self.prefix = folder.name
+        self.client = Client(server.endpoint, s3.KEY, s3.SECRET, s3.BUCKET)
+        self.options = ["--checkpoints", f"{ROOT}/{self.prefix}/checkpoints"]
+        self.options += ["--set", f"execution.checkpointing.interval={interval}"]
+        text = pathlib.Path(script if script.is_absolute() else folder / script).read_text()
+        for sink in sinks:
+            text = text.replace(f"'path' = '{sink}'", f"'path' = '{ROOT}/{self.prefix}/{sink}'")
+        (folder / "on-s3.sql").write_text(text)
+
+    def start(self, parallelism="2", endpoint=None, more=()):
+        command = [self.binary, "run", "on-s3.sql", "--quiet", "--parallelism", parallelism, *self.options, *more]
+        environment = os.environ | self.server.environment()
+        if endpoint:
+            environment["AWS_ENDPOINT_URL"] = endpoint
+        with open(self.folder / "log.txt", "a") as log:
+            return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=environment)
+
+    def log(self):
+        return (self.folder / "log.txt").read_text()
+
+    def finish(self, process, timeout=240):
+        code = process.wait(timeout=timeout)
+        if code != 0:
+            raise SystemExit(f"s3: {self.prefix}: exit code {code}\n{self.log()[-3000:]}")
+
+    def until(self, said, process):
+        """Waits until a checkpoint is complete, or whatever else the bucket must show."""
+        while process.poll() is None and not said():
+            time.sleep(0.05)
+        if process.poll() is not None:
+            raise SystemExit(f"s3: {self.prefix}: over before anything was done to it\n{self.log()[-3000:]}")
+
+    def records(self):
+        return self.client.list(f"{self.prefix}/checkpoints/")
+
+    def rows(self, sink):
+        rows = collections.Counter()
+        for key in self.client.list(f"{self.prefix}/{sink}/"):
+            rows.update(tuple(json.loads(line).values()) for line in self.client.get(key).splitlines())
+        return rows
+
+    def exact(self, expected, what):
+        """The rows are right, and nothing is left over."""
+        for sink in self.sinks:
+            compare(f"s3: {what}: {sink}", self.rows(sink), expected[sink])
+        left = self.client.uploads(f"{self.prefix}/")
+        hidden = [key for key in self.client.list(f"{self.prefix}/") if "/." in key]
+        if left or hidden:
+            raise SystemExit(f"s3: {what}: left over: uploads {left}, objects {hidden}")
+
+
+def kills(trial, chance, count, longest):
+    """Runs a job to its end with so many kills on the way, if it lives long enough; gives their number."""
+    killed = 0
+    while True:
+        process = trial.start(chance.choice(["1", "2", "3"]))
+        if killed < count:
+            time.sleep(chance.uniform(0.1, longest))
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                killed += 1
+        code = process.wait(timeout=240)
+        if code == 0:
+            return killed
+        if code != -signal.SIGKILL:
+            raise SystemExit(f"s3: {trial.prefix}: exit code {code}\n{trial.log()[-3000:]}")
+
+
+def refused(trial, what, words, environment, options=(), within=90):
+    """The job does not begin, and says why."""
+    began = time.time()
+    command = [trial.binary, "run", "on-s3.sql", "--quiet", *(options or trial.options)]
+    done = subprocess.run(
+        command, cwd=trial.folder, env=os.environ | trial.server.environment() | environment, capture_output=True,
+        text=True, timeout=within,
+    )
+    missing = [word for word in words if word not in done.stderr]
+    if done.returncode != 1 or missing or s3.SECRET in done.stderr or "wrong-secret" in done.stderr:
+        raise SystemExit(f"s3: {what}: exit code {done.returncode}, not said: {missing}\n{done.stderr}")
+    print(f"s3: {what}: told after {time.time() - began:.0f} s", flush=True)
+
+
+def refusals(trial):
+    refused(trial, "wrong secret", ["the credentials were refused", "check AWS_ACCESS_KEY_ID"],
+            {"AWS_SECRET_ACCESS_KEY": "wrong-secret"})
+    refused(trial, "missing bucket", ["s3://not-there/", "there is no such bucket: create it"], {},
+            ["--checkpoints", "s3://not-there/checkpoints"])
+    refused(trial, "no server", ["the checkpoint place cannot be used", "the server cannot be reached", "check the endpoint"],
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+
+
+def look(trial):
+    """Checkpoints on S3 can be looked at and gone back to."""
+    environment = os.environ | trial.server.environment()
+    place = f"{ROOT}/{trial.prefix}/checkpoints/on-s3"
+
+    def command(*words):
+        return subprocess.run([trial.binary, *words], env=environment, capture_output=True, text=True, timeout=60)
+
+    shown = command("savepoint", "inspect", place)
+    if shown.returncode != 0 or "job          on-s3" not in shown.stdout:
+        raise SystemExit(f"s3: savepoint inspect {place}:\n{shown.stdout}{shown.stderr}")
+    return place, command
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    arguments = parser.parse_args()
+    binary, data = str(pathlib.Path(arguments.bin).resolve()), pathlib.Path(arguments.data).resolve()
+    chance = random.Random(arguments.seed)
+    print(f"s3: seed {arguments.seed}", flush=True)
+    began = time.time()
+    with tempfile.TemporaryDirectory() as top, s3.running() as server:
+        jobs = []
+        for name, script, make, sinks in jobs_over_files(binary, data, pathlib.Path(top)):
+            script = pathlib.Path(script)
+            script = script.with_name("job.sql") if script.is_absolute() else script
+            plain = make("plain")
+            run(binary, script, plain, "--parallelism", "2")
+            expected = {sink: json_rows(plain / sink) for sink in sinks}
+            jobs.append((name, script, make, sinks, expected))
+
+        def trial(job, what, **options):
+            _, script, make, sinks, _ = job
+            return Trial(binary, script, make(what), sinks, server, **options)
+
+        for job in jobs:
+            undisturbed = trial(job, "undisturbed")
+            since = time.time()
+            undisturbed.finish(undisturbed.start())
+            took = time.time() - since
+            undisturbed.exact(job[4], f"{job[0]} undisturbed")
+            print(f"s3: {job[0]}: undisturbed in {took:.1f} s", flush=True)
+            done = runs = 0
+            while done < arguments.kills // 2:
+                runs += 1
+                killed = trial(job, f"kills{runs}")
+                done += kills(killed, chance, arguments.kills // 2 - done, max(took * 0.7, 0.5))
+                killed.exact(job[4], f"{job[0]}, run {runs} after {done} kills")
+            print(f"s3: {job[0]}: {done} kills in {runs} runs, none lost, none twice, nothing left over", flush=True)
+        look(undisturbed)
+        refusals(undisturbed)
+        join = jobs[1]
+
+        with fault_proxy.in_front_of(server.endpoint, arguments.seed) as proxy:
+            for what, unavailable, dropped in [("half of the answers 503", 0.5, 0.0), ("answers lost", 0.0, 0.2)]:
+                proxy.unavailable, proxy.dropped = unavailable, dropped
+                disturbed = trial(join, what.replace(" ", "-"))
+                since = time.time()
+                disturbed.finish(disturbed.start(endpoint=proxy.endpoint))
+                disturbed.exact(join[4], what)
+                print(f"s3: {what}: exact after {time.time() - since:.0f} s, {proxy.counts}", flush=True)
+
+        # Two outages at once, of two kinds, so that the test takes one minute and not two.
+        with fault_proxy.in_front_of(server.endpoint, arguments.seed) as proxy:
+            jobs_in_outage = [trial(join, "frozen"), trial(join, "refused")]
+            processes = [jobs_in_outage[0].start(), jobs_in_outage[1].start(endpoint=proxy.endpoint)]
+            for waiting, process in zip(jobs_in_outage, processes):
+                waiting.until(lambda: waiting.records(), process)
+            proxy.refusing = True
+            server.pause()
+            time.sleep(30)
+            server.stop()
+            time.sleep(30)
+            server.start()
+            proxy.refusing = False
+            for waiting, process in zip(jobs_in_outage, processes):
+                waiting.finish(process)
+                waiting.exact(join[4], f"{waiting.prefix} for a minute")
+            print("s3: away for a minute, standing still and then ended: jobs went on, exact", flush=True)
+    print(f"s3: all passed in {time.time() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
