@@ -15,6 +15,8 @@ mod native;
 mod options;
 mod properties;
 mod protocol;
+#[cfg(test)]
+mod raw_copy;
 mod sink;
 mod source;
 #[cfg(test)]

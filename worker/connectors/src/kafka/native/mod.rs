@@ -44,7 +44,7 @@ impl Cluster for NativeCluster {
 }
 
 /// A client's configuration out of its properties.
-fn config(properties: &Properties) -> ClientConfig {
+pub(super) fn config(properties: &Properties) -> ClientConfig {
     let mut config = ClientConfig::new();
     for (key, value) in properties.iter().filter(|(key, _)| *key != REACH_WITHIN) {
         config.set(key, value);
