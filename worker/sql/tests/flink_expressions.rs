@@ -36,6 +36,7 @@ fn catalog() -> Catalog {
         uses_format: false,
         options: vec![],
         metadata: vec![],
+        ..ConnectorDescriptor::default()
     };
     Catalog { connectors: vec![rows], formats: vec![], settings: vec![] }
 }

@@ -14,6 +14,7 @@ pub fn descriptor() -> ConnectorDescriptor {
         uses_format: false,
         options: vec![],
         metadata: vec![],
+        ..ConnectorDescriptor::default()
     }
 }
 

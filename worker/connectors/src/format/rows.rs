@@ -81,6 +81,7 @@ pub(super) struct Rows {
     /// For each row whether it stays.
     kept: Vec<bool>,
     bad: Vec<BadRecord>,
+    seen: usize,
 }
 
 impl Rows {
@@ -88,21 +89,23 @@ impl Rows {
         let column = |f: &arrow::datatypes::FieldRef| Column::new(f.name(), f.data_type(), f.is_nullable());
         let columns = schema.fields().iter().map(column).collect::<Result<_, _>>()?;
         let fate = Fate { rules, nulls_for_errors, dropped: None, nulled: 0 };
-        Ok(Self { schema, columns, fate, kept: Vec::new(), bad: Vec::new() })
+        Ok(Self { schema, columns, fate, kept: Vec::new(), bad: Vec::new(), seen: 0 })
     }
 
     /// Records seen, good and bad.
     pub const fn seen(&self) -> usize {
-        self.kept.len() + self.bad.len()
+        self.seen
     }
 
     /// A record, at these bytes of the buffer, that is not in the columns and cannot be.
     pub fn bad(&mut self, start: usize, end: usize, reason: String) {
+        self.seen += 1;
         self.bad.push(BadRecord { start, end, reason });
     }
 
     /// Every column has taken the record's value: ends the row.
     pub fn end_row(&mut self, start: usize, end: usize) {
+        self.seen += 1;
         let dropped = self.fate.dropped.take();
         self.kept.push(dropped.is_none());
         if let Some(reason) = dropped {
@@ -113,6 +116,7 @@ impl Rows {
     /// The rows so far; nothing is left of them here.
     pub fn finish(&mut self, consumed: usize) -> Result<Decoded, DataflowError> {
         let columns = self.columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>, _>>()?;
+        self.seen = 0;
         let kept = std::mem::take(&mut self.kept);
         let options = RecordBatchOptions::new().with_row_count(Some(kept.len()));
         let mut batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;

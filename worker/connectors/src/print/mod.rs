@@ -30,6 +30,7 @@ pub fn descriptor() -> ConnectorDescriptor {
             ),
         ],
         metadata: vec![],
+        ..ConnectorDescriptor::default()
     }
 }
 

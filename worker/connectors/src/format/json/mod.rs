@@ -29,6 +29,7 @@ pub(super) fn descriptor() -> FormatDescriptor {
     let boolean = |name, help| option(name, OptionKind::Boolean, "false", help);
     FormatDescriptor {
         name: "json",
+        changes: false,
         options: vec![
             boolean(
                 "json.ignore-parse-errors",
