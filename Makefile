@@ -13,13 +13,16 @@ CARGO := cargo
 PYTHON := $(CACHE)/venv/bin/python
 OUT := out/flights
 
-.PHONY: help setup data build run test unit lint doc oracle kills simulate test-long clean clean-cache
+.PHONY: help setup servers data build run test unit lint doc oracle refusals rescale kills kafka simulate test-long clean clean-cache
 
 help: ## List what can be made.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: ## Install what is missing: system packages, Rust, Python packages.
 	@CACHE=$(CACHE) bash deploy/setup/setup.sh
+
+servers: setup ## Fetch what the servers of tests and examples consist of.
+	@CACHE=$(CACHE) bash deploy/setup/servers.sh
 
 data: setup ## Fetch the example's data: three million flights.
 	@CACHE=$(CACHE) bash deploy/setup/data.sh
@@ -31,7 +34,7 @@ build: setup ## Build the binary.
 run: build data ## Run the flights example and show its results.
 	@CACHE=$(CACHE) BIN=$(BIN) OUT=$(OUT) bash deploy/examples/flights/run.sh
 
-test: setup data lint build unit doc oracle refusals rescale kills ## Run every test.
+test: setup data servers lint build unit doc oracle refusals rescale kills kafka ## Run every test.
 	@echo "test: all passed"
 
 lint: setup ## Check formatting, warnings and licences.
@@ -59,12 +62,17 @@ rescale: build data ## Stop jobs half-way and restore them at other parallelisms
 kills: build data ## Kill a running job at random moments; its result must be that of an undisturbed run.
 	@$(PYTHON) e2e/oracle/kills.py --bin $(BIN) --data $(CACHE)/data --kills $(or $(KILLS),100)
 
+kafka: build servers ## Kill a job between real topics KAFKA_KILLS times (100); then stop, pause and restart its broker.
+	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka.py --bin $(BIN) --kills $(or $(KAFKA_KILLS),100)
+	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_faults.py --bin $(BIN)
+
 simulate: build ## Simulate SEEDS seeds (1000).
 	@STREAMFLEET_SEEDS=$(or $(SEEDS),1000) $(CARGO) test --release --locked -p streamfleet-simulation -- --nocapture seeds
 
 test-long: test ## The same tests with larger counts.
 	@$(MAKE) simulate SEEDS=10000
 	@$(MAKE) kills KILLS=500
+	@$(MAKE) kafka KAFKA_KILLS=1000
 
 
 clean: ## Remove results.

@@ -11,6 +11,9 @@ need cc build-essential
 need npm npm
 need python3 python3
 need curl curl
+need make make
+need pkg-config pkg-config
+pkg-config --exists openssl 2>/dev/null || packages+=(libssl-dev)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 if [ ${#packages[@]} -gt 0 ]; then
   say "installing ${packages[*]}"

@@ -1,21 +1,24 @@
 //! Connectors, one folder per external system, and formats.
 //!
 //! A connector is found by the table's `'connector'` option. The planner knows it by its descriptor ([`descriptors`]),
-//! the runtime builds its [`Source`] and [`Sink`], the coordinator asks [`commit_requests`] what makes output visible.
+//! the runtime builds its [`Source`] and [`Sink`], the coordinator makes output visible through its [`Committer`].
 
 mod blackhole;
 mod datagen;
 pub mod filesystem;
 pub mod format;
 mod generator;
+pub mod inbox;
+pub mod kafka;
 mod nexmark;
 mod options;
 mod print;
 #[cfg(test)]
 mod testing;
 
-use streamfleet_dataflow::{DataflowError, Sink, SinkContext, Source, SourceContext};
-use streamfleet_env::StorageRequest;
+use kafka::client::Cluster;
+use std::sync::Arc;
+use streamfleet_dataflow::{Committer, CommitterContext, DataflowError, Sink, SinkContext, Source, SourceContext};
 use streamfleet_logical::{ConnectorDescriptor, FormatDescriptor, ScanSpec, SinkSpec, TableDescriptor};
 
 /// Everything that the planner needs to know of connectors and formats.
@@ -24,6 +27,7 @@ pub fn descriptors() -> (Vec<ConnectorDescriptor>, Vec<FormatDescriptor>) {
         blackhole::descriptor(),
         datagen::descriptor(),
         filesystem::descriptor(),
+        kafka::descriptor(),
         nexmark::descriptor(),
         print::descriptor(),
     ];
@@ -34,11 +38,16 @@ pub fn descriptors() -> (Vec<ConnectorDescriptor>, Vec<FormatDescriptor>) {
 ///
 /// # Errors
 /// The connector cannot be read, or an option or a column is not to its liking.
-pub fn source(spec: &ScanSpec, context: SourceContext) -> Result<Box<dyn Source>, DataflowError> {
+pub fn source(
+    spec: &ScanSpec,
+    kafka: &Arc<dyn Cluster>,
+    context: SourceContext,
+) -> Result<Box<dyn Source>, DataflowError> {
     check_partitions(&spec.table)?;
     match spec.table.connector() {
         "datagen" => datagen::source(spec, context),
         "filesystem" => filesystem::source(spec, context),
+        "kafka" => kafka::source(spec, Arc::clone(kafka), context),
         "nexmark" => nexmark::source(spec, context),
         _ => Err(cannot(&spec.table, "read")),
     }
@@ -48,30 +57,30 @@ pub fn source(spec: &ScanSpec, context: SourceContext) -> Result<Box<dyn Source>
 ///
 /// # Errors
 /// The connector cannot be written, or an option or a column is not to its liking.
-pub fn sink(spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn Sink>, DataflowError> {
+pub fn sink(spec: &SinkSpec, kafka: &Arc<dyn Cluster>, context: SinkContext) -> Result<Box<dyn Sink>, DataflowError> {
     check_partitions(&spec.table)?;
     match spec.table.connector() {
         "blackhole" => Ok(blackhole::sink()),
         "filesystem" => filesystem::sink(spec, context),
+        "kafka" => kafka::sink(spec, Arc::clone(kafka), context),
         "print" => print::sink(spec, context),
         _ => Err(cannot(&spec.table, "written")),
     }
 }
 
-/// What the coordinator asks of the outside world's storage to make a prepared handle visible. Idempotent.
+/// What makes the output of a table's sink visible; `None` if its connector prepares none.
 ///
 /// # Errors
-/// The handle was not made by the table's connector.
-pub fn commit_requests(
-    table: &TableDescriptor,
-    handle: &serde_json::Value,
-) -> Result<Vec<StorageRequest>, DataflowError> {
-    match table.connector() {
-        "filesystem" => filesystem::commit_requests(table, handle),
-        other => Err(DataflowError::Unsupported {
-            operator: format!("table {}", table.name),
-            detail: format!("connector '{other}' prepares no output, yet a snapshot holds some for it: {handle}"),
-        }),
+/// An option is not to the connector's liking.
+pub fn committer(
+    spec: &SinkSpec,
+    kafka: &Arc<dyn Cluster>,
+    context: CommitterContext,
+) -> Result<Option<Box<dyn Committer>>, DataflowError> {
+    match spec.table.connector() {
+        "filesystem" => Ok(Some(Box::new(filesystem::FileCommitter::new(&spec.table, context)))),
+        "kafka" => kafka::committer(spec, Arc::clone(kafka)).map(Some),
+        _ => Ok(None),
     }
 }
 
@@ -83,6 +92,7 @@ pub fn is_bounded(spec: &ScanSpec) -> Result<bool, DataflowError> {
     match spec.table.connector() {
         "datagen" => datagen::is_bounded(spec),
         "filesystem" => filesystem::is_bounded(spec),
+        "kafka" => kafka::is_bounded(spec),
         "nexmark" => nexmark::is_bounded(spec),
         _ => Err(cannot(&spec.table, "read")),
     }
@@ -116,7 +126,7 @@ fn cannot(table: &TableDescriptor, what: &str) -> DataflowError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{StepClock, context, scan, table};
+    use crate::testing::{StepClock, context, scan};
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
@@ -124,7 +134,10 @@ mod tests {
     fn every_descriptor_is_complete() {
         let (connectors, formats) = descriptors();
         let names: BTreeSet<&str> = connectors.iter().map(|c| c.name).collect();
-        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["blackhole", "datagen", "filesystem", "nexmark", "print"]);
+        assert_eq!(
+            names.into_iter().collect::<Vec<_>>(),
+            ["blackhole", "datagen", "filesystem", "kafka", "nexmark", "print"]
+        );
         for (name, options) in
             connectors.iter().map(|c| (c.name, &c.options)).chain(formats.iter().map(|f| (f.name, &f.options)))
         {
@@ -176,13 +189,11 @@ mod tests {
 
     #[test]
     fn what_a_connector_cannot_do_is_refused() {
-        let error = source(&scan(&[], &[("connector", "print")]), context(0, 1, &Arc::<StepClock>::default()));
+        let kafka: Arc<dyn Cluster> = Arc::new(kafka::NativeCluster);
+        let error = source(&scan(&[], &[("connector", "print")]), &kafka, context(0, 1, &Arc::<StepClock>::default()));
         let error = error.err().expect("refused").to_string();
         assert!(error.contains("table t") && error.contains("'print' cannot be read"), "{error}");
         assert!(is_bounded(&scan(&[], &[("connector", "blackhole")])).is_err());
-        let handle = serde_json::json!({ "file": "a" });
-        let error = commit_requests(&table(&[], &[("connector", "print")]), &handle).unwrap_err().to_string();
-        assert!(error.contains("'print' prepares no output"), "{error}");
     }
 
     #[test]

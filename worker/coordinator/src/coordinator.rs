@@ -3,6 +3,7 @@
 use crate::append::{Appended, Appender};
 use crate::chain::is_long;
 use crate::config::{CoordinatorConfig, StartFrom};
+use crate::leftovers::{DATA_PREFIX, Leftovers};
 use crate::log_view::LogView;
 use crate::message::{Action, CoordinatorError, Ending, Event};
 use crate::startup::{Progress, Startup};
@@ -24,15 +25,12 @@ const TRIES: u32 = 5;
 /// Pause before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The folder of state files, below the job's place.
-const DATA_PREFIX: &str = "data/";
-
 /// Why a storage request was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Startup,
     Append,
-    /// Lists state files, to find those that nobody refers to.
+    /// Lists state files, whole and staged, to find those that nobody refers to.
     Sweep,
     /// Deletes a file that nobody needs: failing is no harm.
     Delete,
@@ -45,8 +43,13 @@ enum Stage {
     Starting(Box<Startup>),
     /// `Start` and `Claim` are being appended.
     Claiming,
-    /// Output of the base snapshot is being committed.
+    /// Output of the base snapshot is being committed, and that is being recorded.
     CommittingBase,
+    /// What earlier reigns left open is being ended: tries so far, and when to try again if none is under way.
+    Abandoning {
+        tries: u32,
+        retry_at: Option<Duration>,
+    },
     Deploying,
     Running,
     /// `End` is being appended.
@@ -180,8 +183,12 @@ impl Coordinator {
         let is_free = matches!(self.stage, Stage::Running) && self.under_way.is_none() && !self.last_done;
         let next = (self.config.interval.is_some() && is_free).then_some(self.next_checkpoint);
         let retry_last = (self.last_tries > 0 && is_free).then_some(self.retry_last_at);
+        let retry_abandon = match self.stage {
+            Stage::Abandoning { retry_at, .. } => retry_at,
+            _ => None,
+        };
         let retries = self.commits.iter().filter_map(|c| c.retry_at).min();
-        [timeout, next, retry_last, retries, self.appender.wake_at()].into_iter().flatten().min()
+        [timeout, next, retry_last, retry_abandon, retries, self.appender.wake_at()].into_iter().flatten().min()
     }
 
     /// Takes an event; what is to be done goes to `actions`.
@@ -194,7 +201,8 @@ impl Coordinator {
             Event::Tick => {}
             Event::Storage { id, result } => self.on_storage(now, id, result, actions),
             Event::Slot { slot, report } => self.on_slot(now, slot, report),
-            Event::Committed { epoch, result } => self.on_committed(now, epoch, result, actions),
+            Event::Committed { epoch, result } => self.on_committed(now, epoch, result),
+            Event::Abandoned { result } => self.on_abandoned(now, result, actions),
             Event::Stop => self.stop_asked = true,
         }
         self.advance(now, actions);
@@ -246,7 +254,7 @@ impl Coordinator {
                     self.over(Ending::Failed(error), actions);
                 }
             },
-            Some(Purpose::Sweep) => self.on_swept(result, actions),
+            Some(Purpose::Sweep) => self.on_swept(&result, actions),
             Some(Purpose::Delete) => {
                 if let Err(error) = result {
                     warn!(%error, "an old file stays");
@@ -345,7 +353,13 @@ impl Coordinator {
                 self.stats.failed += 1;
                 actions.push(Action::Slots(SlotCommand::Abort { epoch }));
             }
-            LogRecord::Committed { .. } => {}
+            LogRecord::Committed { epoch } => {
+                if matches!(self.stage, Stage::CommittingBase) {
+                    self.abandon(1, actions);
+                } else {
+                    actions.push(Action::Slots(SlotCommand::Committed { epoch }));
+                }
+            }
             LogRecord::Retire { .. } => self.on_retired(&retired, actions),
             LogRecord::End { outcome, .. } => {
                 let ending = self.failure.take().map_or(Ending::Ended(outcome), Ending::Failed);
@@ -356,6 +370,7 @@ impl Coordinator {
 
     fn on_claimed(&mut self, actions: &mut Vec<Action>) {
         self.ask(Purpose::Sweep, StorageRequest::List { prefix: DATA_PREFIX.to_owned() }, actions);
+        self.ask(Purpose::Sweep, StorageRequest::ListStaged { prefix: DATA_PREFIX.to_owned() }, actions);
         let open = self.base.as_ref().filter(|b| !self.view.committed.contains(&b.epoch));
         match open.filter(|b| !b.transactions.is_empty()) {
             Some(base) => {
@@ -363,7 +378,25 @@ impl Coordinator {
                 self.stage = Stage::CommittingBase;
                 self.commit(epoch, transactions, 1, actions);
             }
-            None => self.deploy(actions),
+            None => self.abandon(1, actions),
+        }
+    }
+
+    /// Before this the base's output must be recorded as committed: what is open after it is nobody's.
+    fn abandon(&mut self, tries: u32, actions: &mut Vec<Action>) {
+        self.stage = Stage::Abandoning { tries, retry_at: None };
+        actions.push(Action::Abandon { uid: self.uid.clone() });
+    }
+
+    fn on_abandoned(&mut self, now: Duration, result: Result<(), String>, actions: &mut Vec<Action>) {
+        let Stage::Abandoning { tries, .. } = self.stage else { return };
+        match result {
+            Ok(()) => self.deploy(actions),
+            Err(message) if tries >= TRIES => self.fail(CoordinatorError::Abandon(message)),
+            Err(message) => {
+                warn!(message, "what an earlier run left open could not be ended; tried again");
+                self.stage = Stage::Abandoning { tries, retry_at: Some(now + PAUSE) };
+            }
         }
     }
 
@@ -385,15 +418,12 @@ impl Coordinator {
         actions.push(Action::Commit { epoch, transactions });
     }
 
-    fn on_committed(&mut self, now: Duration, epoch: Epoch, result: Result<(), String>, actions: &mut Vec<Action>) {
+    fn on_committed(&mut self, now: Duration, epoch: Epoch, result: Result<(), String>) {
         let Some(index) = self.commits.iter().position(|c| c.epoch == epoch) else { return };
         match result {
             Ok(()) => {
                 self.commits.remove(index);
                 self.append(LogRecord::Committed { epoch });
-                if matches!(self.stage, Stage::CommittingBase) {
-                    self.deploy(actions);
-                }
             }
             Err(message) if self.commits[index].tries >= TRIES => {
                 self.fail(CoordinatorError::Commit { epoch, message });
@@ -553,24 +583,12 @@ impl Coordinator {
     }
 
     /// State files are listed: deletes those that earlier terms of this job left and no snapshot refers to.
-    fn on_swept(&mut self, result: Result<StorageReply, StorageError>, actions: &mut Vec<Action>) {
-        let Ok(StorageReply::Paths(paths)) = result else { return };
-        let needed: BTreeSet<&str> = self.view.kept().flat_map(|(_, s)| &s.files).map(|f| f.path.as_str()).collect();
-        let orphans: Vec<String> = paths
-            .into_iter()
-            .map(|(path, _)| path)
-            .filter(|path| !needed.contains(path.as_str()) && self.is_of_earlier_term(path))
-            .collect();
-        for path in orphans {
-            self.ask(Purpose::Delete, StorageRequest::Delete { path }, actions);
+    fn on_swept(&mut self, result: &Result<StorageReply, StorageError>, actions: &mut Vec<Action>) {
+        let Ok(listed) = result else { return };
+        let kept: Vec<&Snapshot> = self.view.kept().map(|(_, s)| s).collect();
+        for request in (Leftovers { uid: &self.uid, below: self.term, kept: &kept }).removals(listed) {
+            self.ask(Purpose::Delete, request, actions);
         }
-    }
-
-    /// True for a state file that this job wrote under an earlier term; see `Deploy::unique` for how they are named.
-    fn is_of_earlier_term(&self, path: &str) -> bool {
-        let name = path.strip_prefix(DATA_PREFIX).and_then(|n| n.strip_prefix(self.uid.as_str()));
-        let term = name.and_then(|n| n.strip_prefix('-')).and_then(|n| n.split('-').next());
-        term.and_then(|t| t.parse().ok()).is_some_and(|t| Term(t) < self.term)
     }
 
     /// Does what is due.
@@ -588,6 +606,11 @@ impl Coordinator {
                 let (epoch, transactions) = (self.commits[index].epoch, self.commits[index].transactions.clone());
                 actions.push(Action::Commit { epoch, transactions });
             }
+        }
+        if let Stage::Abandoning { tries, retry_at: Some(at) } = self.stage
+            && now >= at
+        {
+            self.abandon(tries + 1, actions);
         }
         self.begin_what_is_due(now, actions);
         if let Some(request) = self.appender.poll(now) {

@@ -12,6 +12,7 @@ mod append;
 mod chain;
 mod config;
 mod coordinator;
+mod leftovers;
 mod log_view;
 mod message;
 mod startup;

@@ -32,6 +32,11 @@ pub enum Event {
         /// `Err`: what went wrong; committing again is harmless.
         result: Result<(), String>,
     },
+    /// An abandon action ended.
+    Abandoned {
+        /// `Err`: what went wrong; doing it again is harmless.
+        result: Result<(), String>,
+    },
     /// The user wants the job stopped with a last checkpoint.
     Stop,
 }
@@ -45,6 +50,11 @@ pub enum Action {
         id: u64,
         /// What.
         request: StorageRequest,
+    },
+    /// End what earlier reigns left open in the outside world; answer with [`Event::Abandoned`].
+    Abandon {
+        /// The job's uid.
+        uid: String,
     },
     /// Make the slots and run them.
     Deploy {
@@ -151,6 +161,9 @@ pub enum CoordinatorError {
     /// The last snapshot of a job could not be taken.
     #[error("the last checkpoint failed: {0}; start the job again, it goes on from the checkpoint before")]
     LastSnapshot(String),
+    /// What earlier reigns left open could not be ended.
+    #[error("what an earlier run left open in a sink's system could not be ended: {0}; start the job again")]
+    Abandon(String),
     /// Output of a complete snapshot could not be made visible.
     #[error("output of checkpoint {epoch} could not be committed: {message}; start the job again, it commits it first")]
     Commit {

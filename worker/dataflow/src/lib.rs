@@ -3,6 +3,7 @@
 //! A slot's thread drives everything here by calls that never wait. See [`Operator`] for the contract.
 
 mod aggregate;
+mod committer;
 mod error;
 mod expression;
 pub mod operators;
@@ -11,6 +12,7 @@ mod row_watermark;
 mod sink;
 mod source;
 
+pub use committer::{CommitDone, Committer, CommitterContext};
 pub use error::DataflowError;
 pub use expression::{Predicate, Projector};
 pub use operators::{Operator, OperatorContext, build};

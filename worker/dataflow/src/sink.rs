@@ -2,6 +2,7 @@
 
 use crate::{DataflowError, Flow};
 use std::sync::Arc;
+use std::time::Duration;
 use streamfleet_env::{Clock, Storage};
 use streamfleet_types::{Batch, Epoch};
 
@@ -18,6 +19,10 @@ pub struct SinkContext {
     pub subtask: u32,
     /// How many subtasks the sink has.
     pub parallelism: u32,
+    /// Time between checkpoints.
+    pub checkpoint_interval: Duration,
+    /// How long it may take from a barrier until the output before it is committed, at the most, a restart included.
+    pub commit_within: Duration,
     /// Unique to this job, term, sink and slot: part of every name that the sink makes, never used twice. It begins with the
     /// job's uid, a dash, the term and a dash.
     pub unique: String,
@@ -41,6 +46,9 @@ pub trait Sink: Send {
 
     /// The handles of everything prepared, once it is durable; `None` while it is not.
     fn poll_prepared(&mut self, epoch: Epoch) -> Result<Option<Vec<serde_json::Value>>, DataflowError>;
+
+    /// Everything prepared in epochs up to this one was committed, and a record says so.
+    fn committed(&mut self, _epoch: Epoch) {}
 
     /// Bytes that were handed to the external system, so far.
     fn written_bytes(&self) -> u64 {

@@ -10,4 +10,4 @@ mod storage;
 
 pub use clock::{Clock, Entropy};
 pub use spawn::Spawner;
-pub use storage::{Completion, Storage, StorageError, StorageErrorKind, StorageReply, StorageRequest};
+pub use storage::{Completion, Staged, Storage, StorageError, StorageErrorKind, StorageReply, StorageRequest};

@@ -2,8 +2,9 @@
 //!
 //! # Guarantees that every implementation gives
 //! - `PutNew` succeeds for at most one caller per path, and a reader sees the whole object or none.
-//! - A reply to `Put`, `PutNew` or `Publish` comes after the effect is durable.
-//! - What `Append` wrote is durable only after `Seal` of the same path was answered.
+//! - A reply to `Put`, `PutNew`, `Seal`, `Prepare` or `Publish` comes after the effect is durable.
+//! - What `Append` wrote is staged: no reader and no listing sees it before `Seal`, or `Prepare` and then `Publish`. It belongs
+//!   to the process that appended; another process can only publish it with its token, or discard it.
 
 use std::fmt;
 
@@ -27,24 +28,41 @@ pub enum StorageRequest {
         /// The whole content.
         bytes: Vec<u8>,
     },
-    /// Append to a staged object, creating it. Answered by `Done`.
+    /// Append to what is staged for a path; the first append of a process begins it. Answered by `Done`.
     Append {
-        /// Where.
+        /// Where it will be.
         path: String,
         /// What to append.
         bytes: Vec<u8>,
     },
-    /// Make all that was appended durable. Answered by `Done`.
+    /// Make all that was appended durable, and show it at its path. Answered by `Done`.
     Seal {
         /// Where.
         path: String,
     },
-    /// Give a sealed object its final name. If `from` is gone and `to` is there, it was done before: `Done` as well.
+    /// Make all that was appended durable, and show nothing yet. Answered by `Prepared`.
+    Prepare {
+        /// Where it will be.
+        path: String,
+    },
+    /// Show what was prepared. If that was done before, nothing happens. Answered by `Done`.
     Publish {
-        /// The staged name.
-        from: String,
-        /// The name that readers see.
-        to: String,
+        /// Where.
+        path: String,
+        /// What `Prepare` answered, in this process or in an earlier one.
+        token: String,
+    },
+    /// What is staged for paths that begin with `prefix`, by whatever process. Answered by `Staged`.
+    ListStaged {
+        /// As of `List`.
+        prefix: String,
+    },
+    /// Throw away what is staged; discarding what is not there is fine. Answered by `Done`.
+    Discard {
+        /// Where it would have been.
+        path: String,
+        /// As listed.
+        token: String,
     },
     /// Read an object, or a part of it. Answered by `Bytes`; a range beyond the end is cut short.
     Get {
@@ -53,12 +71,12 @@ pub enum StorageRequest {
         /// First byte and length; absent for all.
         range: Option<(u64, u64)>,
     },
-    /// All objects whose path begins with `prefix`, sorted by path. Answered by `Paths`.
+    /// The objects in a folder and in those below it, sorted by path; of a single object's path, that object. Answered by `Paths`.
     List {
-        /// A folder's path ending in `/`, or empty for the root; also a single object's path.
+        /// A folder's path, empty for the root, or an object's path. A `/` at its end makes it a folder's.
         prefix: String,
     },
-    /// Delete an object; deleting what is not there is fine. Answered by `Done`.
+    /// Delete an object, and what this process has staged for its path. Deleting what is not there is fine. Answered by `Done`.
     Delete {
         /// Where.
         path: String,
@@ -73,10 +91,28 @@ impl StorageRequest {
             | Self::Put { path, .. }
             | Self::Append { path, .. }
             | Self::Seal { path }
+            | Self::Prepare { path }
+            | Self::Publish { path, .. }
+            | Self::Discard { path, .. }
             | Self::Get { path, .. }
             | Self::Delete { path } => path,
-            Self::Publish { to, .. } => to,
-            Self::List { prefix } => prefix,
+            Self::List { prefix } | Self::ListStaged { prefix } => prefix,
+        }
+    }
+
+    /// The same, to be changed.
+    pub const fn path_mut(&mut self) -> &mut String {
+        match self {
+            Self::PutNew { path, .. }
+            | Self::Put { path, .. }
+            | Self::Append { path, .. }
+            | Self::Seal { path }
+            | Self::Prepare { path }
+            | Self::Publish { path, .. }
+            | Self::Discard { path, .. }
+            | Self::Get { path, .. }
+            | Self::Delete { path } => path,
+            Self::List { prefix } | Self::ListStaged { prefix } => prefix,
         }
     }
 
@@ -87,7 +123,10 @@ impl StorageRequest {
             Self::Put { .. } => "write",
             Self::Append { .. } => "append",
             Self::Seal { .. } => "seal",
+            Self::Prepare { .. } => "prepare",
             Self::Publish { .. } => "publish",
+            Self::ListStaged { .. } => "list what is staged in",
+            Self::Discard { .. } => "discard",
             Self::Get { .. } => "read",
             Self::List { .. } => "list",
             Self::Delete { .. } => "delete",
@@ -104,6 +143,19 @@ pub enum StorageReply {
     Bytes(Vec<u8>),
     /// Path and size in bytes of every object found.
     Paths(Vec<(String, u64)>),
+    /// The token that publishes what was prepared.
+    Prepared(String),
+    /// Everything staged that was found.
+    Staged(Vec<Staged>),
+}
+
+/// Something staged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Staged {
+    /// Where it would be shown.
+    pub path: String,
+    /// Names it for `Discard`.
+    pub token: String,
 }
 
 /// What kind of thing went wrong: what a caller may do about it.

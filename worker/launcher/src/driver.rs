@@ -1,63 +1,111 @@
 //! The connectors, handed to those who must not import them.
 
+use crate::crash_point;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use streamfleet_connectors as connectors;
-use streamfleet_dataflow::{DataflowError, Sink, SinkContext, Source, SourceContext};
-use streamfleet_env::{Storage, StorageError, StorageRequest};
+use streamfleet_connectors::kafka::NativeCluster;
+use streamfleet_connectors::kafka::client::Cluster;
+use streamfleet_dataflow::{
+    CommitDone, Committer, CommitterContext, DataflowError, Sink, SinkContext, Source, SourceContext,
+};
+use streamfleet_env::Storage;
 use streamfleet_logical::{OperatorSpec, ScanSpec, SinkSpec};
 use streamfleet_plan::JobGraph;
 use streamfleet_runtime::Connectors;
+use streamfleet_types::OperatorId;
 use streamfleet_types::log::Transaction;
 
 /// All connectors of this build.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ConnectorRegistry;
+#[derive(Clone)]
+pub struct ConnectorRegistry {
+    /// The way to Kafka clusters.
+    pub kafka: Arc<dyn Cluster>,
+}
+
+impl Default for ConnectorRegistry {
+    /// Real clusters.
+    fn default() -> Self {
+        Self { kafka: Arc::new(NativeCluster) }
+    }
+}
 
 impl Connectors for ConnectorRegistry {
     fn source(&self, spec: &ScanSpec, context: SourceContext) -> Result<Box<dyn Source>, DataflowError> {
-        connectors::source(spec, context)
+        connectors::source(spec, &self.kafka, context)
     }
 
     fn sink(&self, spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn Sink>, DataflowError> {
-        connectors::sink(spec, context)
+        connectors::sink(spec, &self.kafka, context)
     }
 }
 
-/// What to ask of storage to make the transactions' output visible, in order.
-pub fn commit_requests(graph: &JobGraph, transactions: &[Transaction]) -> Result<Vec<StorageRequest>, String> {
-    let mut requests = Vec::new();
-    for transaction in transactions {
-        let Some(vertex) = graph.vertex(&transaction.operator) else {
-            return Err(format!(
-                "the job has no sink {} any more, whose output is not committed yet",
-                transaction.operator
-            ));
-        };
-        let OperatorSpec::Sink(sink) = &vertex.node.spec else {
-            return Err(format!("operator {} is no sink", transaction.operator));
-        };
-        let more = connectors::commit_requests(&sink.table, &transaction.handle).map_err(|e| e.to_string())?;
-        requests.extend(more);
-    }
-    Ok(requests)
+/// What makes the output of every sink of a job visible.
+#[derive(Clone)]
+pub struct Committers {
+    by_sink: Arc<BTreeMap<OperatorId, Box<dyn Committer>>>,
 }
 
-/// Carries requests out one after another; `done` gets the first error.
-pub fn perform_in_order(
-    files: Arc<dyn Storage>,
-    mut requests: std::vec::IntoIter<StorageRequest>,
-    done: Box<dyn FnOnce(Result<(), StorageError>) + Send>,
-) {
-    let Some(request) = requests.next() else {
-        done(Ok(()));
-        return;
-    };
-    let next = Arc::clone(&files);
-    files.submit(
-        request,
-        Box::new(move |answer| match answer {
-            Ok(_) => perform_in_order(next, requests, done),
-            Err(error) => done(Err(error)),
-        }),
-    );
+impl Committers {
+    /// The committers of a job's sinks.
+    ///
+    /// # Errors
+    /// A sink's options are not to its connector's liking.
+    pub fn new(
+        graph: &JobGraph,
+        connectors: &ConnectorRegistry,
+        files: &Arc<dyn Storage>,
+    ) -> Result<Self, DataflowError> {
+        let mut by_sink = BTreeMap::new();
+        for vertex in &graph.vertices {
+            if let OperatorSpec::Sink(sink) = &vertex.node.spec {
+                let context = CommitterContext { files: Arc::clone(files) };
+                if let Some(committer) = connectors::committer(sink, &connectors.kafka, context)? {
+                    by_sink.insert(vertex.id.clone(), committer);
+                }
+            }
+        }
+        Ok(Self { by_sink: Arc::new(by_sink) })
+    }
+
+    /// Commits transactions, sink by sink.
+    pub fn commit(&self, transactions: Vec<Transaction>, done: CommitDone) {
+        let mut by_sink: BTreeMap<OperatorId, Vec<Transaction>> = BTreeMap::new();
+        for transaction in transactions {
+            by_sink.entry(transaction.operator.clone()).or_default().push(transaction);
+        }
+        self.clone().commit_next(by_sink, done);
+    }
+
+    fn commit_next(self, mut left: BTreeMap<OperatorId, Vec<Transaction>>, done: CommitDone) {
+        let Some((sink, transactions)) = left.pop_first() else { return done(Ok(())) };
+        let committers = Arc::clone(&self.by_sink);
+        let Some(committer) = committers.get(&sink) else {
+            return done(Err(format!("the job has no sink {sink} any more, whose output is not committed yet")));
+        };
+        let then: CommitDone = Box::new(move |result| match result {
+            Ok(()) => {
+                crash_point::reached("between-commits");
+                self.commit_next(left, done);
+            }
+            Err(message) => done(Err(message)),
+        });
+        committer.commit(transactions.into_iter().map(|t| t.handle).collect(), then);
+    }
+
+    /// Ends what earlier reigns of the job left open.
+    pub fn abandon(&self, uid: String, done: CommitDone) {
+        self.clone().abandon_next(uid, 0, done);
+    }
+
+    fn abandon_next(self, uid: String, index: usize, done: CommitDone) {
+        let committers = Arc::clone(&self.by_sink);
+        let Some(committer) = committers.values().nth(index) else { return done(Ok(())) };
+        let next = uid.clone();
+        let then: CommitDone = Box::new(move |result| match result {
+            Ok(()) => self.abandon_next(next, index + 1, done),
+            Err(message) => done(Err(message)),
+        });
+        committer.abandon(&uid, then);
+    }
 }

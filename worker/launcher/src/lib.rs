@@ -1,6 +1,7 @@
 //! The roles of the binary as a library. `run` runs a whole job in one process.
 
 mod compile;
+mod crash_point;
 mod driver;
 mod error;
 mod explain;
@@ -15,7 +16,8 @@ mod signals;
 mod system;
 
 pub use compile::{CompiledJob, Overrides, compile, compile_text};
-pub use driver::{ConnectorRegistry, commit_requests, perform_in_order};
+pub use crash_point::NAMES as CRASH_POINTS;
+pub use driver::{Committers, ConnectorRegistry};
 pub use error::LauncherError;
 pub use explain::explain;
 pub use report::{RunCounts, Usage};

@@ -1,7 +1,8 @@
 //! `run`: coordinator and slots in one process.
 
 use crate::compile::CompiledJob;
-use crate::driver::{ConnectorRegistry, commit_requests, perform_in_order};
+use crate::crash_point;
+use crate::driver::{Committers, ConnectorRegistry};
 use crate::error::LauncherError;
 use crate::metrics::JobMetrics;
 use crate::progress::Progress;
@@ -14,13 +15,13 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 use streamfleet_coordinator::{Action, Coordinator, CoordinatorConfig, CoordinatorError, Ending, Event, StartFrom};
-use streamfleet_env::Clock;
+use streamfleet_env::{Clock, StorageRequest};
 use streamfleet_exchange::Wake;
 use streamfleet_runtime::{JobSettings, RuntimeEnv, SlotHandle, SlotMetrics, deploy, run_slot};
-use streamfleet_snapshot::{JobShape, SlotFailure, SlotReport};
-use streamfleet_storage::LocalFolder;
+use streamfleet_snapshot::{JobShape, SlotCommand, SlotFailure, SlotReport};
+use streamfleet_storage::{LocalFolder, parse_entry};
 use streamfleet_types::Run;
-use streamfleet_types::log::{Outcome, Snapshot};
+use streamfleet_types::log::{LogRecord, Outcome, Snapshot};
 use tracing::debug;
 
 /// The longest that the coordinator's thread sleeps.
@@ -28,6 +29,9 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
 /// A state file is written in parts of about so many bytes: what an upload takes of the memory.
 const SNAPSHOT_PART_BYTES: usize = 4 << 20;
+
+/// How long a job may be down before the output of its last checkpoint is committed by the next process.
+const TIME_FOR_RESTART: Duration = Duration::from_secs(60);
 
 /// A checkpoint of more state files per slot is followed by one that writes the whole state.
 const MOST_FILES_PER_SLOT: usize = 32;
@@ -80,6 +84,7 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         RunStart::Nothing => StartFrom::Nothing,
         RunStart::Savepoint(path) => StartFrom::Snapshot(Box::new(load_for(path, &job.name, &place)?)),
     };
+    let connectors = ConnectorRegistry::default();
     let (events, inbox) = channel();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let env = RuntimeEnv {
@@ -88,7 +93,7 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         spawner: Arc::new(ThreadSpawner::new()),
         storage: Arc::new(LocalFolder::new(&place)),
         files: Arc::new(LocalFolder::new(&options.working_folder)),
-        connectors: Arc::new(ConnectorRegistry),
+        connectors: Arc::new(connectors.clone()),
     };
     forward_stop(stop, events.clone());
     let config = CoordinatorConfig {
@@ -115,6 +120,7 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
     let (coordinator, actions) = Coordinator::new(config, clock, Arc::clone(&env.entropy));
     let mut driver = Driver {
         job,
+        committers: Committers::new(&job.graph, &connectors, &env.files)?,
         env,
         events,
         coordinator,
@@ -135,6 +141,19 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         }
         Ending::AlreadyFinished(run) => Ok(RunOutcome::AlreadyFinished(run)),
         Ending::Failed(error) => Err(error.into()),
+    }
+}
+
+/// Tells which record of the log is about to be written.
+fn note_record(request: &StorageRequest) {
+    let StorageRequest::PutNew { bytes, .. } = request else { return };
+    if !crash_point::is_armed() {
+        return;
+    }
+    match parse_entry("", bytes).map(|entry| entry.record) {
+        Ok(LogRecord::Complete { .. }) => crash_point::reached("before-complete"),
+        Ok(LogRecord::Committed { .. }) => crash_point::reached("before-committed"),
+        _ => {}
     }
 }
 
@@ -163,6 +182,7 @@ struct Fleet {
 struct Driver<'a> {
     job: &'a CompiledJob,
     env: RuntimeEnv,
+    committers: Committers,
     events: Sender<Event>,
     coordinator: Coordinator,
     fleet: Option<Fleet>,
@@ -212,6 +232,7 @@ impl Driver<'_> {
         for action in actions {
             match action {
                 Action::Storage { id, request } => {
+                    note_record(&request);
                     let events = self.events.clone();
                     let answer = move |result| {
                         // Answers after the end have no reader any more.
@@ -224,20 +245,25 @@ impl Driver<'_> {
                     for handle in self.fleet.iter().flat_map(|f| &f.handles) {
                         handle.send(command.clone().into());
                     }
+                    if matches!(command, SlotCommand::Committed { .. }) {
+                        crash_point::reached("after-committed");
+                    }
                 }
                 Action::Commit { epoch, transactions } => {
                     let events = self.events.clone();
                     let done = move |result: Result<(), String>| {
                         let _ = events.send(Event::Committed { epoch, result });
                     };
-                    match commit_requests(&self.job.graph, &transactions) {
-                        Ok(requests) => perform_in_order(
-                            Arc::clone(&self.env.files),
-                            requests.into_iter(),
-                            Box::new(move |r| done(r.map_err(|e| e.to_string()))),
-                        ),
-                        Err(message) => done(Err(message)),
-                    }
+                    crash_point::reached("after-complete");
+                    self.committers.commit(transactions, Box::new(done));
+                }
+                Action::Abandon { uid } => {
+                    crash_point::reached("before-abandon");
+                    let events = self.events.clone();
+                    let done = move |result: Result<(), String>| {
+                        let _ = events.send(Event::Abandoned { result });
+                    };
+                    self.committers.abandon(uid, Box::new(done));
                 }
                 Action::Over(ending) => self.ending = Some(ending),
             }
@@ -246,6 +272,7 @@ impl Driver<'_> {
     }
 
     fn deploy(&mut self, unique: String, base: Option<&Snapshot>, run: Run) -> Result<(), LauncherError> {
+        crash_point::reached("before-restore");
         self.progress.started(run, base.map(|b| b.epoch));
         let settings = JobSettings {
             parallelism: self.job.parallelism,
@@ -253,6 +280,8 @@ impl Driver<'_> {
             unique,
             batch_mode: self.job.batch_mode,
             idle_timeout: self.job.idle_timeout,
+            checkpoint_interval: self.job.interval.unwrap_or_default(),
+            commit_within: self.job.timeout + TIME_FOR_RESTART,
             snapshot_part_bytes: SNAPSHOT_PART_BYTES,
         };
         let cells: Vec<Arc<OnceLock<Thread>>> = (0..settings.parallelism).map(|_| Arc::default()).collect();
@@ -284,6 +313,7 @@ impl Driver<'_> {
             });
             threads.push(thread.expect("the system can start a thread"));
         }
+        crash_point::reached("after-restore");
         self.fleet = Some(Fleet { handles: deployment.handles, threads, stop });
         Ok(())
     }

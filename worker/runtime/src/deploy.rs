@@ -35,6 +35,10 @@ pub struct JobSettings {
     pub batch_mode: bool,
     /// A source that gives no row for so long holds no watermark back; `None` for never.
     pub idle_timeout: Option<Duration>,
+    /// Time between checkpoints.
+    pub checkpoint_interval: Duration,
+    /// How long it may take from a barrier until the output before it is committed, a restart included.
+    pub commit_within: Duration,
     /// State files are written in parts of about so many bytes.
     pub snapshot_part_bytes: usize,
 }
@@ -257,6 +261,8 @@ impl TaskMaker<'_> {
                     waker: Arc::clone(self.wake),
                     subtask: self.number,
                     parallelism: self.settings.parallelism,
+                    checkpoint_interval: self.settings.checkpoint_interval,
+                    commit_within: self.settings.commit_within,
                     // The operator is part of the name: two sinks may write to one folder.
                     unique: format!("{}-{}-{}", self.settings.unique, short(&id), self.number),
                 };

@@ -65,6 +65,9 @@ impl From<SlotCommand> for SlotMessage {
 /// The epoch that a command is about.
 pub(crate) const fn epoch_of(command: &SlotCommand) -> Epoch {
     match command {
-        SlotCommand::Trigger { epoch, .. } | SlotCommand::Abort { epoch } | SlotCommand::Completed { epoch } => *epoch,
+        SlotCommand::Trigger { epoch, .. }
+        | SlotCommand::Abort { epoch }
+        | SlotCommand::Completed { epoch }
+        | SlotCommand::Committed { epoch } => *epoch,
     }
 }

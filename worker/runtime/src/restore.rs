@@ -52,7 +52,7 @@ impl Restore {
                 Box::new(move |answer| {
                     let result = answer.map(|reply| match reply {
                         StorageReply::Bytes(bytes) => bytes,
-                        StorageReply::Done | StorageReply::Paths(_) => Vec::new(),
+                        _ => Vec::new(),
                     });
                     handle.send(SlotMessage::FileRead { index, result });
                 }),

@@ -247,6 +247,13 @@ impl Slot {
                 self.snapshots.on_abort(epoch);
             }
             SlotCommand::Completed { .. } => self.snapshots.on_completed(epoch),
+            SlotCommand::Committed { .. } => {
+                for task in &mut self.tasks {
+                    if let Task::Sink(task) = task {
+                        task.sink.committed(epoch);
+                    }
+                }
+            }
         }
         Ok(())
     }

@@ -16,5 +16,5 @@ pub use crash_point::CrashPoint;
 pub use fault::{Faults, Sabotage};
 pub use job::SimJob;
 pub use random::Random;
-pub use storage::SimStorage;
+pub use storage::{ServedAtOnce, SimStorage};
 pub use world::{Failure, Report, simulate};

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamfleet_coordinator::{Action, Coordinator, CoordinatorConfig, CoordinatorError, Ending, Event, StartFrom};
-use streamfleet_env::{Clock, Spawner, Storage, StorageRequest};
-use streamfleet_launcher::{ConnectorRegistry, commit_requests, perform_in_order};
+use streamfleet_env::{Clock, Spawner, StorageRequest};
+use streamfleet_launcher::{Committers, ConnectorRegistry};
 use streamfleet_runtime::{JobSettings, RuntimeEnv, Slot, SlotHandle, Step, deploy};
 use streamfleet_snapshot::{JobShape, SlotReport};
 use streamfleet_types::Epoch;
@@ -67,6 +67,7 @@ pub(crate) struct Process<'a> {
     clock: Arc<SimClock>,
     spawner: Arc<SimSpawner>,
     env: RuntimeEnv,
+    committers: Committers,
     coordinator: Coordinator,
     events: Arc<Mutex<VecDeque<Event>>>,
     slots: Vec<Slot>,
@@ -91,13 +92,14 @@ impl<'a> Process<'a> {
     ) -> Self {
         let delays = Delays::new(longest_delay, seed ^ number.wrapping_mul(0xD1A7));
         let spawner = Arc::new(SimSpawner::default());
+        let connectors = ConnectorRegistry::default();
         let env = RuntimeEnv {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(SimEntropy(Mutex::new(Random::new(seed.wrapping_add(number << 32))))),
             spawner: Arc::clone(&spawner) as Arc<dyn Spawner>,
             storage: Arc::new(storage.client(number, "job/", Arc::clone(&clock), delays.clone())),
             files: Arc::new(storage.client(number, "", Arc::clone(&clock), delays)),
-            connectors: Arc::new(ConnectorRegistry),
+            connectors: Arc::new(connectors.clone()),
         };
         let config = CoordinatorConfig {
             job: job.job.name.clone(),
@@ -124,6 +126,8 @@ impl<'a> Process<'a> {
             parallelism,
             clock,
             spawner,
+            committers: Committers::new(&job.job.graph, &connectors, &env.files)
+                .expect("the job's sinks have committers"),
             env,
             coordinator,
             events: Arc::default(),
@@ -224,6 +228,8 @@ impl<'a> Process<'a> {
                         unique,
                         batch_mode: self.job.job.batch_mode,
                         idle_timeout: None,
+                        checkpoint_interval: Duration::from_millis(40),
+                        commit_within: Duration::from_secs(60),
                         // Small, so that a state file comes in several parts.
                         snapshot_part_bytes: 1_000,
                     };
@@ -252,6 +258,13 @@ impl<'a> Process<'a> {
                     self.handles.iter().for_each(|handle| handle.send(command.clone().into()));
                 }
                 Action::Commit { epoch, transactions } => self.commit(Some(epoch), &transactions),
+                Action::Abandon { uid } => {
+                    let events = Arc::clone(&self.events);
+                    let done = move |result| {
+                        events.lock().expect("one thread").push_back(Event::Abandoned { result });
+                    };
+                    self.committers.abandon(uid, Box::new(done));
+                }
                 Action::Over(ending) => self.ending = Some(ending),
             }
         }
@@ -276,14 +289,7 @@ impl<'a> Process<'a> {
                 events.lock().expect("one thread").push_back(Event::Committed { epoch, result });
             }
         };
-        match commit_requests(&self.job.job.graph, transactions) {
-            Ok(requests) => perform_in_order(
-                Arc::clone(&self.env.files) as Arc<dyn Storage>,
-                requests.into_iter(),
-                Box::new(move |r| done(r.map_err(|e| e.to_string()))),
-            ),
-            Err(message) => done(Err(message)),
-        }
+        self.committers.commit(transactions.to_vec(), Box::new(done));
     }
 
     /// Puts the bug in, if one is asked for.

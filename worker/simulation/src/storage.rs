@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use streamfleet_env::{Completion, Storage, StorageError, StorageErrorKind, StorageReply, StorageRequest};
+use streamfleet_env::{Completion, Staged, Storage, StorageError, StorageErrorKind, StorageReply, StorageRequest};
 
 #[derive(Debug, Clone, Default)]
 struct Object {
@@ -21,9 +21,18 @@ struct Pending {
     due: Duration,
 }
 
+/// What is staged, by path and token.
+type StagedObjects = BTreeMap<(String, String), Object>;
+
+#[derive(Default)]
+struct Contents {
+    objects: BTreeMap<String, Object>,
+    staged: StagedObjects,
+}
+
 #[derive(Default)]
 struct State {
-    objects: BTreeMap<String, Object>,
+    contents: Contents,
     pending: Vec<Pending>,
 }
 
@@ -53,13 +62,14 @@ impl SimStorage {
     /// Puts an object there before the run.
     pub fn place(&self, path: &str, bytes: Vec<u8>) {
         let durable = Some(bytes.len());
-        self.state.lock().expect("one thread").objects.insert(path.to_owned(), Object { bytes, durable });
+        self.state.lock().expect("one thread").contents.objects.insert(path.to_owned(), Object { bytes, durable });
     }
 
     /// All objects below a folder, with their content.
     pub fn objects(&self, folder: &str) -> Vec<(String, Vec<u8>)> {
         let state = self.state.lock().expect("one thread");
-        state.objects.iter().filter(|(p, _)| p.starts_with(folder)).map(|(p, o)| (p.clone(), o.bytes.clone())).collect()
+        let objects = state.contents.objects.iter().filter(|(p, _)| p.starts_with(folder));
+        objects.map(|(p, o)| (p.clone(), o.bytes.clone())).collect()
     }
 
     /// A process's view: its requests come under its number, its paths below `prefix`, its delays from `delays`.
@@ -94,7 +104,7 @@ impl SimStorage {
                 let pending = &state.pending[*i];
                 let earlier = &state.pending[..*i];
                 let is_first =
-                    !earlier.iter().any(|p| p.process == pending.process && key(&p.request) == key(&pending.request));
+                    !earlier.iter().any(|p| p.process == pending.process && p.request.path() == pending.request.path());
                 is_first && pending.due <= now && processes.contains(&pending.process)
             })
             .collect();
@@ -107,8 +117,8 @@ impl SimStorage {
         let result = match fate {
             Fate::FailedBefore | Fate::DiesBefore => Err(uncertain(&request)),
             Fate::Full => Err(error(&request, StorageErrorKind::Full, "no space left")),
-            Fate::Served | Fate::DiesAfter => apply(&mut state.objects, &request),
-            Fate::FailedAfter => apply(&mut state.objects, &request).and(Err(uncertain(&request))),
+            Fate::Served | Fate::DiesAfter => apply(&mut state.contents, process, &request),
+            Fate::FailedAfter => apply(&mut state.contents, process, &request).and(Err(uncertain(&request))),
         };
         drop(state);
         let crash_point = match fate {
@@ -132,27 +142,21 @@ impl SimStorage {
                 kept.push(request);
             } else if random.chance(50) {
                 // Nobody hears how it went.
-                let _ = apply(&mut state.objects, &request.request);
+                let _ = apply(&mut state.contents, process, &request.request);
             }
         }
         state.pending = kept;
         if power_failure {
-            state.objects.retain(|_, o| o.durable.is_some() || random.chance(50));
-            for object in state.objects.values_mut() {
+            let Contents { objects, staged } = &mut state.contents;
+            objects.retain(|_, o| o.durable.is_some() || random.chance(50));
+            staged.retain(|_, o| o.durable.is_some() || random.chance(50));
+            for object in objects.values_mut().chain(staged.values_mut()) {
                 let durable = object.durable.unwrap_or(0).min(object.bytes.len());
                 let lost = (object.bytes.len() - durable) as u64;
                 object.bytes.truncate(durable + random.below(lost + 1) as usize);
                 object.durable = Some(object.bytes.len());
             }
         }
-    }
-}
-
-/// Requests with one key keep their order.
-fn key(request: &StorageRequest) -> &str {
-    match request {
-        StorageRequest::Publish { from, .. } => from,
-        other => other.path(),
     }
 }
 
@@ -164,8 +168,11 @@ fn error(request: &StorageRequest, kind: StorageErrorKind, detail: &str) -> Stor
     StorageError { kind, operation: request.name(), path: request.path().to_owned(), detail: detail.to_owned() }
 }
 
-fn apply(objects: &mut BTreeMap<String, Object>, request: &StorageRequest) -> Result<StorageReply, StorageError> {
+fn apply(contents: &mut Contents, process: u64, request: &StorageRequest) -> Result<StorageReply, StorageError> {
+    let Contents { objects, staged } = contents;
     let missing = || error(request, StorageErrorKind::NotFound, "no such object");
+    // A process goes on with its own staged object only: its number is the token.
+    let own = |path: &String| (path.clone(), process.to_string());
     match request {
         StorageRequest::PutNew { path, .. } if objects.contains_key(path) => {
             return Err(error(request, StorageErrorKind::AlreadyExists, "exists"));
@@ -174,19 +181,33 @@ fn apply(objects: &mut BTreeMap<String, Object>, request: &StorageRequest) -> Re
             objects.insert(path.clone(), Object { bytes: bytes.clone(), durable: Some(bytes.len()) });
         }
         StorageRequest::Append { path, bytes } => {
-            objects.entry(path.clone()).or_default().bytes.extend_from_slice(bytes);
+            staged.entry(own(path)).or_default().bytes.extend_from_slice(bytes);
         }
         StorageRequest::Seal { path } => {
-            let object = objects.get_mut(path).ok_or_else(missing)?;
+            let mut object = staged.remove(&own(path)).ok_or_else(missing)?;
             object.durable = Some(object.bytes.len());
+            objects.insert(path.clone(), object);
         }
-        StorageRequest::Publish { from, to } => match objects.remove(from) {
+        StorageRequest::Prepare { path } => {
+            let object = staged.get_mut(&own(path)).ok_or_else(missing)?;
+            object.durable = Some(object.bytes.len());
+            return Ok(StorageReply::Prepared(process.to_string()));
+        }
+        StorageRequest::Publish { path, token } => match staged.remove(&(path.clone(), token.clone())) {
             Some(object) => {
-                objects.insert(to.clone(), object);
+                objects.insert(path.clone(), object);
             }
-            None if objects.contains_key(to) => {}
+            None if objects.contains_key(path) => {}
             None => return Err(missing()),
         },
+        StorageRequest::ListStaged { prefix } => {
+            let found = staged.keys().filter(|(path, _)| is_below(path, prefix));
+            let found = found.map(|(path, token)| Staged { path: path.clone(), token: token.clone() });
+            return Ok(StorageReply::Staged(found.collect()));
+        }
+        StorageRequest::Discard { path, token } => {
+            staged.remove(&(path.clone(), token.clone()));
+        }
         StorageRequest::Get { path, range } => {
             let bytes = &objects.get(path).ok_or_else(missing)?.bytes;
             let part = match range {
@@ -199,15 +220,22 @@ fn apply(objects: &mut BTreeMap<String, Object>, request: &StorageRequest) -> Re
             return Ok(StorageReply::Bytes(part.to_vec()));
         }
         StorageRequest::List { prefix } => {
-            let folder = format!("{}/", prefix.trim_end_matches('/'));
-            let found = objects.iter().filter(|(p, _)| p.starts_with(&folder) || *p == prefix);
+            let found = objects.iter().filter(|(path, _)| is_below(path, prefix));
             return Ok(StorageReply::Paths(found.map(|(p, o)| (p.clone(), o.bytes.len() as u64)).collect()));
         }
         StorageRequest::Delete { path } => {
+            staged.remove(&own(path));
             objects.remove(path);
         }
     }
     Ok(StorageReply::Done)
+}
+
+/// True for what a listing of `prefix` finds.
+fn is_below(path: &str, prefix: &str) -> bool {
+    let folder = prefix.trim_end_matches('/');
+    let below = if folder.is_empty() { Some(path) } else { path.strip_prefix(folder).filter(|p| p.starts_with('/')) };
+    below.is_some() || path == prefix
 }
 
 /// Where a request's delay comes from.
@@ -238,49 +266,58 @@ pub(crate) struct SimClient {
     delays: Delays,
 }
 
-impl SimClient {
-    fn inside(&self, path: &str) -> String {
-        format!("{}{path}", self.prefix)
-    }
-
-    /// The request with its paths below the client's prefix.
-    fn place(&self, mut request: StorageRequest) -> StorageRequest {
-        match &mut request {
-            StorageRequest::PutNew { path, .. }
-            | StorageRequest::Put { path, .. }
-            | StorageRequest::Append { path, .. }
-            | StorageRequest::Seal { path }
-            | StorageRequest::Get { path, .. }
-            | StorageRequest::Delete { path } => *path = self.inside(path),
-            StorageRequest::Publish { from, to } => {
-                *from = self.inside(from);
-                *to = self.inside(to);
-            }
-            StorageRequest::List { prefix } => *prefix = self.inside(prefix),
-        }
-        request
-    }
-}
-
 impl Storage for SimClient {
-    fn submit(&self, request: StorageRequest, done: Completion) {
+    fn submit(&self, mut request: StorageRequest, done: Completion) {
         let due = streamfleet_env::Clock::monotonic(self.clock.as_ref()) + self.delays.next();
         let prefix = self.prefix.clone();
         // Listed paths come back as the client knows them.
         let done: Completion = Box::new(move |result| {
+            let strip = |path: String| path.strip_prefix(&prefix).map_or(path.clone(), str::to_owned);
             done(result.map(|reply| match reply {
                 StorageReply::Paths(paths) => {
-                    let strip = |p: String| p.strip_prefix(&prefix).map_or(p.clone(), str::to_owned);
-                    StorageReply::Paths(paths.into_iter().map(|(p, size)| (strip(p), size)).collect())
+                    StorageReply::Paths(paths.into_iter().map(|(path, size)| (strip(path), size)).collect())
+                }
+                StorageReply::Staged(staged) => {
+                    let staged = staged.into_iter().map(|s| Staged { path: strip(s.path), ..s });
+                    StorageReply::Staged(staged.collect())
                 }
                 other => other,
             }));
         });
-        let request = self.place(request);
+        request.path_mut().insert_str(0, &self.prefix);
         let mut state = self.storage.state.lock().expect("one thread");
-        // Requests with one key keep their order: none is due before those ahead of it.
-        let ahead = state.pending.iter().filter(|p| p.process == self.process && key(&p.request) == key(&request));
+        // Requests on one path keep their order: none is due before those ahead of it.
+        let ahead = state.pending.iter().filter(|p| p.process == self.process && p.request.path() == request.path());
         let due = ahead.map(|p| p.due).max().map_or(due, |last| last.max(due));
         state.pending.push(Pending { process: self.process, request, done, due });
+    }
+}
+
+/// The model without delays and faults: every request is served at once, each client being a process of its own.
+#[derive(Clone, Default)]
+pub struct ServedAtOnce {
+    contents: Arc<Mutex<Contents>>,
+    clients: Arc<AtomicU64>,
+}
+
+impl ServedAtOnce {
+    /// The view of a new process.
+    pub fn client(&self) -> Arc<dyn Storage> {
+        let process = self.clients.fetch_add(1, Ordering::Relaxed);
+        Arc::new(ClientAtOnce { contents: Arc::clone(&self.contents), process })
+    }
+}
+
+struct ClientAtOnce {
+    contents: Arc<Mutex<Contents>>,
+    process: u64,
+}
+
+impl Storage for ClientAtOnce {
+    fn submit(&self, request: StorageRequest, done: Completion) {
+        let mut contents = self.contents.lock().expect("no holder of this lock panics");
+        let result = apply(&mut contents, self.process, &request);
+        drop(contents);
+        done(result);
     }
 }

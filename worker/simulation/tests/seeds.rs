@@ -67,7 +67,7 @@ fn undisturbed(job: &SimJob) -> Vec<String> {
 }
 
 /// Steps at which a process must have died in some seed, before and after their effect.
-const CRASH_POINTS: [&str; 16] = [
+const CRASH_POINTS: [&str; 17] = [
     "input list",
     "input read",
     "log abort",
@@ -79,8 +79,9 @@ const CRASH_POINTS: [&str; 16] = [
     "log retire",
     "log start",
     "output append",
+    "output list what is staged in",
+    "output prepare",
     "output publish",
-    "output seal",
     "state append",
     "state read",
     "state seal",

@@ -27,6 +27,11 @@ pub enum SlotCommand {
         /// Its number.
         epoch: Epoch,
     },
+    /// The output that the snapshot names is committed, and a record says so.
+    Committed {
+        /// Its number.
+        epoch: Epoch,
+    },
 }
 
 /// From a slot to the coordinator.

@@ -34,6 +34,7 @@ fn catalog() -> Catalog {
         sink: true,
         sink_takes_changes: true,
         uses_format: false,
+        key_format: false,
         options: vec![],
         metadata: vec![],
         ..ConnectorDescriptor::default()

@@ -3,19 +3,28 @@
 //! `PutNew` writes a hidden file, syncs it and gives it its name by link(2), which fails if the name is taken: at most one
 //! of any number of processes wins. `Put` renames instead. Both sync the folder before they answer.
 //!
+//! What is appended lies in a hidden file beside its path, `.<name>.inprogress`, until it is sealed or published by renaming.
+//! Listings leave out the hidden files that are made here.
+//!
 //! Requests are dealt to a few threads by their path, so that requests on one path keep their order.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use streamfleet_env::{Completion, Storage, StorageError, StorageErrorKind, StorageReply, StorageRequest};
+use streamfleet_env::{Completion, Staged, Storage, StorageError, StorageErrorKind, StorageReply, StorageRequest};
 use streamfleet_types::hash::hash_bytes;
 
 const THREADS: usize = 4;
+
+/// Ends the name of a hidden file with what is staged.
+const STAGED: &str = ".inprogress";
+
+/// Ends the name of a hidden file that is on its way to its own name.
+const TEMPORARY: &str = ".tmp";
 
 /// A folder as storage. Cloned paths may be absolute: they are then used as they are.
 pub struct LocalFolder {
@@ -43,12 +52,7 @@ impl LocalFolder {
 
 impl Storage for LocalFolder {
     fn submit(&self, request: StorageRequest, done: Completion) {
-        // A staged object is published by its second name; its order with the seal matters.
-        let path = match &request {
-            StorageRequest::Publish { from, .. } => from,
-            other => other.path(),
-        };
-        let queue = &self.queues[(hash_bytes(path.as_bytes()) % THREADS as u64) as usize];
+        let queue = &self.queues[(hash_bytes(request.path().as_bytes()) % THREADS as u64) as usize];
         queue.send((request, done)).expect("storage threads live as long as their folder");
     }
 }
@@ -104,7 +108,8 @@ fn perform(root: &Path, staged: &mut HashMap<PathBuf, File>, request: &StorageRe
             let path = root.join(path);
             if !staged.contains_key(&path) {
                 create_folder_of(&path)?;
-                let file = OpenOptions::new().create(true).append(true).open(&path)?;
+                // What a process of the same name left there is nobody's.
+                let file = File::create(staged_path(&path))?;
                 staged.insert(path.clone(), file);
             }
             let file = staged.get_mut(&path).expect("opened above");
@@ -112,42 +117,72 @@ fn perform(root: &Path, staged: &mut HashMap<PathBuf, File>, request: &StorageRe
         }
         StorageRequest::Seal { path } => {
             let path = root.join(path);
-            let file = match staged.remove(&path) {
-                Some(file) => file,
-                None => OpenOptions::new().append(true).open(&path)?,
-            };
-            file.sync_all()?;
+            sync_staged(staged, &path)?;
+            fs::rename(staged_path(&path), &path)?;
             sync_folder_of(&path)?;
         }
-        StorageRequest::Publish { from, to } => {
-            let (from, to) = (root.join(from), root.join(to));
-            create_folder_of(&to)?;
-            match fs::rename(&from, &to) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound && to.exists() => {}
+        StorageRequest::Prepare { path } => {
+            let path = root.join(path);
+            sync_staged(staged, &path)?;
+            sync_folder_of(&path)?;
+            return Ok(StorageReply::Prepared(staged_name(&path)));
+        }
+        StorageRequest::Publish { path, token } => {
+            let path = root.join(path);
+            match fs::rename(path.with_file_name(token), &path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound && path.exists() => {}
                 other => other?,
             }
-            sync_folder_of(&to)?;
-            sync_folder_of(&from)?;
+            sync_folder_of(&path)?;
+        }
+        StorageRequest::ListStaged { prefix } => return list_staged(root, prefix).map(StorageReply::Staged),
+        StorageRequest::Discard { path, token } => {
+            let path = root.join(path);
+            staged.remove(&path);
+            remove_file(&path.with_file_name(token))?;
         }
         StorageRequest::Get { path, range } => return get(&root.join(path), *range).map(StorageReply::Bytes),
         StorageRequest::List { prefix } => return list(root, prefix).map(StorageReply::Paths),
         StorageRequest::Delete { path } => {
             let path = root.join(path);
             staged.remove(&path);
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                other => other?,
-            }
+            remove_file(&staged_path(&path))?;
+            remove_file(&path)?;
         }
     }
     Ok(StorageReply::Done)
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// The name of the hidden file that holds what is staged for a path.
+fn staged_name(path: &Path) -> String {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    format!(".{name}{STAGED}")
+}
+
+fn staged_path(path: &Path) -> PathBuf {
+    path.with_file_name(staged_name(path))
+}
+
+/// Makes what is staged for a path durable. It stays staged if that fails.
+fn sync_staged(staged: &mut HashMap<PathBuf, File>, path: &Path) -> io::Result<()> {
+    let nothing = || io::Error::new(io::ErrorKind::NotFound, "nothing was appended");
+    staged.get(path).ok_or_else(nothing)?.sync_all()?;
+    staged.remove(path);
+    Ok(())
 }
 
 fn write_hidden(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     create_folder_of(path)?;
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     // Random: process ids repeat between containers that share a folder.
-    let hidden = path.with_file_name(format!(".{name}.{:016x}.tmp", random_u64()));
+    let hidden = path.with_file_name(format!(".{name}.{:016x}{TEMPORARY}", random_u64()));
     let written = File::create_new(&hidden).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
@@ -200,15 +235,42 @@ fn get(path: &Path, range: Option<(u64, u64)>) -> io::Result<Vec<u8>> {
 }
 
 fn list(root: &Path, prefix: &str) -> io::Result<Vec<(String, u64)>> {
+    let mut found = list_all(root, prefix)?;
+    found.retain(|(path, _)| !is_own(name_of(path)));
+    found.sort();
+    Ok(found)
+}
+
+fn list_staged(root: &Path, prefix: &str) -> io::Result<Vec<Staged>> {
+    let staged = |(path, _): (String, u64)| {
+        let name = name_of(&path);
+        let shown = name.strip_prefix('.')?.strip_suffix(STAGED)?;
+        let path = format!("{}{shown}", &path[..path.len() - name.len()]);
+        Some(Staged { path, token: format!(".{shown}{STAGED}") })
+    };
+    let mut found: Vec<Staged> = list_all(root, prefix)?.into_iter().filter_map(staged).collect();
+    found.sort();
+    Ok(found)
+}
+
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// True for the name of a hidden file that is made here.
+fn is_own(name: &str) -> bool {
+    name.starts_with('.') && (name.ends_with(STAGED) || name.ends_with(TEMPORARY))
+}
+
+fn list_all(root: &Path, prefix: &str) -> io::Result<Vec<(String, u64)>> {
     let mut found = Vec::new();
     let place = root.join(prefix);
     match fs::metadata(&place) {
         Ok(metadata) if metadata.is_file() => found.push((prefix.to_owned(), metadata.len())),
         Ok(_) => list_folder(&place, prefix.trim_end_matches('/'), &mut found)?,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
         Err(e) => return Err(e),
     }
-    found.sort();
     Ok(found)
 }
 

@@ -12,6 +12,7 @@ pub fn descriptor() -> ConnectorDescriptor {
         sink: true,
         sink_takes_changes: true,
         uses_format: false,
+        key_format: false,
         options: vec![],
         metadata: vec![],
         ..ConnectorDescriptor::default()

@@ -22,6 +22,7 @@ pub fn descriptor() -> ConnectorDescriptor {
         sink: false,
         sink_takes_changes: false,
         uses_format: false,
+        key_format: false,
         options: vec![
             option("rows-per-second", Integer, "10000", "The rate, over all parallel parts."),
             option("number-of-rows", Integer, "", "How many rows; without end if absent and no field is a sequence."),

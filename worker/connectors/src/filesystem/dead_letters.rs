@@ -1,4 +1,6 @@
 //! Records that could not be read, kept as JSON lines in a folder: at least once, and before the checkpoint that passes them.
+//!
+//! A file that was shown takes nothing more: every sending makes a file of its own.
 
 use crate::format::BadRecord;
 use base64::Engine;
@@ -23,13 +25,15 @@ pub(super) struct DeadLetters {
     storage: Arc<dyn Storage>,
     waker: Arc<dyn Fn() + Send + Sync>,
     table: String,
-    path: String,
+    /// Begins every file's path; unique to this subtask and run.
+    prefix: String,
+    next_file: u64,
     under_way: Arc<UnderWay>,
     lines: Vec<u8>,
 }
 
 impl DeadLetters {
-    /// `unique` names the file of this subtask and run.
+    /// `unique` names the files of this subtask and run.
     pub fn new(
         storage: Arc<dyn Storage>,
         waker: Arc<dyn Fn() + Send + Sync>,
@@ -37,8 +41,9 @@ impl DeadLetters {
         folder: &str,
         unique: &str,
     ) -> Self {
-        let path = format!("{folder}/dead-letters-{unique}.jsonl");
-        Self { storage, waker, table: table.to_owned(), path, under_way: Arc::default(), lines: Vec::new() }
+        let prefix = format!("{folder}/dead-letters-{unique}");
+        let table = table.to_owned();
+        Self { storage, waker, table, prefix, next_file: 0, under_way: Arc::default(), lines: Vec::new() }
     }
 
     /// Adds a record: its bytes, and where they lie.
@@ -59,9 +64,9 @@ impl DeadLetters {
         }
         let bytes = std::mem::take(&mut self.lines);
         let size = bytes.len();
-        let append = StorageRequest::Append { path: self.path.clone(), bytes };
-        self.submit(append, size);
-        self.submit(StorageRequest::Seal { path: self.path.clone() }, 0);
+        let path = format!("{}-{}.jsonl", self.prefix, self.next_file);
+        self.next_file += 1;
+        self.submit(StorageRequest::Put { path, bytes }, size);
     }
 
     fn submit(&self, request: StorageRequest, size: usize) {

@@ -1,5 +1,6 @@
 //! Files as tables: read one after another, written exactly once.
 
+mod committer;
 mod dead_letters;
 mod listing;
 mod mailbox;
@@ -7,6 +8,8 @@ mod orphans;
 mod partition;
 mod sink;
 mod source;
+
+pub(crate) use committer::FileCommitter;
 
 use crate::options::{self, option};
 use arrow::datatypes::DataType;
@@ -25,6 +28,7 @@ pub fn descriptor() -> ConnectorDescriptor {
         sink: true,
         sink_takes_changes: false,
         uses_format: true,
+        key_format: false,
         options: vec![
             OptionSpec {
                 required: true,
@@ -92,8 +96,19 @@ pub fn descriptor() -> ConnectorDescriptor {
 fn path_of(table: &TableDescriptor) -> Result<String, DataflowError> {
     let path = table.option("path").unwrap_or_default();
     let path = path.strip_prefix("file://").unwrap_or(path).trim_end_matches('/');
-    if let Some((scheme, _)) = path.split_once("://") {
-        return Err(options::bad(table, "path", format!("files are read and written under file://, not {scheme}://")));
+    match path.split_once("://") {
+        Some(("s3" | "s3a", place)) => {
+            let is_whole = place.split_once('/').is_some_and(|(bucket, key)| !bucket.is_empty() && !key.is_empty());
+            if !is_whole {
+                return Err(options::bad(table, "path", "a bucket and a folder in it are needed: s3://bucket/folder"));
+            }
+            return Ok(format!("s3://{place}"));
+        }
+        Some((scheme, _)) => {
+            let what = format!("files are read and written under file:// and s3://, not {scheme}://");
+            return Err(options::bad(table, "path", what));
+        }
+        None => {}
     }
     if path.is_empty() {
         return Err(options::bad(table, "path", "a file or folder is needed"));
@@ -121,12 +136,14 @@ pub fn sink(spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn Sink>, Data
 ///
 /// # Errors
 /// The handle is not one of this connector's.
-pub fn commit_requests(
+pub(crate) fn commit_requests(
     table: &TableDescriptor,
     handle: &serde_json::Value,
 ) -> Result<Vec<StorageRequest>, DataflowError> {
-    match (handle["from"].as_str(), handle["to"].as_str()) {
-        (Some(from), Some(to)) => Ok(vec![StorageRequest::Publish { from: from.to_owned(), to: to.to_owned() }]),
+    match (handle["path"].as_str(), handle["token"].as_str()) {
+        (Some(path), Some(token)) => {
+            Ok(vec![StorageRequest::Publish { path: path.to_owned(), token: token.to_owned() }])
+        }
         _ => Err(DataflowError::External {
             place: format!("table {}", table.name),
             detail: format!("the checkpoint names output in a form that is not known: {handle}"),

@@ -1,4 +1,4 @@
-//! Hidden parts that a crash left behind.
+//! Staged parts that a crash left behind.
 //!
 //! A part's name tells the job's uid and the term it was written under. Of an earlier term of the same uid no part is needed
 //! any more: before a term deploys, it has committed every part that its checkpoint names, and an earlier term completes no
@@ -22,11 +22,12 @@ impl<'a> Owner<'a> {
         if is_uid { Some(Self { uid, term: term.parse().ok()? }) } else { None }
     }
 
-    /// True for a hidden part of the same job and an earlier term.
+    /// True for the path of a part of the same job and an earlier term.
     pub fn left_behind(self, path: &str) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let part = name.strip_prefix(".part-").and_then(|name| name.strip_suffix(".inprogress"));
-        part.and_then(Owner::of).is_some_and(|owner| owner.uid == self.uid && owner.term < self.term)
+        name.strip_prefix("part-")
+            .and_then(Owner::of)
+            .is_some_and(|owner| owner.uid == self.uid && owner.term < self.term)
     }
 }
 
@@ -35,20 +36,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_hidden_parts_of_the_job_and_an_earlier_term_are_left_behind() {
+    fn only_parts_of_the_job_and_an_earlier_term_are_left_behind() {
         let owner = Owner::of("00112233445566ff-7-deadbeef-ab-cd-0").expect("a unique name");
         let is = |name: &str| owner.left_behind(name);
-        assert!(is("out/.part-00112233445566ff-6-01234567-ab-cd-0-12.inprogress"));
-        assert!(is("out/dt=1/.part-00112233445566ff-6-01234567-other-3-0.inprogress"));
+        assert!(is("out/part-00112233445566ff-6-01234567-ab-cd-0-12.json"));
+        assert!(is("s3://bucket/out/dt=1/part-00112233445566ff-6-01234567-other-3-0.parquet"));
         for other in [
-            "out/.part-00112233445566ff-7-deadbeef-ab-cd-0-0.inprogress",
-            "out/.part-00112233445566ff-8-deadbeef-ab-cd-0-0.inprogress",
-            "out/.part-00112233445566fe-6-deadbeef-ab-cd-0-0.inprogress",
-            "out/part-00112233445566ff-6-deadbeef-ab-cd-0-0.json",
+            "out/part-00112233445566ff-7-deadbeef-ab-cd-0-0.json",
+            "out/part-00112233445566ff-8-deadbeef-ab-cd-0-0.json",
+            "out/part-00112233445566fe-6-deadbeef-ab-cd-0-0.json",
             "out/.part-00112233445566ff-6-deadbeef-ab-cd-0-0.json",
-            "out/.part-u-0.inprogress",
-            "out/.part-00112233445566ff-x-y.inprogress",
-            "out/.part-00112233445566ff-6-deadbeef.inprogress/file",
+            "out/part-u-0.json",
+            "out/part-00112233445566ff-x-y.json",
+            "out/part-00112233445566ff-6-deadbeef-0.json/file",
         ] {
             assert!(!is(other), "{other}");
         }

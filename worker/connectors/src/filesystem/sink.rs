@@ -1,8 +1,8 @@
 //! Writes files that show only after their checkpoint.
 //!
-//! Rows go into a hidden part per partition, appended in pieces. A part ends at every barrier, when it is large or old, and
-//! when too many others are open; it is sealed, and its handle says which hidden file gets which name when the checkpoint is
-//! complete.
+//! Rows go into a staged part per partition, appended in pieces. A part ends at every barrier, when it is large or old, and
+//! when too many others are open; it is prepared, and its handle holds its path and the token that shows it when the
+//! checkpoint is complete.
 
 use super::mailbox::Mailbox;
 use super::orphans::Owner;
@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_dataflow::{DataflowError, Flow, Sink, SinkContext};
-use streamfleet_env::{Clock, StorageReply, StorageRequest};
+use streamfleet_env::{Clock, Staged, StorageReply, StorageRequest};
 use streamfleet_logical::{ColumnKind, TableDescriptor};
 use streamfleet_types::{Batch, Epoch};
 
@@ -57,12 +57,26 @@ impl Rolling {
 
 struct Part {
     encoder: Box<dyn Encoder>,
-    staged: String,
-    name: String,
+    path: String,
     bytes: u64,
     opened: Duration,
     /// The batch that brought its last rows.
     last_batch: u64,
+}
+
+/// A part that takes no more rows.
+struct Closed {
+    path: String,
+    /// Of the request that prepares it.
+    tag: u64,
+    /// The answer to it.
+    token: Option<String>,
+}
+
+impl Closed {
+    fn handle(&self) -> serde_json::Value {
+        json!({"path": self.path, "token": self.token.as_deref().expect("every request was answered")})
+    }
 }
 
 /// See the module.
@@ -85,10 +99,10 @@ pub(super) struct FileSink {
     /// Of these, the ones that only clean up: what fails there is left for the next start.
     cleaning: HashSet<u64>,
     next_tag: u64,
-    /// Handles of parts that were closed since the last barrier.
-    closed: Vec<serde_json::Value>,
-    /// Handles of an epoch, and the last request that must be answered before they hold.
-    prepared: HashMap<Epoch, (Vec<serde_json::Value>, u64)>,
+    /// Parts that were closed since the last barrier.
+    closed: Vec<Closed>,
+    /// Parts of an epoch, and the last request that must be answered before they hold.
+    prepared: HashMap<Epoch, (Vec<Closed>, u64)>,
     written_bytes: u64,
 }
 
@@ -126,7 +140,7 @@ impl FileSink {
             unique: context.unique,
         };
         if context.subtask == 0 && Owner::of(&sink.unique).is_some() {
-            sink.clean(StorageRequest::List { prefix: format!("{}/", sink.path) });
+            sink.clean(StorageRequest::ListStaged { prefix: format!("{}/", sink.path) });
         }
         Ok(sink)
     }
@@ -146,18 +160,26 @@ impl FileSink {
     fn read_mail(&mut self) -> Result<(), DataflowError> {
         while let Some((tag, result)) = self.mailbox.next() {
             if self.cleaning.remove(&tag) {
-                if let Ok(StorageReply::Paths(paths)) = result {
+                if let Ok(StorageReply::Staged(staged)) = result {
                     let is_orphan = |path: &str| Owner::of(&self.unique).is_some_and(|owner| owner.left_behind(path));
-                    let orphans: Vec<String> = paths.into_iter().map(|(p, _)| p).filter(|p| is_orphan(p)).collect();
-                    orphans.into_iter().for_each(|path| self.clean(StorageRequest::Delete { path }));
+                    let orphans: Vec<Staged> = staged.into_iter().filter(|s| is_orphan(&s.path)).collect();
+                    for Staged { path, token } in orphans {
+                        self.clean(StorageRequest::Discard { path, token });
+                    }
                 }
                 continue;
             }
             self.under_way.remove(&tag);
-            result.map_err(|error| DataflowError::External {
+            let reply = result.map_err(|error| DataflowError::External {
                 place: format!("table {}", self.table),
                 detail: error.to_string(),
             })?;
+            if let StorageReply::Prepared(token) = reply {
+                let closed = self.prepared.values_mut().flat_map(|(closed, _)| closed).chain(&mut self.closed);
+                if let Some(part) = closed.into_iter().find(|part| part.tag == tag) {
+                    part.token = Some(token);
+                }
+            }
         }
         Ok(())
     }
@@ -173,8 +195,7 @@ impl FileSink {
         let name = format!("part-{}-{number}", self.unique);
         Ok(Part {
             encoder: self.format.encoder(&self.table, self.splitter.schema())?,
-            staged: format!("{}/{folder}.{name}.inprogress", self.path),
-            name: format!("{}/{folder}{name}.{}", self.path, self.format.extension()),
+            path: format!("{}/{folder}{name}.{}", self.path, self.format.extension()),
             bytes: 0,
             opened: now,
             last_batch: 0,
@@ -186,7 +207,7 @@ impl FileSink {
             let size = bytes.len();
             part.bytes += size as u64;
             self.written_bytes += size as u64;
-            self.ask(StorageRequest::Append { path: part.staged.clone(), bytes }, size);
+            self.ask(StorageRequest::Append { path: part.path.clone(), bytes }, size);
         }
     }
 
@@ -251,8 +272,8 @@ impl FileSink {
     fn close(&mut self, mut part: Part) -> Result<(), DataflowError> {
         let rest = part.encoder.finish()?;
         self.send(&mut part, rest);
-        self.ask(StorageRequest::Seal { path: part.staged.clone() }, 0);
-        self.closed.push(json!({"from": part.staged, "to": part.name}));
+        self.ask(StorageRequest::Prepare { path: part.path.clone() }, 0);
+        self.closed.push(Closed { path: part.path, tag: self.next_tag, token: None });
         Ok(())
     }
 
@@ -290,8 +311,8 @@ impl Sink for FileSink {
         let mut folders: Vec<String> = self.parts.keys().cloned().collect();
         folders.sort();
         folders.iter().try_for_each(|folder| self.close_folder(folder))?;
-        let handles = std::mem::take(&mut self.closed);
-        self.prepared.insert(epoch, (handles, self.next_tag));
+        let closed = std::mem::take(&mut self.closed);
+        self.prepared.insert(epoch, (closed, self.next_tag));
         Ok(())
     }
 
@@ -301,7 +322,8 @@ impl Sink for FileSink {
         if self.under_way.keys().any(|tag| *tag <= last_tag) {
             return Ok(None);
         }
-        Ok(Some(self.prepared.remove(&epoch).map(|(handles, _)| handles).unwrap_or_default()))
+        let closed = self.prepared.remove(&epoch).map(|(closed, _)| closed).unwrap_or_default();
+        Ok(Some(closed.iter().map(Closed::handle).collect()))
     }
 
     fn written_bytes(&self) -> u64 {

@@ -345,7 +345,7 @@ impl FileSource {
                 }
                 None => {}
             },
-            StorageReply::Bytes(_) | StorageReply::Done => {}
+            _ => {}
         }
         Ok(())
     }

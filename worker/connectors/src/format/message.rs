@@ -52,7 +52,8 @@ pub(crate) trait MessageDecoder: Send {
 
 /// Messages end to end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct MessageBuffer {
+pub struct MessageBuffer {
+    /// The bytes of all.
     pub bytes: Vec<u8>,
     /// Where each message ends.
     pub ends: Vec<usize>,

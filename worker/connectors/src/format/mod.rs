@@ -12,7 +12,8 @@ mod tests;
 pub(crate) mod text;
 
 pub(crate) use column::Column;
-pub(crate) use message::{BadMessage, DecodedMessages, MessageBuffer, MessageDecoder, MessageEncoder};
+pub use message::MessageBuffer;
+pub(crate) use message::{BadMessage, DecodedMessages, MessageDecoder, MessageEncoder};
 pub(crate) use parquet::ParquetFile;
 
 use crate::options;
@@ -104,6 +105,32 @@ impl Format {
             Some("parquet") => parquet::ParquetOptions::of(table).map(Self::Parquet),
             _ => Err(options::bad(table, "format", "it is one of json, csv, raw, parquet")),
         }
+    }
+
+    /// The format of a message's value: 'format' or 'value.format'.
+    pub fn of_value(table: &TableDescriptor) -> Result<Self, DataflowError> {
+        if table.option("value.format").is_none() {
+            return Self::of(table);
+        }
+        Self::under(table, "value.")
+    }
+
+    /// The format of a message's key: 'key.format', if there is one.
+    pub fn of_key(table: &TableDescriptor) -> Result<Option<Self>, DataflowError> {
+        table.option("key.format").map(|_| Self::under(table, "key.")).transpose()
+    }
+
+    /// The format whose options begin with `prefix`.
+    fn under(table: &TableDescriptor, prefix: &str) -> Result<Self, DataflowError> {
+        let mut plain = table.clone();
+        plain.options =
+            table.options.iter().filter_map(|(k, v)| Some((k.strip_prefix(prefix)?.to_owned(), v.clone()))).collect();
+        Self::of(&plain).map_err(|error| match error {
+            DataflowError::Option { table, option, value, detail } => {
+                DataflowError::Option { table, option: format!("{prefix}{option}"), value, detail }
+            }
+            other => other,
+        })
     }
 
     /// Refuses columns that the format cannot read or write, before anything is. `fields`: all that a file holds.

@@ -29,6 +29,7 @@ pub fn descriptor() -> ConnectorDescriptor {
         sink: false,
         sink_takes_changes: false,
         uses_format: false,
+        key_format: false,
         options: vec![
             option("events.num", Integer, "0", "How many events; 0: without end."),
             option("stop-at", Integer, "-1", "End after so many events even if events.num is more; -1: do not."),

@@ -19,6 +19,7 @@ pub fn descriptor() -> ConnectorDescriptor {
         sink: true,
         sink_takes_changes: true,
         uses_format: false,
+        key_format: false,
         options: vec![
             option("print-identifier", OptionKind::Text, "", "Stands before every row."),
             option("standard-error", OptionKind::Boolean, "false", "Write to standard error."),

@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamfleet_dataflow::{Flow, SourceStatus, SplitState};
-use streamfleet_env::{Clock, Completion, Storage, StorageError, StorageErrorKind, StorageReply};
+use streamfleet_env::{Clock, Completion, Staged, Storage, StorageError, StorageErrorKind, StorageReply};
 use streamfleet_logical::{Column, ColumnKind, Position};
 use streamfleet_types::{Batch, Epoch};
 
+/// Keeps what is staged under a hidden name, as the local folder does.
 #[derive(Default)]
 struct Memory {
     objects: Mutex<BTreeMap<String, Vec<u8>>>,
@@ -39,21 +40,36 @@ impl Storage for Memory {
             detail: detail.to_owned(),
         };
         let result = match &request {
-            StorageRequest::Append { .. } if self.is_full => {
+            StorageRequest::Append { .. } | StorageRequest::Put { .. } if self.is_full => {
                 Err(error(StorageErrorKind::Full, "no space left on device"))
             }
             StorageRequest::Append { path, bytes } => {
-                objects.entry(path.clone()).or_default().extend_from_slice(bytes);
+                objects.entry(staged(path)).or_default().extend_from_slice(bytes);
                 Ok(StorageReply::Done)
             }
-            StorageRequest::Publish { from, to } => match objects.remove(from) {
+            StorageRequest::Put { path, bytes } => {
+                objects.insert(path.clone(), bytes.clone());
+                Ok(StorageReply::Done)
+            }
+            StorageRequest::Prepare { path } => Ok(StorageReply::Prepared(staged(path))),
+            StorageRequest::Publish { path, token } => match objects.remove(token) {
                 Some(bytes) => {
-                    objects.insert(to.clone(), bytes);
+                    objects.insert(path.clone(), bytes);
                     Ok(StorageReply::Done)
                 }
-                None if objects.contains_key(to) => Ok(StorageReply::Done),
+                None if objects.contains_key(path) => Ok(StorageReply::Done),
                 None => Err(error(StorageErrorKind::NotFound, "no such file")),
             },
+            StorageRequest::ListStaged { prefix } => {
+                let found = objects.keys().filter(|p| p.starts_with(prefix.as_str()) && p.ends_with(".inprogress"));
+                let shown = |token: &String| token.replace("/.", "/").replace(".inprogress", "");
+                let found = found.map(|token| Staged { path: shown(token), token: token.clone() });
+                Ok(StorageReply::Staged(found.collect()))
+            }
+            StorageRequest::Discard { token, .. } => {
+                objects.remove(token);
+                Ok(StorageReply::Done)
+            }
             StorageRequest::Get { path, range } => {
                 let (bytes, (first, length)) = (&objects[path], range.unwrap_or((0, u64::MAX)));
                 let first = (first as usize).min(bytes.len());
@@ -68,14 +84,16 @@ impl Storage for Memory {
                 objects.remove(path);
                 Ok(StorageReply::Done)
             }
-            StorageRequest::Seal { .. } if self.is_full => {
-                Err(error(StorageErrorKind::Full, "no space left on device"))
-            }
             _ => Ok(StorageReply::Done),
         };
         drop(objects);
         done(result);
     }
+}
+
+fn staged(path: &str) -> String {
+    let (folder, name) = path.rsplit_once('/').expect("every path has a folder");
+    format!("{folder}/.{name}.inprogress")
 }
 
 struct NoClock;
@@ -153,6 +171,8 @@ fn rows(first: i64, count: i64) -> RecordBatch {
 /// Writes batches through a sink and gives the handles of its one epoch.
 fn write(storage: &Arc<Memory>, table: &Arc<TableDescriptor>, batches: &[RecordBatch]) -> Vec<serde_json::Value> {
     let context = SinkContext {
+        checkpoint_interval: Duration::from_secs(1),
+        commit_within: Duration::from_secs(60),
         files: Arc::clone(storage) as Arc<dyn Storage>,
         clock: Arc::new(NoClock),
         waker: Arc::new(|| {}),
@@ -274,6 +294,8 @@ fn large_parts_are_rolled_and_belong_to_the_epoch_of_their_rows() {
     let storage = Arc::new(Memory::default());
     let table = table(&[("path", "out"), ("format", "json"), ("sink.rolling-policy.file-size", "1 mb")]);
     let context = SinkContext {
+        checkpoint_interval: Duration::from_secs(1),
+        commit_within: Duration::from_secs(60),
         files: Arc::clone(&storage) as Arc<dyn Storage>,
         clock: Arc::new(NoClock),
         waker: Arc::new(|| {}),
@@ -314,6 +336,8 @@ fn a_full_disk_is_told() {
     let storage = Arc::new(Memory { is_full: true, ..Memory::default() });
     let table = table(&[("path", "out"), ("format", "json")]);
     let context = SinkContext {
+        checkpoint_interval: Duration::from_secs(1),
+        commit_within: Duration::from_secs(60),
         files: storage,
         clock: Arc::new(NoClock),
         waker: Arc::new(|| {}),
@@ -331,6 +355,8 @@ fn a_full_disk_is_told() {
 
 fn sink_context(storage: &Arc<Memory>, clock: &Arc<StepClock>, unique: &str) -> SinkContext {
     SinkContext {
+        checkpoint_interval: Duration::from_secs(1),
+        commit_within: Duration::from_secs(60),
         files: Arc::clone(storage) as Arc<dyn Storage>,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         waker: Arc::new(|| {}),
@@ -454,8 +480,13 @@ fn a_restore_misses_only_files_that_are_not_finished() {
 
 #[test]
 fn other_storage_and_types_that_no_format_reads_are_refused_when_built() {
-    let error = path_of(&table(&[("path", "s3://bucket/in")])).expect_err("no such storage").to_string();
-    assert!(error.contains("files are read and written under file://, not s3://"), "{error}");
+    let error = path_of(&table(&[("path", "hdfs://host/in")])).expect_err("no such storage").to_string();
+    assert!(error.contains("files are read and written under file:// and s3://, not hdfs://"), "{error}");
+    for path in ["s3://bucket", "s3://bucket/", "s3:///in"] {
+        let error = path_of(&table(&[("path", path)])).expect_err("no folder").to_string();
+        assert!(error.contains("a bucket and a folder in it are needed: s3://bucket/folder"), "{error}");
+    }
+    assert_eq!(path_of(&table(&[("path", "s3a://bucket/in/")])).expect("on S3"), "s3://bucket/in");
     assert_eq!(path_of(&table(&[("path", "file:///tmp/in/")])).expect("local"), "/tmp/in");
     let mut nested = table(&[("path", "in"), ("format", "csv")]).as_ref().clone();
     let list = |of| DataType::List(Arc::new(arrow::datatypes::Field::new("element", of, true)));
@@ -503,13 +534,13 @@ fn parts_that_a_crash_left_are_removed_if_they_are_the_jobs_own() {
     let (uid, other) = ("00112233445566aa", "00112233445566bb");
     let table = table(&[("path", "out"), ("format", "json")]);
     let storage = Arc::new(Memory::default());
-    let own = |term: u32| format!("out/dt=1/.part-{uid}-{term}-00000000-op-1-0.inprogress");
+    let own = |term: u32| format!("out/dt=1/.part-{uid}-{term}-00000000-op-1-0.json.inprogress");
     let kept = [
         own(3),
         own(4),
-        format!("out/.part-{other}-1-00000000-op-0-0.inprogress"),
+        format!("out/.part-{other}-1-00000000-op-0-0.json.inprogress"),
         format!("out/part-{uid}-1-00000000-op-0-0.json"),
-        format!("out2/.part-{uid}-1-00000000-op-0-0.inprogress"),
+        format!("out2/.part-{uid}-1-00000000-op-0-0.json.inprogress"),
     ];
     kept.iter().chain(&[own(1), own(2)]).for_each(|path| put(&storage, path, "x"));
     let context = sink_context(&storage, &clock, &format!("{uid}-3-deadbeef-op-0"));

@@ -79,9 +79,10 @@ fn partition_folders_have_hives_names() {
 #[test]
 fn what_cannot_partition_a_table_is_refused() {
     let clock: Arc<StepClock> = Arc::default();
+    let kafka: Arc<dyn crate::kafka::client::Cluster> = Arc::new(crate::kafka::NativeCluster);
     let refused = |table: Arc<TableDescriptor>| {
         let context = sink_context(&Arc::default(), &clock, "u");
-        crate::sink(&SinkSpec { table }, context).err().expect("refused").to_string()
+        crate::sink(&SinkSpec { table }, &kafka, context).err().expect("refused").to_string()
     };
     let options = [("connector", "filesystem"), ("path", "out"), ("format", "csv")];
     for (by, expected) in [

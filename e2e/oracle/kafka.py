@@ -1,0 +1,198 @@
+"""Exactly once between real topics: a job that is killed again and again must write what an undisturbed one writes.
+
+A real broker is started. One job reads two topics, joins them and counts per window, and writes two topics in transactions.
+It is killed with SIGKILL at random moments and at every named place, twice in a row too, and goes on at other parallelisms.
+A reader of committed records must find exactly the rows of a run without kills, each key's rows in order; at the end no
+transaction is open.
+"""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
+
+import topics  # noqa: E402
+from common import compare  # noqa: E402
+from kafka import Kafka  # noqa: E402
+
+CRASH_POINTS = [
+    "before-complete",
+    "after-complete",
+    "between-commits",
+    "before-committed",
+    "after-committed",
+    "before-abandon",
+    "before-restore",
+    "after-restore",
+]
+
+SCRIPT = """
+CREATE TABLE bids (auction BIGINT, bidder BIGINT, price BIGINT, `at` TIMESTAMP(3),
+    WATERMARK FOR `at` AS `at` - INTERVAL '2' SECOND)
+  WITH ('connector' = 'kafka', 'topic' = 'bids', {read});
+CREATE TABLE auctions (id BIGINT, category BIGINT)
+  WITH ('connector' = 'kafka', 'topic' = 'auctions', {read});
+CREATE TABLE counts (auction BIGINT, window_end TIMESTAMP(3), bids BIGINT, best BIGINT)
+  WITH ('connector' = 'kafka', 'topic' = '{counts}', 'key.fields' = 'auction', {write});
+CREATE TABLE joined (auction BIGINT, bidder BIGINT, price BIGINT, category BIGINT)
+  WITH ('connector' = 'kafka', 'topic' = '{joined}', 'key.fields' = 'bidder', {write});
+EXECUTE STATEMENT SET BEGIN
+INSERT INTO counts SELECT auction, window_end, COUNT(*), MAX(price)
+  FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(`at`), INTERVAL '10' SECOND)) GROUP BY auction, window_start, window_end;
+INSERT INTO joined SELECT b.auction, b.bidder, b.price, a.category FROM bids AS b JOIN auctions AS a ON b.auction = a.id;
+END;
+"""
+
+
+def generate(chance, bids):
+    """Auctions, and bids in event-time order: keys and values."""
+    auctions = [(i, i % 7) for i in range(500)]
+    yield "auctions", ((str(i).encode(), json.dumps({"id": i, "category": c}).encode()) for i, c in auctions)
+
+    def rows():
+        for number in range(bids):
+            auction = chance.randrange(600)
+            at = number * 3
+            time_text = f"2024-01-01 {at // 3_600_000:02}:{at // 60_000 % 60:02}:{at // 1000 % 60:02}.{at % 1000:03}"
+            row = {"auction": auction, "bidder": chance.randrange(1000), "price": number, "at": time_text}
+            yield str(auction).encode(), json.dumps(row).encode()
+
+    yield "bids", rows()
+
+
+class Job:
+    """The job, writing to topics of its own."""
+
+    def __init__(self, binary, kafka, folder, name, checkpoints="checkpoints"):
+        self.binary, self.kafka, self.folder, self.name = binary, kafka, folder / name, name
+        self.checkpoints = checkpoints
+        self.folder.mkdir()
+        self.sinks = [f"{name}-counts", f"{name}-joined"]
+        topics.create(kafka.address, *self.sinks)
+        common = f"'properties.bootstrap.servers' = '{kafka.address}'"
+        read = f"{common}, 'format' = 'json', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'"
+        write = (
+            f"{common}, 'sink.delivery-guarantee' = 'exactly-once', 'key.format' = 'raw', 'value.format' = 'json', "
+            "'properties.transaction.timeout.ms' = '120000'"
+        )
+        text = SCRIPT.format(read=read, write=write, counts=self.sinks[0], joined=self.sinks[1])
+        (self.folder / "job.sql").write_text(text)
+
+    def start(self, parallelism, crash_at=None, interval="100ms"):
+        """Begins one life of the job."""
+        command = [self.binary, "run", "job.sql", "--quiet", "--parallelism", str(parallelism)]
+        command += ["--checkpoints", self.checkpoints]
+        command += ["--set", f"execution.checkpointing.interval={interval}", "--set", "execution.checkpointing.timeout=20s"]
+        environment = dict(os.environ)
+        environment.pop("STREAMFLEET_CRASH_AT", None)
+        if crash_at:
+            environment["STREAMFLEET_CRASH_AT"] = crash_at
+        with open(self.folder / "log.txt", "a") as log:
+            return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=environment)
+
+    def log(self):
+        return (self.folder / "log.txt").read_text()[-3000:]
+
+    def finish(self, parallelism=2):
+        """Runs it to its end."""
+        code = self.start(parallelism).wait(timeout=300)
+        if code != 0:
+            raise SystemExit(f"{self.name}: exit code {code}\n{self.log()}")
+
+    def rows(self):
+        """What the sinks' topics hold for a reader of committed records; checks each key's order."""
+        found = {}
+        for sink in self.sinks:
+            rows = collections.Counter()
+            last = {}
+            for records in topics.read(self.kafka.address, sink).values():
+                for key, value in records:
+                    row = json.loads(value)
+                    rows[tuple(row.values())] += 1
+                    if "window_end" in row:
+                        if last.get(key, "") >= row["window_end"]:
+                            raise SystemExit(f"{sink}: rows of key {key} are out of order at {row}")
+                        last[key] = row["window_end"]
+            found[sink.rsplit("-", 1)[1]] = rows
+        return found
+
+    def no_open_transaction(self):
+        for sink in self.sinks:
+            committed = topics.end_offsets(self.kafka.address, sink, "read_committed")
+            all_there = topics.end_offsets(self.kafka.address, sink, "read_uncommitted")
+            if committed != all_there:
+                raise SystemExit(f"{sink}: a transaction is still open: {committed} of {all_there}")
+
+
+def with_kills(job, kills, places, chance, longest):
+    """Runs to the end with up to so many kills; `places`: named ones still to be visited. Gives the number of kills."""
+    killed = 0
+    while True:
+        crash_at = None
+        if killed < kills and places and chance.random() < 0.6:
+            crash_at = f"{places.pop()}:{chance.choice([1, 1, 2, 3])}"
+        process = job.start(chance.choice([1, 2, 3]), crash_at)
+        if killed < kills and not crash_at:
+            time.sleep(chance.choice([chance.uniform(0.01, 0.3), chance.uniform(0.1, longest)]))
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+        code = process.wait(timeout=300)
+        if code == 0:
+            return killed
+        if code != -signal.SIGKILL:
+            raise SystemExit(f"{job.name}: exit code {code}\n{job.log()}")
+        killed += 1
+
+
+def kills(arguments, kafka, top, chance, expected, took):
+    done = runs = 0
+    places = CRASH_POINTS * 3
+    chance.shuffle(places)
+    while done < arguments.kills:
+        runs += 1
+        job = Job(arguments.bin, kafka, top, f"run{runs}")
+        done += with_kills(job, arguments.kills - done, places, chance, max(took * 0.8, 0.5))
+        found = job.rows()
+        for sink, rows in expected.items():
+            compare(f"kafka, run {runs}: {sink}", found[sink], rows)
+        job.no_open_transaction()
+    rows = sum(sum(e.values()) for e in expected.values())
+    print(f"kafka: {done} kills in {runs} runs, {rows} rows each, none lost, none twice, no transaction left open")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--bids", type=int, default=150_000)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    arguments = parser.parse_args()
+    arguments.bin = str(pathlib.Path(arguments.bin).resolve())
+    chance = random.Random(arguments.seed)
+    print(f"kafka: seed {arguments.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as top, Kafka() as kafka:
+        top = pathlib.Path(top)
+        topics.create(kafka.address, "bids", "auctions")
+        for topic, records in generate(chance, arguments.bids):
+            topics.fill(kafka.address, topic, records)
+        plain = Job(arguments.bin, kafka, top, "plain")
+        began = time.time()
+        plain.finish()
+        took = time.time() - began
+        expected = plain.rows()
+        if any(not rows for rows in expected.values()):
+            raise SystemExit("the undisturbed run wrote nothing, which shows nothing")
+        kills(arguments, kafka, top, chance, expected, took)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""What can go wrong with a broker, on a real one: every bad input has a clear error, and an outage loses and doubles nothing."""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
+
+import topics  # noqa: E402
+from common import compare  # noqa: E402
+from kafka import Kafka, free_ports  # noqa: E402
+
+READ = """
+CREATE TABLE input (id BIGINT, note STRING)
+  WITH ('connector' = 'kafka', 'topic' = '{source}', 'properties.bootstrap.servers' = '{address}', 'format' = 'json',
+        'properties.default.api.timeout.ms' = '{patience}', 'scan.startup.mode' = 'earliest-offset'{read});
+"""
+WRITE = """
+CREATE TABLE output (id BIGINT, note STRING)
+  WITH ('connector' = 'kafka', 'topic' = '{sink}', 'properties.bootstrap.servers' = '{address}', 'format' = 'json',
+        'properties.default.api.timeout.ms' = '{patience}', 'sink.delivery-guarantee' = 'exactly-once'{write});
+INSERT INTO output SELECT id, note FROM input;
+"""
+BOUNDED = ", 'scan.bounded.mode' = 'latest-offset'"
+
+
+class Case:
+    """A job that copies one topic to another, in a folder of its own."""
+
+    def __init__(self, binary, kafka, top, name, read=BOUNDED, write="", address=None, patience=60_000, make=(1, 1)):
+        self.binary, self.kafka, self.name = binary, kafka, name
+        self.folder = top / name
+        self.folder.mkdir()
+        self.source, self.sink = f"{name}-in", f"{name}-out"
+        if make[0]:
+            topics.create(kafka.address, self.source, partitions=2)
+        if make[1]:
+            topics.create(kafka.address, self.sink, partitions=2)
+        text = (READ + WRITE).format(
+            source=self.source, sink=self.sink, address=address or kafka.address, patience=patience, read=read, write=write
+        )
+        (self.folder / "job.sql").write_text(text)
+
+    def put(self, first, count, note="x"):
+        rows = ((None, json.dumps({"id": i, "note": note}).encode()) for i in range(first, first + count))
+        topics.fill(self.kafka.address, self.source, rows)
+
+    def start(self, *options, interval="200ms"):
+        command = [self.binary, "run", "job.sql", "--quiet", "--parallelism", "2", *options]
+        command += ["--set", f"execution.checkpointing.interval={interval}"]
+        self.errors = open(self.folder / "log.txt", "a+")
+        return subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=self.errors)
+
+    def log(self):
+        return (self.folder / "log.txt").read_text()
+
+    def finish(self, process=None, limit=120):
+        code = (process or self.start()).wait(timeout=limit)
+        if code != 0:
+            raise SystemExit(f"{self.name}: exit code {code}\n{self.log()}")
+
+    def refused(self, *texts, code=1, process=None):
+        """It must fail, and say all this."""
+        found = (process or self.start()).wait(timeout=120)
+        said = self.log()
+        if found != code or any(text not in said for text in texts):
+            raise SystemExit(f"{self.name}: exit code {found}, expected {code} and {texts}\n{said}")
+        print(f"kafka faults: {self.name}: refused as it should be", flush=True)
+
+    def written(self):
+        return collections.Counter(json.loads(v)["id"] for v in topics.values(self.kafka.address, self.sink).elements())
+
+    def exact(self, first, count, what):
+        compare(f"{self.name}: {what}", self.written(), collections.Counter(range(first, first + count)))
+        print(f"kafka faults: {self.name}: {what}: {count} rows, none lost, none twice", flush=True)
+
+    def wait_for(self, count, limit=60):
+        """Until so many rows are committed."""
+        deadline = time.time() + limit
+        while sum(self.written().values()) < count:
+            if time.time() > deadline:
+                raise SystemExit(f"{self.name}: {sum(self.written().values())} of {count} rows after {limit} s\n{self.log()}")
+            time.sleep(0.3)
+
+
+def stop(process):
+    process.send_signal(signal.SIGTERM)
+    return process.wait(timeout=60)
+
+
+def refusals(case, kafka):
+    one = case("no-source-topic", make=(0, 1), patience=2000)
+    one.refused("topic no-source-topic-in", "no-source-topic-in")
+    one = case("no-sink-topic", make=(1, 0), patience=2000)
+    one.put(0, 10)
+    one.refused(f"topic no-sink-topic-out is not at {kafka.address}", "make it")
+    (port,) = free_ports(1)
+    one = case("no-broker", address=f"127.0.0.1:{port}", patience=2000)
+    one.refused(f"127.0.0.1:{port}: Connection refused", "check that the brokers run")
+    one = case("long-transaction", write=", 'properties.transaction.timeout.ms' = '7200000'")
+    one.put(0, 10)
+    one.refused("the brokers allow no transaction of 7200000 ms", "transaction.max.timeout.ms")
+    one = case("short-transaction", write=", 'properties.transaction.timeout.ms' = '5000'")
+    one.refused("a transaction may wait", "raise it", process=one.start())
+    one = case("large-record", write=", 'properties.max.request.size' = '2000'")
+    one.put(0, 10)
+    one.put(10, 1, note="y" * 5000)
+    one.refused("is larger than may be sent", "'properties.max.request.size'")
+    one = case("unknown-property", write=", 'properties.no.such.thing' = '1'")
+    one.refused("properties.no.such.thing", code=2)
+
+
+def bad_records(case, kafka):
+    bad = [b"nonsense", b'{"id": "x"}', b'{"id": 1, "note": {}'[:-1]]
+    one = case("bad-record")
+    one.put(0, 5)
+    topics.fill(kafka.address, one.source, ((b"k", value) for value in bad[:1]))
+    one.refused("topic bad-record-in, partition", "offset", "the record is no JSON")
+    topics.create(kafka.address, "dead", partitions=1)
+    keep = ", 'scan.errors' = 'dead-letter', 'scan.errors.dead-letter.topic' = 'dead'"
+    one = case("dead-letters", read=BOUNDED + keep)
+    one.put(0, 500)
+    topics.fill(kafka.address, one.source, ((b"k", value) for value in bad))
+    one.put(500, 500)
+    one.finish()
+    one.exact(0, 1000, "bad records are kept aside")
+    letters = collections.Counter(topics.values(kafka.address, "dead"))
+    compare("dead letters", letters, collections.Counter(bad))
+
+
+def outages(case, kafka):
+    one = case("outages", read="")
+    process = one.start()
+    one.put(0, 5_000)
+    one.wait_for(5_000)
+    kafka.pause()
+    time.sleep(8)
+    kafka.resume()
+    one.put(5_000, 5_000)
+    one.wait_for(10_000)
+    kafka.kill()
+    time.sleep(5)
+    kafka.start()
+    one.put(10_000, 5_000)
+    one.wait_for(15_000, limit=90)
+    if stop(process) != 0:
+        raise SystemExit(f"outages: it did not stop well\n{one.log()}")
+    one.exact(0, 15_000, "broker paused, killed and restarted while the job ran")
+
+
+def partition_added(case, kafka):
+    one = case("partition-added", read=", 'scan.topic-partition-discovery.interval' = '1 s'")
+    process = one.start()
+    one.put(0, 1_000)
+    one.wait_for(1_000)
+    topics.add_partitions(kafka.address, one.source, 4)
+    time.sleep(1)
+    one.put(1_000, 4_000)
+    one.wait_for(5_000)
+    stop(process)
+    one.exact(0, 5_000, "partitions added while the job ran")
+
+
+def topic_made_anew(case, kafka):
+    one = case("topic-anew", read="")
+    process = one.start()
+    one.put(0, 1_000)
+    one.wait_for(1_000)
+    stop(process)
+    topics.delete(kafka.address, one.source)
+    time.sleep(2)
+    topics.create(kafka.address, one.source, partitions=2)
+    one.put(0, 10)
+    one.refused("there is no such offset any more, or not yet", "--from-nothing")
+
+
+def taken_over(case, kafka):
+    one = case("taken-over", read="")
+    first = one.start()
+    one.put(0, 3_000)
+    one.wait_for(3_000)
+    second = one.start()
+    one.put(3_000, 3_000)
+    one.refused("error: ", process=first)
+    if not any(text in one.log() for text in ("took over", "fenced", "Fenced")):
+        raise SystemExit(f"taken-over: the first run does not say why it stopped\n{one.log()}")
+    one.wait_for(6_000)
+    stop(second)
+    one.exact(0, 6_000, "a second run took over")
+
+
+def log_in(case, kafka):
+    def secure(password, mechanism="SCRAM-SHA-512"):
+        jaas = f'org.apache.kafka.common.security.scram.ScramLoginModule required username="writer" password="{password}";'
+        return (
+            f", 'properties.security.protocol' = 'SASL_PLAINTEXT', 'properties.sasl.mechanism' = '{mechanism}', "
+            f"'properties.sasl.jaas.config' = '{jaas}'"
+        )
+
+    for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+        options = secure("writer-secret", mechanism)
+        name = mechanism.lower()
+        one = case(name, read=BOUNDED + options, write=options, address=kafka.sasl_address)
+        one.put(0, 2_000)
+        one.finish()
+        one.exact(0, 2_000, "log-in, also of the client that ends transactions")
+    options = secure("wrong")
+    one = case("wrong-password", read=BOUNDED + options, write=options, address=kafka.sasl_address, patience=5000)
+    one.put(0, 10)
+    one.refused("properties.sasl")
+    if "writer-secret" in one.log() or "wrong\"" in one.log():
+        raise SystemExit("a password is in the log")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--only")
+    arguments = parser.parse_args()
+    binary = str(pathlib.Path(arguments.bin).resolve())
+    os.environ.pop("STREAMFLEET_CRASH_AT", None)
+    random.seed(1)
+    with tempfile.TemporaryDirectory() as top, Kafka() as kafka:
+
+        def case(name, **options):
+            return Case(binary, kafka, pathlib.Path(top), name, **options)
+
+        for step in (refusals, bad_records, log_in, partition_added, topic_made_anew, taken_over, outages):
+            if arguments.only in (None, step.__name__):
+                step(case, kafka)
+    print("kafka faults: all as they should be")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Topics of a broker: made, filled and read as another program would."""
+
+import collections
+
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+
+
+def create(address, *names, partitions=3, config=None):
+    """Makes topics."""
+    admin = AdminClient({"bootstrap.servers": address})
+    topics = [NewTopic(name, num_partitions=partitions, replication_factor=1, config=config or {}) for name in names]
+    for future in admin.create_topics(topics).values():
+        future.result(30)
+
+
+def delete(address, *names):
+    """Deletes topics."""
+    admin = AdminClient({"bootstrap.servers": address})
+    for future in admin.delete_topics(list(names)).values():
+        future.result(30)
+
+
+def fill(address, topic, records):
+    """Writes (key, value) pairs."""
+    producer = Producer({"bootstrap.servers": address, "linger.ms": 20, "enable.idempotence": True})
+    for key, value in records:
+        while True:
+            try:
+                producer.produce(topic, value=value, key=key)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    if producer.flush(60):
+        raise SystemExit(f"{topic}: records were not taken")
+
+
+def read(address, topic, isolation="read_committed"):
+    """Every record that may be read now: lists of (key, value) by partition, in order."""
+    consumer = Consumer({
+        "bootstrap.servers": address,
+        "group.id": "reader",
+        "isolation.level": isolation,
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "error",
+    })
+    metadata = consumer.list_topics(topic, timeout=30).topics[topic]
+    if metadata.error:
+        raise SystemExit(f"{topic}: {metadata.error}")
+    partitions = sorted(metadata.partitions)
+    found = collections.defaultdict(list)
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+    left = set(partitions)
+    while left:
+        for message in consumer.consume(10_000, timeout=1.0):
+            if message.error():
+                if message.error().code() != KafkaError._PARTITION_EOF:
+                    raise SystemExit(f"{topic}: {message.error()}")
+                left.discard(message.partition())
+            else:
+                found[message.partition()].append((message.key(), message.value()))
+    consumer.close()
+    return found
+
+
+def values(address, topic):
+    """Every committed value, as a multiset."""
+    return collections.Counter(value for records in read(address, topic).values() for _, value in records)
+
+
+def end_offsets(address, topic, isolation):
+    """Where each partition ends for a reader of this isolation: the two differ while a transaction is open."""
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "reader", "isolation.level": isolation})
+    partitions = sorted(consumer.list_topics(topic, timeout=30).topics[topic].partitions)
+    ends = [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)[1] for p in partitions]
+    consumer.close()
+    return ends
+
+
+def add_partitions(address, topic, count):
+    """Gives a topic more partitions."""
+    admin = AdminClient({"bootstrap.servers": address})
+    for future in admin.create_partitions([NewPartitions(topic, count)]).values():
+        future.result(30)

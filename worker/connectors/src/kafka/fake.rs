@@ -1,0 +1,198 @@
+//! A cluster in memory, for tests: answers at once, and keeps what it was asked.
+
+use super::client::{
+    Answer, Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, KafkaFault, OffsetsAt, OutgoingBlock,
+    Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, RecordBlock, TopicPartition,
+    TransactionHandle, Transactions,
+};
+use crate::inbox::{Inbox, UnderWay};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// A record: key, value, timestamp.
+type Record = (Option<Vec<u8>>, Option<Vec<u8>>, i64);
+
+#[derive(Default)]
+pub(super) struct State {
+    pub partitions: BTreeMap<TopicPartition, Vec<Record>>,
+    /// Offsets that the consumer group committed.
+    pub group: BTreeMap<TopicPartition, i64>,
+    /// What sinks and dead letters asked, as text.
+    pub asked: Vec<String>,
+    /// Blocks that were sent, with their producer.
+    pub sent: Vec<(u64, OutgoingBlock)>,
+    /// Flushes are not answered until this is false.
+    pub holds_flushes: bool,
+    held: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct FakeCluster(pub Arc<Mutex<State>>);
+
+impl FakeCluster {
+    pub fn partition(topic: &str, partition: i32) -> TopicPartition {
+        TopicPartition { topic: topic.into(), partition }
+    }
+
+    pub fn put(&self, topic: &str, partition: i32, values: &[&str]) {
+        let mut state = self.0.lock().unwrap();
+        let records = state.partitions.entry(Self::partition(topic, partition)).or_default();
+        for value in values {
+            let time = 1_000 * records.len() as i64;
+            records.push((None, Some(value.as_bytes().to_vec()), time));
+        }
+    }
+
+    pub fn put_keyed(&self, topic: &str, partition: i32, key: &str, value: Option<&str>) {
+        let mut state = self.0.lock().unwrap();
+        let records = state.partitions.entry(Self::partition(topic, partition)).or_default();
+        records.push((Some(key.as_bytes().to_vec()), value.map(|v| v.as_bytes().to_vec()), 5));
+    }
+
+    pub fn release_flushes(&self) {
+        let held = std::mem::take(&mut self.0.lock().unwrap().held);
+        self.0.lock().unwrap().holds_flushes = false;
+        held.into_iter().for_each(|answer| answer());
+    }
+}
+
+struct FakeConsumer {
+    state: Arc<Mutex<State>>,
+    settings: ConsumerSettings,
+    inbox: Inbox<ConsumerEvent>,
+    under_way: Arc<UnderWay>,
+}
+
+impl Consumer for FakeConsumer {
+    fn ask(&self, command: ConsumerCommand) {
+        let state = self.state.lock().unwrap();
+        match command {
+            ConsumerCommand::List => {
+                self.inbox.put(ConsumerEvent::Partitions(state.partitions.keys().cloned().collect()));
+            }
+            ConsumerCommand::Offsets { at, partitions } => {
+                let offset = |p: &TopicPartition| {
+                    let records = &state.partitions[p];
+                    match at {
+                        OffsetsAt::Earliest => Some(0),
+                        OffsetsAt::Latest => Some(records.len() as i64),
+                        OffsetsAt::Group => state.group.get(p).copied(),
+                        OffsetsAt::Timestamp(time) => {
+                            records.iter().position(|r| r.2 >= time).map(|offset| offset as i64)
+                        }
+                    }
+                };
+                let offsets = partitions.into_iter().map(|p| (p.clone(), offset(&p))).collect();
+                self.inbox.put(ConsumerEvent::Offsets { at, offsets });
+            }
+            ConsumerCommand::Read { partition, offset } => {
+                let records = &state.partitions[&partition];
+                // Three records a block.
+                for (number, pair) in
+                    records.iter().enumerate().skip(offset as usize).collect::<Vec<_>>().chunks(3).enumerate()
+                {
+                    let mut block = RecordBlock::new(partition.clone());
+                    assert!(number < 1_000);
+                    for (offset, (key, value, time)) in pair {
+                        block.offsets.push(*offset as i64);
+                        block.timestamps.push(*time);
+                        block.values.push(value.as_deref());
+                        if self.settings.keys {
+                            block.keys.push(key.as_deref());
+                        }
+                        if self.settings.headers {
+                            block.headers.push(vec![("h".to_owned(), Some(vec![1]))]);
+                        }
+                    }
+                    self.under_way.add(block.bytes());
+                    self.inbox.put(ConsumerEvent::Records(block));
+                }
+                let end = records.len() as i64;
+                self.inbox.put(ConsumerEvent::Reached(partition, end));
+            }
+            ConsumerCommand::Leave(_) | ConsumerCommand::CommitToGroup(_) => {}
+        }
+    }
+}
+
+struct FakeProducer {
+    state: Arc<Mutex<State>>,
+    settings: ProducerSettings,
+    inbox: Inbox<ProducerEvent>,
+    under_way: Arc<UnderWay>,
+}
+
+impl Producer for FakeProducer {
+    fn ask(&self, command: ProducerCommand) {
+        let mut state = self.state.lock().unwrap();
+        let topic = self.settings.topic.clone();
+        match command {
+            ProducerCommand::Open { producer, transactional_id } => {
+                state.asked.push(format!("open {producer} {}", transactional_id.as_deref().unwrap_or("-")));
+                self.inbox.put(ProducerEvent::Opened { producer });
+            }
+            ProducerCommand::Send { producer, block } => {
+                state.asked.push(format!("send {producer} {topic} {}", block.len()));
+                self.under_way.remove(block.bytes());
+                state.sent.push((producer, block));
+            }
+            ProducerCommand::Flush { producer } => {
+                state.asked.push(format!("flush {producer}"));
+                let transaction = Some(TransactionHandle {
+                    transactional_id: format!("id-{producer}"),
+                    producer_id: 7,
+                    producer_epoch: producer as i16,
+                });
+                let inbox = self.inbox.clone();
+                let answer: Box<dyn FnOnce() + Send> =
+                    Box::new(move || inbox.put(ProducerEvent::Flushed { producer, transaction }));
+                if state.holds_flushes { state.held.push(answer) } else { answer() }
+            }
+            ProducerCommand::Close { producer } => state.asked.push(format!("close {producer}")),
+            ProducerCommand::Abandon { producer } => state.asked.push(format!("abandon {producer}")),
+            ProducerCommand::End => state.asked.push("end".to_owned()),
+        }
+    }
+}
+
+struct FakeTransactions(Arc<Mutex<State>>);
+
+impl Transactions for FakeTransactions {
+    fn commit(&self, handles: Vec<TransactionHandle>, done: Answer<()>) {
+        let mut state = self.0.lock().unwrap();
+        state.asked.extend(
+            handles.iter().map(|h| format!("commit {} {} {}", h.transactional_id, h.producer_id, h.producer_epoch)),
+        );
+        drop(state);
+        done(Ok(()));
+    }
+
+    fn fence(&self, prefix: String, done: Answer<usize>) {
+        self.0.lock().unwrap().asked.push(format!("fence {prefix}"));
+        done(Ok(0));
+    }
+}
+
+impl Cluster for FakeCluster {
+    fn consumer(
+        &self,
+        settings: ConsumerSettings,
+        inbox: Inbox<ConsumerEvent>,
+        under_way: Arc<UnderWay>,
+    ) -> Result<Box<dyn Consumer>, KafkaFault> {
+        Ok(Box::new(FakeConsumer { state: Arc::clone(&self.0), settings, inbox, under_way }))
+    }
+
+    fn producer(
+        &self,
+        settings: ProducerSettings,
+        inbox: Inbox<ProducerEvent>,
+        under_way: Arc<UnderWay>,
+    ) -> Result<Box<dyn Producer>, KafkaFault> {
+        Ok(Box::new(FakeProducer { state: Arc::clone(&self.0), settings, inbox, under_way }))
+    }
+
+    fn transactions(&self, _: Properties) -> Result<Box<dyn Transactions>, KafkaFault> {
+        Ok(Box::new(FakeTransactions(Arc::clone(&self.0))))
+    }
+}

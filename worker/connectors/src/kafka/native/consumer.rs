@@ -1,0 +1,404 @@
+//! A subtask's reader: one librdkafka consumer on one thread, with a queue per partition.
+
+use super::context::{Context, text_of};
+use super::{config, refused};
+use crate::inbox::{Inbox, UnderWay};
+use crate::kafka::client::{
+    Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, Headers, KafkaFault, OffsetsAt, RecordBlock,
+    TopicPartition, Topics, reach_within,
+};
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message, Timestamp};
+use rdkafka::{Offset, TopicPartitionList};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+use tracing::warn;
+
+/// The most records and about the most bytes of a block.
+const BLOCK_RECORDS: usize = 8192;
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// The longest that the thread sleeps without looking around.
+const NAP: Duration = Duration::from_millis(50);
+
+/// How long one request may take; requests are repeated for [`reach_within`].
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// See the module.
+pub(super) struct NativeConsumer {
+    commands: Sender<ConsumerCommand>,
+    thread: Thread,
+}
+
+impl NativeConsumer {
+    pub fn start(
+        settings: ConsumerSettings,
+        inbox: Inbox<ConsumerEvent>,
+        under_way: Arc<UnderWay>,
+    ) -> Result<Self, KafkaFault> {
+        let context = Context::default();
+        let mut config = config(&settings.properties);
+        config.set("enable.partition.eof", "true");
+        let consumer: BaseConsumer<Context> =
+            config.create_with_context(context.clone()).map_err(|error| refused(&error))?;
+        let (commands, receiver) = channel();
+        let reader = Reader {
+            consumer: Arc::new(consumer),
+            context,
+            settings,
+            inbox,
+            under_way,
+            commands: receiver,
+            queues: Vec::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("kafka-reader".into())
+            .spawn(move || reader.run())
+            .expect("the system can start a thread");
+        Ok(Self { commands, thread: thread.thread().clone() })
+    }
+}
+
+impl Consumer for NativeConsumer {
+    fn ask(&self, command: ConsumerCommand) {
+        // A reader that is gone has said why.
+        let _ = self.commands.send(command);
+        self.thread.unpark();
+    }
+}
+
+impl Drop for NativeConsumer {
+    fn drop(&mut self) {
+        self.commands = channel().0;
+        self.thread.unpark();
+    }
+}
+
+struct Queue {
+    partition: TopicPartition,
+    queue: PartitionQueue<Context>,
+    /// Behind the last record that was given.
+    next: i64,
+    /// The partition's end before it was begun: who meets an end later has met all below. Behind the last record there may
+    /// be markers of transactions, which are no records.
+    end: i64,
+}
+
+struct Reader {
+    consumer: Arc<BaseConsumer<Context>>,
+    context: Context,
+    settings: ConsumerSettings,
+    inbox: Inbox<ConsumerEvent>,
+    under_way: Arc<UnderWay>,
+    commands: Receiver<ConsumerCommand>,
+    queues: Vec<Queue>,
+}
+
+impl Reader {
+    fn run(mut self) {
+        if let Err(fault) = self.serve() {
+            self.inbox.put(ConsumerEvent::Failed(fault));
+        }
+    }
+
+    fn serve(&mut self) -> Result<(), KafkaFault> {
+        loop {
+            loop {
+                match self.commands.try_recv() {
+                    Ok(command) => self.perform(command)?,
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return Ok(()),
+                }
+            }
+            self.poll_events()?;
+            if !self.under_way.wait_below(self.settings.most_under_way, NAP) {
+                continue;
+            }
+            let mut moved = false;
+            for index in 0..self.queues.len() {
+                moved |= self.drain(index)?;
+            }
+            if !moved {
+                std::thread::park_timeout(NAP);
+            }
+        }
+    }
+
+    /// Serves what is not of a partition.
+    fn poll_events(&self) -> Result<(), KafkaFault> {
+        while let Some(event) = self.consumer.poll(Duration::ZERO) {
+            if let Err(error) = event
+                && let Some(fault) = self.lasting(&error, None)
+            {
+                return Err(fault);
+            }
+        }
+        match self.context.said.fatal() {
+            Some(text) => Err(KafkaFault::new(text)),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives what a partition has; true if there was something.
+    fn drain(&mut self, index: usize) -> Result<bool, KafkaFault> {
+        let Queue { partition, queue, next, end } = &mut self.queues[index];
+        let mut block = RecordBlock::new(partition.clone());
+        let (mut reached, mut failed) = (false, None);
+        while block.offsets.len() < BLOCK_RECORDS && block.values.messages.bytes.len() < BLOCK_BYTES {
+            match queue.poll(Duration::ZERO) {
+                None => break,
+                Some(Ok(message)) => add(&mut block, &message, &self.settings),
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    reached = true;
+                    break;
+                }
+                Some(Err(error)) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        let moved = !block.offsets.is_empty() || reached;
+        if let Some(last) = block.offsets.last() {
+            *next = last + 1;
+            self.under_way.add(block.bytes());
+            self.inbox.put(ConsumerEvent::Records(block));
+        }
+        let (partition, next, end) = (partition.clone(), *next, *end);
+        if reached {
+            self.inbox.put(ConsumerEvent::Reached(partition.clone(), next.max(end)));
+        }
+        match failed.and_then(|error| self.lasting(&error, Some((&partition, next)))) {
+            Some(fault) => Err(fault),
+            None => Ok(moved),
+        }
+    }
+
+    /// An error that trying again does not mend.
+    fn lasting(&self, error: &KafkaError, place: Option<(&TopicPartition, i64)>) -> Option<KafkaFault> {
+        let at = place.map_or_else(String::new, |(partition, offset)| {
+            format!("topic {}, partition {}, offset {offset}: ", partition.topic, partition.partition)
+        });
+        let (what, advice) = match error.rdkafka_error_code()? {
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => (
+                "there is no such offset any more, or not yet",
+                "the topic was made anew, or its oldest records were deleted before they were read: start the job with \
+                 --from-nothing, or with an older or newer checkpoint",
+            ),
+            RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::UnknownTopic => ("it is gone", "make it again, or take it out of 'topic'"),
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed => {
+                ("reading is not allowed", "give the user the right to read it")
+            }
+            RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => {
+                ("the brokers refuse the credentials", "check 'properties.sasl.*'")
+            }
+            RDKafkaErrorCode::Fatal => ("the client gave up", "start the job again"),
+            _ => return None,
+        };
+        Some(KafkaFault::new(format!("{at}{what} ({}): {advice}", text_of(error))))
+    }
+
+    fn perform(&mut self, command: ConsumerCommand) -> Result<(), KafkaFault> {
+        match command {
+            ConsumerCommand::List => {
+                let partitions = self.list()?;
+                self.inbox.put(ConsumerEvent::Partitions(partitions));
+            }
+            ConsumerCommand::Offsets { at, partitions } => {
+                let offsets = self.offsets(at, partitions)?;
+                self.inbox.put(ConsumerEvent::Offsets { at, offsets });
+            }
+            ConsumerCommand::Read { partition, offset } => self.read(partition, offset)?,
+            ConsumerCommand::Leave(partition) => {
+                let mut list = TopicPartitionList::new();
+                list.add_partition(&partition.topic, partition.partition);
+                self.queues.retain(|q| q.partition != partition);
+                // The records that still come have no queue any more.
+                let _ = self.consumer.incremental_unassign(&list);
+            }
+            ConsumerCommand::CommitToGroup(offsets) => {
+                let mut list = TopicPartitionList::new();
+                for (partition, offset) in &offsets {
+                    let added =
+                        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset));
+                    added.expect("an offset of a record is valid");
+                }
+                if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
+                    warn!(
+                        error = text_of(&error),
+                        "offsets were not committed to the consumer group; nothing depends on it"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, partition: TopicPartition, offset: i64) -> Result<(), KafkaFault> {
+        let queue = self.consumer.split_partition_queue(&partition.topic, partition.partition);
+        let Some(mut queue) = queue else {
+            return Err(KafkaFault::new(format!("{partition} is no partition")));
+        };
+        let end = if self.settings.bounded { self.end_of(&partition)? } else { offset };
+        let thread = std::thread::current();
+        queue.set_nonempty_callback(move || thread.unpark());
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))
+            .and_then(|()| self.consumer.incremental_assign(&list))
+            .map_err(|error| KafkaFault::new(format!("{partition} cannot be read: {}", text_of(&error))))?;
+        self.queues.push(Queue { partition, queue, next: offset, end });
+        Ok(())
+    }
+
+    fn end_of(&self, partition: &TopicPartition) -> Result<i64, KafkaFault> {
+        let ends = self.retried("the offsets cannot be read", || {
+            self.consumer.fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT)
+        })?;
+        Ok(ends.1)
+    }
+
+    /// Repeats a request until it is answered, the answer is a lasting error, or it took too long.
+    fn retried<T>(&self, what: &str, mut request: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaFault> {
+        let (begin, longest) = (Instant::now(), reach_within(&self.settings.properties));
+        loop {
+            // Failures of log-in come as events.
+            self.poll_events()?;
+            match request() {
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    if let Some(fault) = self.lasting(&error, None) {
+                        return Err(fault);
+                    }
+                    self.poll_events()?;
+                    if begin.elapsed() >= longest {
+                        let brokers = &self.settings.properties["bootstrap.servers"];
+                        return Err(KafkaFault::new(format!(
+                            "{what}: no answer from {brokers} within {} s: {}{}; check that the brokers run, \
+                             'properties.bootstrap.servers' and 'properties.security.protocol'",
+                            longest.as_secs(),
+                            text_of(&error),
+                            self.context.said.last()
+                        )));
+                    }
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+            }
+        }
+    }
+
+    fn list(&self) -> Result<Vec<TopicPartition>, KafkaFault> {
+        let mut found = Vec::new();
+        match &self.settings.topics {
+            Topics::Names(names) => {
+                for name in names {
+                    let partitions = self.retried("the partitions cannot be listed", || {
+                        let metadata = self.consumer.fetch_metadata(Some(name), REQUEST_TIMEOUT)?;
+                        let topic = metadata.topics().iter().find(|t| t.name() == name);
+                        let topic =
+                            topic.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition))?;
+                        match topic.error() {
+                            Some(error) => Err(KafkaError::MetadataFetch(error.into())),
+                            None => Ok(topic
+                                .partitions()
+                                .iter()
+                                .map(rdkafka::metadata::MetadataPartition::id)
+                                .collect::<Vec<_>>()),
+                        }
+                    });
+                    let partitions = partitions.map_err(|fault| KafkaFault::new(format!("topic {name}: {fault}")))?;
+                    let topic: Arc<str> = name.as_str().into();
+                    found.extend(
+                        partitions.into_iter().map(|partition| TopicPartition { topic: Arc::clone(&topic), partition }),
+                    );
+                }
+            }
+            Topics::Pattern(pattern) => {
+                let metadata = self
+                    .retried("the topics cannot be listed", || self.consumer.fetch_metadata(None, REQUEST_TIMEOUT))?;
+                for topic in metadata.topics() {
+                    let whole = pattern.find(topic.name()).is_some_and(|m| m.len() == topic.name().len());
+                    if whole && topic.error().is_none() {
+                        let name: Arc<str> = topic.name().into();
+                        let of = |p: &rdkafka::metadata::MetadataPartition| TopicPartition {
+                            topic: Arc::clone(&name),
+                            partition: p.id(),
+                        };
+                        found.extend(topic.partitions().iter().map(of));
+                    }
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn offsets(
+        &self,
+        at: OffsetsAt,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<Vec<(TopicPartition, Option<i64>)>, KafkaFault> {
+        if matches!(at, OffsetsAt::Earliest | OffsetsAt::Latest) {
+            let one = |partition: TopicPartition| {
+                let (low, high) = self.retried("the offsets cannot be read", || {
+                    self.consumer.fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT)
+                })?;
+                Ok((partition, Some(if at == OffsetsAt::Earliest { low } else { high })))
+            };
+            return partitions.into_iter().map(one).collect();
+        }
+        let mut list = TopicPartitionList::new();
+        for partition in &partitions {
+            match at {
+                OffsetsAt::Timestamp(time) => {
+                    let added = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(time));
+                    added.map_err(|_| KafkaFault::new(format!("{time} ms is no usable time")))?;
+                }
+                _ => {
+                    list.add_partition(&partition.topic, partition.partition);
+                }
+            }
+        }
+        let found = self.retried("the offsets cannot be read", || match at {
+            OffsetsAt::Timestamp(_) => self.consumer.offsets_for_times(list.clone(), REQUEST_TIMEOUT),
+            _ => self.consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT),
+        })?;
+        let offset_of = |partition: TopicPartition| {
+            let element = found.find_partition(&partition.topic, partition.partition);
+            let offset = match element.map(|e| e.offset()) {
+                Some(Offset::Offset(offset)) => Some(offset),
+                _ => None,
+            };
+            (partition, offset)
+        };
+        Ok(partitions.into_iter().map(offset_of).collect())
+    }
+}
+
+fn add(block: &mut RecordBlock, message: &BorrowedMessage<'_>, settings: &ConsumerSettings) {
+    block.offsets.push(message.offset());
+    let (time, by_broker) = match message.timestamp() {
+        Timestamp::CreateTime(time) => (time, false),
+        Timestamp::LogAppendTime(time) => (time, true),
+        Timestamp::NotAvailable => (-1, false),
+    };
+    block.timestamps.push(time);
+    block.broker_times = by_broker;
+    block.values.push(message.payload());
+    if settings.keys {
+        block.keys.push(message.key());
+    }
+    if settings.headers {
+        let of = |headers: &rdkafka::message::BorrowedHeaders| -> Headers {
+            headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect()
+        };
+        block.headers.push(message.headers().map(of).unwrap_or_default());
+    }
+}

@@ -1,0 +1,90 @@
+//! What librdkafka's clients say beside their answers.
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::ProducerContext;
+use std::sync::{Arc, Mutex};
+use tracing::{debug, warn};
+
+/// Keeps the first thing that went wrong for good, and the last that may pass.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Said {
+    fatal: Arc<Mutex<Option<String>>>,
+    last: Arc<Mutex<Option<String>>>,
+}
+
+impl Said {
+    /// Something that trying again does not mend.
+    pub fn fatal(&self) -> Option<String> {
+        self.fatal.lock().expect("no holder of this lock panics").clone()
+    }
+
+    /// What the client complained of last, in parentheses, for errors that only say that it took too long.
+    pub fn last(&self) -> String {
+        let last = self.last.lock().expect("no holder of this lock panics");
+        last.as_ref().map_or(String::new(), |text| format!(" ({text})"))
+    }
+
+    fn note_fatal(&self, text: String) {
+        self.fatal.lock().expect("no holder of this lock panics").get_or_insert(text);
+    }
+}
+
+/// The context of all clients.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Context {
+    pub said: Said,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                warn!(facility, message, "kafka client");
+            }
+            _ => debug!(facility, message, "kafka client"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(%error, reason, "kafka client");
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed,
+            ) => {
+                self.said.note_fatal(reason.to_owned());
+            }
+            _ => *self.said.last.lock().expect("no holder of this lock panics") = Some(reason.to_owned()),
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): Self::DeliveryOpaque) {
+        if let Err((error, record)) = result {
+            // A transaction that failed takes all its records along: the cause is told elsewhere.
+            if !matches!(
+                error.rdkafka_error_code(),
+                Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
+            ) {
+                let size = record.payload().map_or(0, <[u8]>::len);
+                self.said.note_fatal(format!("a record of {size} bytes was not written: {}", text_of(error)));
+            }
+        }
+    }
+}
+
+/// What an error says, without librdkafka's wrapping.
+pub(super) fn text_of(error: &KafkaError) -> String {
+    match error {
+        KafkaError::Transaction(inner) => inner.string(),
+        other => other.rdkafka_error_code().map_or_else(|| other.to_string(), |code| code.to_string()),
+    }
+}

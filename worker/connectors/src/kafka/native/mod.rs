@@ -1,0 +1,71 @@
+//! Real clusters: librdkafka reads and writes, each client on a thread of its own; a small client of our own ends the
+//! transactions of producers that are gone, which librdkafka cannot.
+
+mod consumer;
+mod context;
+mod producer;
+mod transactions;
+
+use super::client::{
+    Cluster, Consumer, ConsumerEvent, ConsumerSettings, KafkaFault, Producer, ProducerEvent, ProducerSettings,
+    Properties, REACH_WITHIN, Transactions,
+};
+use crate::inbox::{Inbox, UnderWay};
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use std::sync::Arc;
+
+/// See the module.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NativeCluster;
+
+impl Cluster for NativeCluster {
+    fn consumer(
+        &self,
+        settings: ConsumerSettings,
+        inbox: Inbox<ConsumerEvent>,
+        under_way: Arc<UnderWay>,
+    ) -> Result<Box<dyn Consumer>, KafkaFault> {
+        Ok(Box::new(consumer::NativeConsumer::start(settings, inbox, under_way)?))
+    }
+
+    fn producer(
+        &self,
+        settings: ProducerSettings,
+        inbox: Inbox<ProducerEvent>,
+        under_way: Arc<UnderWay>,
+    ) -> Result<Box<dyn Producer>, KafkaFault> {
+        Ok(Box::new(producer::NativeProducer::start(settings, inbox, under_way)?))
+    }
+
+    fn transactions(&self, properties: Properties) -> Result<Box<dyn Transactions>, KafkaFault> {
+        Ok(Box::new(transactions::NativeTransactions::start(properties)?))
+    }
+}
+
+/// A client's configuration out of its properties.
+fn config(properties: &Properties) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    for (key, value) in properties.iter().filter(|(key, _)| *key != REACH_WITHIN) {
+        config.set(key, value);
+    }
+    config
+}
+
+/// Refuses properties that librdkafka does not know or whose values it does not take.
+pub(super) fn check(properties: &Properties) -> Result<(), KafkaFault> {
+    match config(properties).create_native_config() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+fn refused(error: &KafkaError) -> KafkaFault {
+    match error {
+        // The value may be a secret.
+        KafkaError::ClientConfig(_, what, key, _) => {
+            KafkaFault::new(format!("'properties.{key}' cannot be used: {what}"))
+        }
+        other => KafkaFault::new(format!("the client cannot be made: {other}")),
+    }
+}

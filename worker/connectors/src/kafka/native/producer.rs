@@ -1,0 +1,350 @@
+//! A subtask's writer: librdkafka producers on one thread; each is made and initialised on a thread of its own, since that
+//! may take long.
+
+use super::context::{Context, text_of};
+use super::transactions::{RawClient, identity};
+use super::{config, refused};
+use crate::inbox::{Inbox, UnderWay};
+use crate::kafka::client::{
+    Headers, KafkaFault, OutgoingBlock, Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings,
+    reach_within,
+};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// How long one wait for acknowledgements takes, until the thread looks whether something failed.
+const FLUSH_STEP: Duration = Duration::from_millis(500);
+
+/// How long to wait for room in the client's queue at a time.
+const ROOM_STEP: Duration = Duration::from_millis(20);
+
+/// How long an abort may take when a sink ends.
+const ABORT_WITHIN: Duration = Duration::from_secs(5);
+
+type Client = BaseProducer<Context>;
+
+enum Message {
+    Command(ProducerCommand),
+    /// A client is ready, or could not be made.
+    Made(u64, Result<Made, KafkaFault>),
+}
+
+struct Made {
+    client: Client,
+    context: Context,
+    transactional_id: Option<String>,
+    /// Number of the topic's partitions.
+    partitions: i32,
+}
+
+/// See the module.
+pub(super) struct NativeProducer {
+    messages: Sender<Message>,
+}
+
+impl NativeProducer {
+    pub fn start(
+        settings: ProducerSettings,
+        inbox: Inbox<ProducerEvent>,
+        under_way: Arc<UnderWay>,
+    ) -> Result<Self, KafkaFault> {
+        super::check(&settings.properties)?;
+        let (messages, receiver) = channel();
+        let writer = Writer {
+            settings: Arc::new(settings),
+            inbox,
+            under_way,
+            own: messages.clone(),
+            clients: HashMap::new(),
+            raw: None,
+            next_partition: 0,
+        };
+        std::thread::Builder::new()
+            .name("kafka-writer".into())
+            .spawn(move || writer.run(&receiver))
+            .expect("the system can start a thread");
+        Ok(Self { messages })
+    }
+}
+
+impl Producer for NativeProducer {
+    fn ask(&self, command: ProducerCommand) {
+        // A writer that is gone has said why.
+        let _ = self.messages.send(Message::Command(command));
+    }
+}
+
+struct Writer {
+    settings: Arc<ProducerSettings>,
+    inbox: Inbox<ProducerEvent>,
+    under_way: Arc<UnderWay>,
+    own: Sender<Message>,
+    clients: HashMap<u64, Open>,
+    /// Asks for the broker's name of a transaction.
+    raw: Option<RawClient>,
+    next_partition: i32,
+}
+
+struct Open {
+    made: Made,
+    in_transaction: bool,
+}
+
+impl Writer {
+    fn run(mut self, messages: &Receiver<Message>) {
+        // The thread keeps a sender of its own for clients that are being made: the sink says when it is over.
+        while let Ok(message) = messages.recv() {
+            match self.take(message) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(fault) => {
+                    self.inbox.put(ProducerEvent::Failed(fault));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// False when the sink is gone.
+    fn take(&mut self, message: Message) -> Result<bool, KafkaFault> {
+        match message {
+            Message::Made(producer, made) => {
+                let made = made?;
+                self.clients.insert(producer, Open { made, in_transaction: false });
+                self.inbox.put(ProducerEvent::Opened { producer });
+            }
+            Message::Command(ProducerCommand::Open { producer, transactional_id }) => {
+                let (settings, own) = (Arc::clone(&self.settings), self.own.clone());
+                std::thread::Builder::new()
+                    .name("kafka-open".into())
+                    .spawn(move || {
+                        // If the writer is gone nobody needs the client.
+                        let _ = own.send(Message::Made(producer, make(&settings, transactional_id)));
+                    })
+                    .expect("the system can start a thread");
+            }
+            Message::Command(ProducerCommand::Send { producer, block }) => {
+                self.send(producer, &block)?;
+                self.under_way.remove(block.bytes());
+            }
+            Message::Command(ProducerCommand::Flush { producer }) => {
+                let transaction = self.flush(producer)?;
+                self.inbox.put(ProducerEvent::Flushed { producer, transaction });
+            }
+            Message::Command(ProducerCommand::Close { producer }) => self.close(producer),
+            Message::Command(ProducerCommand::Abandon { producer }) => {
+                if let Some(open) = self.clients.remove(&producer)
+                    && open.in_transaction
+                {
+                    // It would be aborted by its time-out, or by the job's next start, as well.
+                    let _ = open.made.client.abort_transaction(ABORT_WITHIN);
+                }
+            }
+            Message::Command(ProducerCommand::End) => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Destroying a client waits for its threads: not here.
+    fn close(&mut self, producer: u64) {
+        if let Some(open) = self.clients.remove(&producer) {
+            std::thread::spawn(move || drop(open));
+        }
+    }
+
+    fn failed(&self, what: &str, detail: &str) -> KafkaFault {
+        KafkaFault::new(format!("topic {}: {what}: {detail}", self.settings.topic))
+    }
+
+    fn send(&mut self, producer: u64, block: &OutgoingBlock) -> Result<(), KafkaFault> {
+        let mut open = self.clients.remove(&producer).expect("the sink sends through producers that are open");
+        if open.made.transactional_id.is_some() && !open.in_transaction {
+            open.made.client.begin_transaction().map_err(|error| {
+                KafkaFault::new(format!(
+                    "topic {}: a transaction cannot be begun: {}",
+                    self.settings.topic,
+                    text_of(&error)
+                ))
+            })?;
+            open.in_transaction = true;
+        }
+        for index in 0..block.len() {
+            self.send_record(&open.made, block, index)?;
+        }
+        open.made.client.poll(Duration::ZERO);
+        if let Some(text) = open.made.context.said.fatal() {
+            return Err(self.failed("writing failed", &text));
+        }
+        self.clients.insert(producer, open);
+        Ok(())
+    }
+
+    fn send_record(&mut self, made: &Made, block: &OutgoingBlock, index: usize) -> Result<(), KafkaFault> {
+        let topic = self.settings.topic.clone();
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic);
+        record.payload = block.values.get(index);
+        if !block.keys.messages.ends.is_empty() {
+            record.key = block.keys.get(index);
+        }
+        record.timestamp = block.timestamps.get(index).copied();
+        record.headers = block.headers.get(index).filter(|h| !h.is_empty()).map(owned);
+        record.partition = match self.settings.partitioner {
+            Partitioner::Default => None,
+            Partitioner::Fixed => Some((self.settings.subtask % made.partitions.max(1) as u32) as i32),
+            Partitioner::RoundRobin => {
+                self.next_partition = (self.next_partition + 1) % made.partitions.max(1);
+                Some(self.next_partition)
+            }
+        };
+        loop {
+            match made.client.send(record) {
+                Ok(()) => return Ok(()),
+                Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+                    made.client.poll(ROOM_STEP);
+                    if let Some(text) = made.context.said.fatal() {
+                        return Err(self.failed("writing failed", &text));
+                    }
+                    record = back;
+                }
+                Err((error, back)) => {
+                    let size = back.payload.map_or(0, <[u8]>::len) + back.key.map_or(0, <[u8]>::len);
+                    return Err(self.refused(&error, size));
+                }
+            }
+        }
+    }
+
+    fn refused(&self, error: &KafkaError, size: usize) -> KafkaFault {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => self.failed(
+                &format!("a record of {size} bytes is larger than may be sent"),
+                "raise 'properties.max.request.size' and the topic's max.message.bytes, or make the rows smaller",
+            ),
+            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                self.failed("it is gone", "make it again and start the job again")
+            }
+            _ => self.failed("a record cannot be written", &text_of(error)),
+        }
+    }
+
+    /// Waits until all records are acknowledged; gives the transaction that they are in.
+    fn flush(&mut self, producer: u64) -> Result<Option<crate::kafka::client::TransactionHandle>, KafkaFault> {
+        let open = self.clients.get(&producer).expect("the sink flushes producers that are open");
+        let Made { client, context, transactional_id, .. } = &open.made;
+        loop {
+            let flushed = client.flush(FLUSH_STEP);
+            if let Some(text) = context.said.fatal() {
+                return Err(self.failed("writing failed", &text));
+            }
+            match flushed {
+                Ok(()) => break,
+                Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) => {
+                    if let Some((_, text)) = client.client().fatal_error() {
+                        return Err(self.failed("writing failed", &text));
+                    }
+                }
+                Err(error) => return Err(self.failed("records cannot be written", &text_of(&error))),
+            }
+        }
+        if let Some((_, text)) = client.client().fatal_error() {
+            return Err(self.failed("writing failed", &text));
+        }
+        let Some(id) = transactional_id.clone().filter(|_| open.in_transaction) else { return Ok(None) };
+        identity(&mut self.raw, &self.settings.properties, &id).map(Some)
+    }
+}
+
+fn make(settings: &ProducerSettings, transactional_id: Option<String>) -> Result<Made, KafkaFault> {
+    let context = Context::default();
+    let mut config = config(&settings.properties);
+    config.set("delivery.report.only.error", "true");
+    if let Some(id) = &transactional_id {
+        config.set("transactional.id", id);
+    }
+    let client: Client = config.create_with_context(context.clone()).map_err(|error| refused(&error))?;
+    let (begin, longest) = (Instant::now(), reach_within(&settings.properties));
+    let (topic, brokers) = (&settings.topic, &settings.properties["bootstrap.servers"]);
+    let partitions = loop {
+        client.poll(Duration::ZERO);
+        if let Some(text) = context.said.fatal() {
+            return Err(KafkaFault::new(format!(
+                "topic {topic}: {text}: check 'properties.sasl.*' and 'properties.ssl.*'"
+            )));
+        }
+        let metadata = client.client().fetch_metadata(Some(topic), Duration::from_secs(10));
+        let (code, text) = match metadata {
+            Ok(metadata) => match metadata.topics().iter().find(|t| t.name() == topic) {
+                Some(found) if found.error().is_none() => break found.partitions().len() as i32,
+                Some(found) => {
+                    let code: RDKafkaErrorCode =
+                        found.error().map_or(RDKafkaErrorCode::NoError, std::convert::Into::into);
+                    (code, code.to_string())
+                }
+                None => (RDKafkaErrorCode::UnknownTopicOrPartition, "no such topic".to_owned()),
+            },
+            Err(error) => (error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown), text_of(&error)),
+        };
+        match code {
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
+                return Err(KafkaFault::new(format!(
+                    "topic {topic} is not at {brokers}: make it, or check 'topic' and 'properties.bootstrap.servers'"
+                )));
+            }
+            RDKafkaErrorCode::TopicAuthorizationFailed => {
+                return Err(KafkaFault::new(format!("topic {topic}: {text}: give the user the right to write it")));
+            }
+            _ if begin.elapsed() >= longest => {
+                return Err(KafkaFault::new(format!(
+                    "topic {topic}: no answer from {brokers} within {} s: {text}{}; check that the brokers run, \
+                     'properties.bootstrap.servers' and 'properties.security.protocol'",
+                    longest.as_secs(),
+                    context.said.last()
+                )));
+            }
+            _ => std::thread::sleep(Duration::from_millis(200)),
+        }
+    };
+    if let Some(id) = &transactional_id {
+        loop {
+            match client.init_transactions(longest) {
+                Ok(()) => break,
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && begin.elapsed() < 2 * longest => {}
+                Err(error) => return Err(not_initialised(&error, id, settings)),
+            }
+        }
+    }
+    Ok(Made { client, context, transactional_id, partitions })
+}
+
+fn not_initialised(error: &KafkaError, id: &str, settings: &ProducerSettings) -> KafkaFault {
+    let code = match error {
+        KafkaError::Transaction(inner) => inner.code(),
+        other => other.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
+    };
+    let topic = &settings.topic;
+    KafkaFault::new(match code {
+        RDKafkaErrorCode::InvalidTransactionTimeout => format!(
+            "topic {topic}: the brokers allow no transaction of {} ms: lower 'properties.transaction.timeout.ms', or raise the \
+             brokers' transaction.max.timeout.ms",
+            settings.properties.get("transaction.timeout.ms").map_or("?", String::as_str)
+        ),
+        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => format!(
+            "topic {topic}: transactional id {id} is not allowed: give the user the rights Write and Describe on \
+             transactional ids with the prefix of 'sink.transactional-id-prefix'"
+        ),
+        _ => format!("topic {topic}: transactional id {id} cannot be initialised: {}", text_of(error)),
+    })
+}
+
+fn owned(headers: &Headers) -> OwnedHeaders {
+    let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+    for (key, value) in headers {
+        owned = owned.insert(Header { key, value: value.as_deref() });
+    }
+    owned
+}

@@ -1,0 +1,248 @@
+//! The options of a table over Kafka.
+
+use super::client::{Partitioner, Properties, Topics};
+use super::columns::{list, millis};
+use super::properties;
+use crate::options::{self, bad};
+use regex::Regex;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use streamfleet_dataflow::DataflowError;
+use streamfleet_logical::TableDescriptor;
+
+/// Flink looks for new partitions so often.
+const DISCOVERY: Duration = Duration::from_secs(300);
+
+/// The brokers' own limit, unless they were told another.
+pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// Where reading begins, or ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Bound {
+    Earliest,
+    Latest,
+    Group,
+    Timestamp(i64),
+    /// Offsets by partition; other partitions count as without one.
+    Specific(BTreeMap<i32, i64>),
+}
+
+/// What is read when the group has committed no offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reset {
+    Earliest,
+    Latest,
+    Fail,
+}
+
+/// How a table is read.
+#[derive(Debug, Clone)]
+pub(super) struct ReadOptions {
+    pub topics: Topics,
+    pub properties: Properties,
+    pub startup: Bound,
+    pub reset: Reset,
+    /// `None`: it never ends.
+    pub bounded: Option<Bound>,
+    /// `None`: new partitions are not looked for.
+    pub discovery: Option<Duration>,
+}
+
+impl ReadOptions {
+    pub fn of(table: &TableDescriptor) -> Result<Self, DataflowError> {
+        let mut properties = properties::of(table)?;
+        properties.entry("isolation.level".to_owned()).or_insert_with(|| "read_uncommitted".to_owned());
+        properties.entry("group.id".to_owned()).or_insert_with(|| "streamfleet".to_owned());
+        // A subtask holds what it fetched ahead; the defaults are for a client that has the machine for itself.
+        properties.entry("queued.max.messages.kbytes".to_owned()).or_insert_with(|| "16384".to_owned());
+        properties.entry("fetch.queue.backoff.ms".to_owned()).or_insert_with(|| "5".to_owned());
+        for (key, value) in
+            [("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"), ("auto.offset.reset", "error")]
+        {
+            properties.insert(key.to_owned(), value.to_owned());
+        }
+        let startup = match table.option("scan.startup.mode").unwrap_or("group-offsets") {
+            "earliest-offset" => Bound::Earliest,
+            "latest-offset" => Bound::Latest,
+            "group-offsets" => Bound::Group,
+            "timestamp" => Bound::Timestamp(millis(table, "scan.startup.timestamp-millis")?),
+            "specific-offsets" => Bound::Specific(specific(table, "scan.startup.specific-offsets")?),
+            _ => {
+                let detail = "it is earliest-offset, latest-offset, group-offsets, timestamp or specific-offsets";
+                return Err(bad(table, "scan.startup.mode", detail));
+            }
+        };
+        let bounded = match table.option("scan.bounded.mode").unwrap_or("unbounded") {
+            "unbounded" => None,
+            "latest-offset" => Some(Bound::Latest),
+            "group-offsets" => Some(Bound::Group),
+            "timestamp" => Some(Bound::Timestamp(millis(table, "scan.bounded.timestamp-millis")?)),
+            "specific-offsets" => Some(Bound::Specific(specific(table, "scan.bounded.specific-offsets")?)),
+            _ => {
+                let detail = "it is unbounded, latest-offset, group-offsets, timestamp or specific-offsets";
+                return Err(bad(table, "scan.bounded.mode", detail));
+            }
+        };
+        if matches!(startup, Bound::Group) && table.option("properties.group.id").is_none() {
+            let detail = "'scan.startup.mode' = 'group-offsets' (the default) needs the group; or choose another mode";
+            return Err(bad(table, "properties.group.id", detail));
+        }
+        let reset = match table.option("properties.auto.offset.reset").unwrap_or("none") {
+            "earliest" => Reset::Earliest,
+            "latest" => Reset::Latest,
+            "none" => Reset::Fail,
+            _ => return Err(bad(table, "properties.auto.offset.reset", "it is earliest, latest or none")),
+        };
+        let discovery = options::duration(table, "scan.topic-partition-discovery.interval")?.unwrap_or(DISCOVERY);
+        Ok(Self {
+            topics: topics(table)?,
+            properties,
+            startup,
+            reset,
+            discovery: Some(discovery).filter(|d| !d.is_zero() && bounded.is_none()),
+            bounded,
+        })
+    }
+}
+
+fn topics(table: &TableDescriptor) -> Result<Topics, DataflowError> {
+    match (list(table, "topic"), table.option("topic-pattern")) {
+        (names, None) if !names.is_empty() => Ok(Topics::Names(names)),
+        (names, Some(pattern)) if names.is_empty() => match Regex::new(pattern) {
+            Ok(regex) => Ok(Topics::Pattern(regex)),
+            Err(error) => Err(bad(table, "topic-pattern", format!("it is no regular expression: {error}"))),
+        },
+        _ => Err(bad(table, "topic", "either 'topic' or 'topic-pattern' is needed")),
+    }
+}
+
+/// `partition:0,offset:42;partition:1,offset:300`.
+fn specific(table: &TableDescriptor, option: &str) -> Result<BTreeMap<i32, i64>, DataflowError> {
+    let one = |text: &str| {
+        let (partition, offset) = text.split_once(',')?;
+        let partition = partition.trim().strip_prefix("partition:")?.trim().parse().ok()?;
+        let offset = offset.trim().strip_prefix("offset:")?.trim().parse().ok()?;
+        Some((partition, offset))
+    };
+    let found: Option<BTreeMap<i32, i64>> = list(table, option).iter().map(|text| one(text)).collect();
+    found
+        .filter(|offsets| !offsets.is_empty())
+        .ok_or_else(|| bad(table, option, "offsets are needed, as partition:0,offset:42;partition:1,offset:300"))
+}
+
+/// When written rows count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Guarantee {
+    None,
+    AtLeastOnce,
+    ExactlyOnce,
+}
+
+/// How a table is written.
+#[derive(Debug, Clone)]
+pub(super) struct WriteOptions {
+    pub topic: String,
+    pub properties: Properties,
+    pub guarantee: Guarantee,
+    pub partitioner: Partitioner,
+    /// Begins every transactional id.
+    pub id_prefix: String,
+    pub transaction_timeout: Duration,
+}
+
+impl WriteOptions {
+    pub fn of(table: &TableDescriptor) -> Result<Self, DataflowError> {
+        let mut properties = properties::of(table)?;
+        let names = list(table, "topic");
+        let [topic] = names.as_slice() else {
+            return Err(bad(table, "topic", "exactly one topic is needed to write"));
+        };
+        let guarantee = match table.option("sink.delivery-guarantee").unwrap_or("at-least-once") {
+            "none" => Guarantee::None,
+            "at-least-once" => Guarantee::AtLeastOnce,
+            "exactly-once" => Guarantee::ExactlyOnce,
+            _ => {
+                return Err(bad(table, "sink.delivery-guarantee", "it is none, at-least-once or exactly-once"));
+            }
+        };
+        let partitioner = match table.option("sink.partitioner").unwrap_or("default") {
+            "default" => Partitioner::Default,
+            "fixed" => Partitioner::Fixed,
+            "round-robin" => Partitioner::RoundRobin,
+            _ => return Err(bad(table, "sink.partitioner", "it is default, fixed or round-robin")),
+        };
+        let timeout: u64 =
+            options::number(table, "properties.transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis() as u64)?;
+        // As the Java client distributes keys.
+        properties.entry("partitioner".to_owned()).or_insert_with(|| "murmur2_random".to_owned());
+        match guarantee {
+            Guarantee::ExactlyOnce => {
+                properties.insert("transaction.timeout.ms".to_owned(), timeout.to_string());
+                // A record waits as long as its transaction may.
+                properties.insert("message.timeout.ms".to_owned(), timeout.to_string());
+            }
+            // Without it a retry may change the order, or write twice.
+            Guarantee::AtLeastOnce => {
+                properties.insert("enable.idempotence".to_owned(), "true".to_owned());
+            }
+            Guarantee::None => {}
+        }
+        Ok(Self {
+            topic: topic.clone(),
+            properties,
+            guarantee,
+            partitioner,
+            id_prefix: table.option("sink.transactional-id-prefix").unwrap_or("streamfleet").to_owned(),
+            transaction_timeout: Duration::from_millis(timeout),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::table;
+
+    fn read(options: &[(&str, &str)]) -> Result<ReadOptions, String> {
+        let mut all = vec![("connector", "kafka"), ("properties.bootstrap.servers", "b:9092"), ("topic", "t")];
+        all.extend(options);
+        ReadOptions::of(&table(&[], &all)).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn bounds_are_flinks() {
+        let specific = read(&[
+            ("scan.startup.mode", "specific-offsets"),
+            ("scan.startup.specific-offsets", "partition:0,offset:42; partition:1,offset:300"),
+            ("scan.bounded.mode", "timestamp"),
+            ("scan.bounded.timestamp-millis", "1700000000000"),
+        ])
+        .expect("usable");
+        assert_eq!(specific.startup, Bound::Specific([(0, 42), (1, 300)].into()));
+        assert_eq!(specific.bounded, Some(Bound::Timestamp(1_700_000_000_000)));
+        assert_eq!(specific.discovery, None, "what ends looks for nothing new");
+        let error = read(&[]).expect_err("no group");
+        assert!(error.contains("'properties.group.id'"), "{error}");
+        let error = read(&[("scan.startup.mode", "timestamp")]).expect_err("no time");
+        assert!(error.contains("'scan.startup.timestamp-millis'"), "{error}");
+        let error = read(&[("scan.startup.mode", "specific-offsets"), ("scan.startup.specific-offsets", "0:1")]);
+        assert!(error.expect_err("another form").contains("partition:0,offset:42"));
+        let error = read(&[("scan.startup.mode", "latest-offset"), ("topic-pattern", "a.*")]).expect_err("both");
+        assert!(error.contains("either 'topic' or 'topic-pattern'"), "{error}");
+    }
+
+    #[test]
+    fn a_transaction_lasts_as_long_as_its_records_wait() {
+        let options = [
+            ("connector", "kafka"),
+            ("properties.bootstrap.servers", "b:9092"),
+            ("topic", "t"),
+            ("sink.delivery-guarantee", "exactly-once"),
+            ("properties.transaction.timeout.ms", "60000"),
+        ];
+        let found = WriteOptions::of(&table(&[], &options)).expect("usable");
+        assert_eq!(found.properties["message.timeout.ms"], "60000");
+        assert_eq!(found.transaction_timeout, Duration::from_secs(60));
+        assert_eq!(found.properties["partitioner"], "murmur2_random");
+    }
+}

@@ -1,0 +1,547 @@
+//! Reads topics. A split is a partition; its position is the offset of the next record.
+//!
+//! # Flow
+//! The partitions are listed; those that fall to this subtask by their names are new, or known from a snapshot. Of new ones
+//! the first offset is looked up, and with a bound the last: both are kept in the position, so that a restart changes
+//! neither. Then they are read. Every offset is an absolute one before the first snapshot.
+
+use super::client::{
+    Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, KafkaFault, OffsetsAt, RecordBlock,
+    TopicPartition,
+};
+use super::columns::Columns;
+use super::dead_letters::DeadLetters;
+use super::decode::{BlockDecoder, Rows};
+use super::options::{Bound, ReadOptions, Reset};
+use crate::format::BadMessage;
+use crate::inbox::{Inbox, UnderWay};
+use crate::options::bad;
+use serde_json::json;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use streamfleet_dataflow::{DataflowError, Source, SourceBatch, SourceContext, SourceErrors, SourceStatus, SplitState};
+use streamfleet_logical::{ScanSpec, TableDescriptor};
+use streamfleet_types::hash::hash_bytes;
+
+/// Bytes of fetched records that wait for the slot.
+const MOST_UNDER_WAY: usize = 16 << 20;
+
+/// How soon a partition that ended before its bound is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A partition.
+#[derive(Debug, Clone)]
+struct Split {
+    partition: TopicPartition,
+    /// The offset of the next record.
+    next: i64,
+    /// Reading ends before this offset.
+    stop: Option<i64>,
+    finished: bool,
+    /// It met an end before its bound: read on then.
+    again_at: Option<Duration>,
+}
+
+/// A partition whose offsets are being looked up.
+#[derive(Debug, Clone)]
+struct New {
+    partition: TopicPartition,
+    start: Option<i64>,
+    stop: Option<i64>,
+}
+
+/// Offsets to be looked up.
+struct Lookup {
+    at: OffsetsAt,
+    partitions: Vec<TopicPartition>,
+    is_start: bool,
+}
+
+enum OnBad {
+    Fail,
+    Skip,
+    Keep(Box<DeadLetters>),
+}
+
+/// See the module.
+pub(super) struct KafkaSource {
+    table: String,
+    options: ReadOptions,
+    cluster: Arc<dyn Cluster>,
+    context: SourceContext,
+    decoder: BlockDecoder,
+    on_bad: OnBad,
+    inbox: Inbox<ConsumerEvent>,
+    under_way: Arc<UnderWay>,
+    consumer: Option<Box<dyn Consumer>>,
+    splits: Vec<Split>,
+    by_partition: HashMap<TopicPartition, usize>,
+    new: Vec<New>,
+    lookups: VecDeque<Lookup>,
+    /// The first listing of a job that began from nothing: later, new partitions are read from their beginning.
+    is_first: bool,
+    /// All partitions of the first listing have their offsets.
+    known: bool,
+    is_listing: bool,
+    next_listing: Option<Duration>,
+    /// Splits that have ended and are to be told of.
+    ended: VecDeque<usize>,
+    errors: SourceErrors,
+}
+
+fn on_bad(
+    table: &TableDescriptor,
+    ignores_errors: bool,
+    options: &ReadOptions,
+    context: &SourceContext,
+) -> Result<OnBad, DataflowError> {
+    const TOPIC: &str = "scan.errors.dead-letter.topic";
+    match (table.option("scan.errors"), table.option(TOPIC)) {
+        (Some("dead-letter"), None | Some("")) => {
+            Err(bad(table, TOPIC, "'scan.errors' = 'dead-letter' needs a topic to keep the records in"))
+        }
+        (Some("dead-letter"), Some(topic)) => {
+            let mut properties = super::properties::of(table)?;
+            properties.insert("enable.idempotence".to_owned(), "true".to_owned());
+            properties.retain(|key, _| !READERS_ONLY.contains(&key.as_str()));
+            if matches!(&options.topics, super::client::Topics::Names(names) if names.iter().any(|n| n == topic)) {
+                return Err(bad(table, TOPIC, "the table reads this topic itself"));
+            }
+            let letters = DeadLetters::new(&table.name, topic, properties, Arc::clone(&context.waker));
+            Ok(OnBad::Keep(Box::new(letters)))
+        }
+        (_, Some(_)) => Err(bad(table, TOPIC, "it needs 'scan.errors' = 'dead-letter'")),
+        (Some("skip"), None) => Ok(OnBad::Skip),
+        (None | Some("fail"), None) if ignores_errors => Ok(OnBad::Skip),
+        (None | Some("fail"), None) => Ok(OnBad::Fail),
+        (Some(_), None) => Err(bad(table, "scan.errors", "it is fail, skip or dead-letter")),
+    }
+}
+
+/// Properties that a writer does not take.
+const READERS_ONLY: [&str; 4] = ["group.id", "isolation.level", "fetch.min.bytes", "fetch.max.bytes"];
+
+impl KafkaSource {
+    pub fn new(
+        spec: &ScanSpec,
+        cluster: Arc<dyn Cluster>,
+        context: SourceContext,
+        is_upsert: bool,
+    ) -> Result<Self, DataflowError> {
+        let table = &spec.table;
+        let columns = Columns::of(table, is_upsert)?;
+        let mut options = ReadOptions::of(table)?;
+        if is_upsert {
+            options.startup = Bound::Earliest;
+        }
+        super::check_properties(table, &options.properties)?;
+        if context.batch_mode && options.bounded.is_none() {
+            return Err(bad(table, "scan.bounded.mode", "batch mode needs a source with an end, as 'latest-offset'"));
+        }
+        let waker = Arc::clone(&context.waker);
+        Ok(Self {
+            table: table.name.clone(),
+            decoder: BlockDecoder::new(table, &columns, &spec.read, is_upsert)?,
+            on_bad: on_bad(table, columns.value.format.ignores_errors(), &options, &context)?,
+            options,
+            cluster,
+            context,
+            inbox: Inbox::new(waker),
+            under_way: Arc::default(),
+            consumer: None,
+            splits: Vec::new(),
+            by_partition: HashMap::new(),
+            new: Vec::new(),
+            lookups: VecDeque::new(),
+            is_first: false,
+            known: false,
+            is_listing: false,
+            next_listing: None,
+            ended: VecDeque::new(),
+            errors: SourceErrors::default(),
+        })
+    }
+
+    fn fault(&self, fault: &KafkaFault) -> DataflowError {
+        DataflowError::External { place: format!("table {}", self.table), detail: fault.detail.clone() }
+    }
+
+    fn begin(&mut self) -> Result<(), DataflowError> {
+        let settings = ConsumerSettings {
+            properties: self.options.properties.clone(),
+            topics: self.options.topics.clone(),
+            keys: self.decoder.needs_keys() || matches!(self.on_bad, OnBad::Keep(_)),
+            headers: self.decoder.needs_headers(),
+            bounded: self.options.bounded.is_some(),
+            most_under_way: MOST_UNDER_WAY,
+        };
+        let consumer = self.cluster.consumer(settings, self.inbox.clone(), Arc::clone(&self.under_way));
+        self.consumer = Some(consumer.map_err(|fault| self.fault(&fault))?);
+        if let OnBad::Keep(letters) = &mut self.on_bad {
+            let begun = letters.begin(self.cluster.as_ref());
+            begun.map_err(|fault| self.fault(&fault))?;
+        }
+        Ok(())
+    }
+
+    fn ask(&self, command: ConsumerCommand) {
+        self.consumer.as_ref().expect("begun before anything is asked").ask(command);
+    }
+
+    fn list(&mut self) {
+        self.is_listing = true;
+        self.ask(ConsumerCommand::List);
+    }
+
+    fn on_listed(&mut self, partitions: Vec<TopicPartition>) {
+        self.is_listing = false;
+        self.next_listing = self.options.discovery.map(|interval| self.context.clock.monotonic() + interval);
+        let (subtask, parallelism) = (self.context.subtask, self.context.parallelism);
+        let is_known =
+            |p: &TopicPartition| self.by_partition.contains_key(p) || self.new.iter().any(|n| n.partition == *p);
+        let mine: Vec<TopicPartition> =
+            partitions.into_iter().filter(|p| owner(&p.to_string(), parallelism) == subtask && !is_known(p)).collect();
+        let start = if self.is_first { self.options.startup.clone() } else { Bound::Earliest };
+        self.is_first = false;
+        self.look_up(&start, &mine, true);
+        if let Some(stop) = self.options.bounded.clone() {
+            self.look_up(&stop, &mine, false);
+        }
+        for partition in mine {
+            let (start, stop) =
+                (specific(&start, &partition), self.options.bounded.as_ref().and_then(|b| specific(b, &partition)));
+            self.new.push(New { partition, start, stop });
+        }
+        self.next_lookup();
+    }
+
+    /// Queues what must be asked for a bound of these partitions.
+    fn look_up(&mut self, bound: &Bound, partitions: &[TopicPartition], is_start: bool) {
+        let partitions: Vec<TopicPartition> =
+            partitions.iter().filter(|p| specific(bound, p).is_none()).cloned().collect();
+        let at = match bound {
+            Bound::Earliest => OffsetsAt::Earliest,
+            Bound::Latest => OffsetsAt::Latest,
+            Bound::Group => OffsetsAt::Group,
+            Bound::Timestamp(time) => OffsetsAt::Timestamp(*time),
+            // Partitions that the user did not name.
+            Bound::Specific(_) if is_start => OffsetsAt::Earliest,
+            Bound::Specific(_) => OffsetsAt::Latest,
+        };
+        if !partitions.is_empty() {
+            self.lookups.push_back(Lookup { at, partitions, is_start });
+        }
+    }
+
+    /// Asks for the next offsets; when all are there, reading begins.
+    fn next_lookup(&mut self) {
+        if let Some(lookup) = self.lookups.front() {
+            self.ask(ConsumerCommand::Offsets { at: lookup.at, partitions: lookup.partitions.clone() });
+            return;
+        }
+        for New { partition, start, stop } in std::mem::take(&mut self.new) {
+            let next = start.expect("looked up above");
+            self.add_split(partition, next, stop, false);
+        }
+        self.known = true;
+    }
+
+    fn on_offsets(&mut self, offsets: Vec<(TopicPartition, Option<i64>)>) -> Result<(), DataflowError> {
+        let Some(Lookup { at, is_start, .. }) = self.lookups.pop_front() else { return Ok(()) };
+        let mut without = Vec::new();
+        for (partition, offset) in offsets {
+            let Some(new) = self.new.iter_mut().find(|n| n.partition == partition) else { continue };
+            match offset {
+                Some(offset) if is_start => new.start = Some(offset),
+                Some(offset) => new.stop = Some(offset),
+                None => without.push(partition),
+            }
+        }
+        if !without.is_empty() {
+            let instead = match (at, is_start, self.options.reset) {
+                // No record is as young.
+                (OffsetsAt::Timestamp(_), ..) | (OffsetsAt::Group, true, Reset::Latest) => OffsetsAt::Latest,
+                (OffsetsAt::Group, true, Reset::Earliest) => OffsetsAt::Earliest,
+                _ => {
+                    let group = self.options.properties.get("group.id").map_or("", String::as_str);
+                    let names: Vec<String> = without.iter().map(ToString::to_string).collect();
+                    return Err(self.fault(&KafkaFault::new(format!(
+                        "the consumer group {group} has committed no offset of {}: set 'properties.auto.offset.reset' to earliest \
+                         or latest, or choose another 'scan.startup.mode' or 'scan.bounded.mode'",
+                        names.join(", ")
+                    ))));
+                }
+            };
+            self.lookups.push_front(Lookup { at: instead, partitions: without, is_start });
+        }
+        self.next_lookup();
+        Ok(())
+    }
+
+    fn add_split(&mut self, partition: TopicPartition, next: i64, stop: Option<i64>, finished: bool) {
+        let index = self.splits.len();
+        self.by_partition.insert(partition.clone(), index);
+        let is_over = finished || stop.is_some_and(|stop| next >= stop);
+        if is_over {
+            if !finished {
+                self.ended.push_back(index);
+            }
+        } else {
+            self.ask(ConsumerCommand::Read { partition: partition.clone(), offset: next });
+        }
+        self.splits.push(Split { partition, next, stop, finished: is_over, again_at: None });
+    }
+
+    fn end_split(&mut self, index: usize) {
+        let split = &mut self.splits[index];
+        if !split.finished {
+            split.finished = true;
+            let partition = split.partition.clone();
+            self.ended.push_back(index);
+            self.ask(ConsumerCommand::Leave(partition));
+        }
+    }
+
+    /// The rows of fetched records.
+    fn on_records(&mut self, mut block: RecordBlock) -> Result<Option<SourceBatch>, DataflowError> {
+        self.under_way.remove(block.bytes());
+        let Some(index) = self.by_partition.get(&block.partition).copied() else { return Ok(None) };
+        let split = &self.splits[index];
+        let stop = split.stop.unwrap_or(i64::MAX);
+        // A record that was read before comes again if the partition was left and read anew.
+        let from = block.offsets.partition_point(|offset| *offset < split.next);
+        let to = block.offsets.partition_point(|offset| *offset < stop);
+        if split.finished || from >= to {
+            if to < block.offsets.len() {
+                self.end_split(index);
+            }
+            return Ok(None);
+        }
+        let is_over = to < block.offsets.len() || block.offsets[to - 1] + 1 >= stop;
+        if from > 0 || to < block.offsets.len() {
+            block = part_of(&block, from, to);
+        }
+        let next = block.offsets[block.offsets.len() - 1] + 1;
+        let Rows { batch, bad, nulled } = self.decoder.decode(&block)?;
+        self.errors.nulled_fields += nulled;
+        self.deal_with(&block, &bad)?;
+        self.splits[index].next = next;
+        if is_over {
+            self.end_split(index);
+        }
+        Ok(batch.map(|batch| SourceBatch { split: index, batch }))
+    }
+
+    fn deal_with(&mut self, block: &RecordBlock, bad: &[BadMessage]) -> Result<(), DataflowError> {
+        let Some(first) = bad.first() else { return Ok(()) };
+        match &mut self.on_bad {
+            OnBad::Fail => {
+                let TopicPartition { topic, partition } = &block.partition;
+                let offset = block.offsets[first.number as usize];
+                return Err(DataflowError::Record {
+                    place: format!("table {}, topic {topic}, partition {partition}, offset {offset}", self.table),
+                    detail: format!(
+                        "{} ('scan.errors' = 'skip' counts such records and leaves them out, 'dead-letter' keeps them aside)",
+                        first.reason
+                    ),
+                });
+            }
+            OnBad::Skip => {}
+            OnBad::Keep(letters) => {
+                letters.keep(block, bad);
+                self.errors.dead_letters += bad.len() as u64;
+            }
+        }
+        self.errors.skipped_records += bad.len() as u64;
+        Ok(())
+    }
+
+    fn on_reached(&mut self, partition: &TopicPartition, end: i64) {
+        let Some(index) = self.by_partition.get(partition).copied() else { return };
+        let now = self.context.clock.monotonic();
+        let split = &mut self.splits[index];
+        split.next = split.next.max(end);
+        match split.stop {
+            Some(stop) if split.next >= stop => self.end_split(index),
+            Some(_) if !split.finished => split.again_at = Some(now + LOOK_AGAIN),
+            _ => {}
+        }
+    }
+
+    /// Partitions that ended before their bound are read again: the bound may lie in the future.
+    fn look_again(&mut self, now: Duration) -> Option<Duration> {
+        for index in 0..self.splits.len() {
+            let split = &mut self.splits[index];
+            if !split.finished && split.again_at.is_some_and(|at| at <= now) {
+                split.again_at = None;
+                let (partition, offset) = (split.partition.clone(), split.next);
+                self.ask(ConsumerCommand::Leave(partition.clone()));
+                self.ask(ConsumerCommand::Read { partition, offset });
+            }
+        }
+        self.splits.iter().filter_map(|s| s.again_at).min()
+    }
+
+    fn is_durable(&self) -> bool {
+        !matches!(&self.on_bad, OnBad::Keep(letters) if !letters.is_durable())
+    }
+}
+
+/// The offset that a bound names for a partition itself.
+fn specific(bound: &Bound, partition: &TopicPartition) -> Option<i64> {
+    match bound {
+        Bound::Specific(offsets) => offsets.get(&partition.partition).copied(),
+        _ => None,
+    }
+}
+
+/// The subtask that reads a partition: its name alone decides, so that every subtask agrees.
+fn owner(partition: &str, parallelism: u32) -> u32 {
+    let parallelism = parallelism.max(1);
+    // Partitions of one topic go round, as evenly as they can.
+    match partition.rsplit_once('-').and_then(|(topic, number)| Some((topic, number.parse::<u32>().ok()?))) {
+        Some((topic, number)) => {
+            let first = (hash_bytes(topic.as_bytes()) % u64::from(parallelism)) as u32;
+            (first + number % parallelism) % parallelism
+        }
+        None => (hash_bytes(partition.as_bytes()) % u64::from(parallelism)) as u32,
+    }
+}
+
+fn parse_split(name: &str) -> Option<TopicPartition> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    Some(TopicPartition { topic: topic.into(), partition: partition.parse().ok()? })
+}
+
+fn part_of(block: &RecordBlock, from: usize, to: usize) -> RecordBlock {
+    let mut part = RecordBlock::new(block.partition.clone());
+    part.offsets.extend_from_slice(&block.offsets[from..to]);
+    part.timestamps.extend_from_slice(&block.timestamps[from..to]);
+    part.broker_times = block.broker_times;
+    for index in from..to {
+        part.values.push(block.values.get(index));
+        if !block.keys.messages.ends.is_empty() {
+            part.keys.push(block.keys.get(index));
+        }
+    }
+    part.headers = block.headers.get(from..to).map(<[_]>::to_vec).unwrap_or_default();
+    part
+}
+
+impl Source for KafkaSource {
+    fn start(&mut self) -> Result<(), DataflowError> {
+        self.begin()?;
+        self.is_first = true;
+        self.list();
+        Ok(())
+    }
+
+    fn restore(&mut self, splits: Vec<SplitState>) -> Result<(), DataflowError> {
+        self.begin()?;
+        for split in splits {
+            let found = parse_split(&split.name).zip(split.position["offset"].as_i64());
+            let (partition, next) = found.ok_or_else(|| DataflowError::External {
+                place: format!("table {}", self.table),
+                detail: format!(
+                    "the checkpoint holds a position that is none of Kafka's: {} {}",
+                    split.name, split.position
+                ),
+            })?;
+            self.add_split(partition, next, split.position["stop"].as_i64(), split.finished);
+        }
+        // What is bounded was listed when it began.
+        self.known = self.options.bounded.is_some();
+        if self.options.discovery.is_some() {
+            self.list();
+        } else {
+            self.known = true;
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Result<SourceStatus, DataflowError> {
+        if let OnBad::Keep(letters) = &mut self.on_bad {
+            let heard = letters.listen();
+            let is_full = letters.is_full();
+            heard.map_err(|fault| self.fault(&fault))?;
+            if is_full {
+                return Ok(SourceStatus::Waiting(None));
+            }
+        }
+        loop {
+            if let Some(index) = self.ended.pop_front() {
+                return Ok(SourceStatus::SplitEnded(index));
+            }
+            let Some(event) = self.inbox.next() else { break };
+            match event {
+                ConsumerEvent::Partitions(partitions) => self.on_listed(partitions),
+                ConsumerEvent::Offsets { offsets, .. } => self.on_offsets(offsets)?,
+                ConsumerEvent::Records(block) => {
+                    if let Some(rows) = self.on_records(block)? {
+                        return Ok(SourceStatus::Rows(rows));
+                    }
+                }
+                ConsumerEvent::Reached(partition, end) => self.on_reached(&partition, end),
+                ConsumerEvent::Failed(fault) => return Err(self.fault(&fault)),
+            }
+        }
+        let now = self.context.clock.monotonic();
+        let again = self.look_again(now);
+        let is_over = self.options.bounded.is_some() && self.known && self.splits.iter().all(|s| s.finished);
+        // A source that has ended is not asked again, and could not tell what failed.
+        if is_over && self.is_durable() {
+            return Ok(SourceStatus::Ended);
+        }
+        if self.next_listing.is_some_and(|at| at <= now) && !self.is_listing {
+            self.list();
+        }
+        let next = [again, self.next_listing.filter(|_| !self.is_listing)].into_iter().flatten().min();
+        Ok(SourceStatus::Waiting(next.map(|at| at.saturating_sub(now))))
+    }
+
+    fn splits(&self) -> Vec<SplitState> {
+        let state = |s: &Split| SplitState {
+            name: s.partition.to_string(),
+            position: match s.stop {
+                Some(stop) => json!({"offset": s.next, "stop": stop}),
+                None => json!({"offset": s.next}),
+            },
+            finished: s.finished,
+        };
+        self.splits.iter().map(state).collect()
+    }
+
+    /// No position may be kept that has passed a dead letter which is not acknowledged.
+    fn splits_known(&self) -> bool {
+        self.known && self.is_durable()
+    }
+
+    fn owner(&self, split: &str) -> Option<u32> {
+        Some(owner(split, self.context.parallelism))
+    }
+
+    fn errors(&self) -> SourceErrors {
+        self.errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_of_a_topic_go_round() {
+        for parallelism in 1..6 {
+            let mut counts = vec![0; parallelism as usize];
+            for partition in 0..12 {
+                counts[owner(&format!("my-topic-{partition}"), parallelism) as usize] += 1;
+            }
+            let (least, most) = (counts.iter().min().expect("one"), counts.iter().max().expect("one"));
+            assert!(most - least <= 1, "{counts:?}");
+        }
+        let parsed = parse_split("my-topic-3").expect("a partition");
+        assert_eq!((&*parsed.topic, parsed.partition), ("my-topic", 3));
+        assert_eq!(parse_split("x"), None);
+    }
+}

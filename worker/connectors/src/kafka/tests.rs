@@ -1,0 +1,349 @@
+//! Source, sink and committer over a cluster in memory.
+
+use super::client::Cluster;
+use super::fake::FakeCluster;
+use crate::testing::{StepClock, context, rows, scan, table};
+use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::DataType;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use streamfleet_dataflow::{Flow, Sink, SinkContext, Source, SourceStatus, SplitState};
+use streamfleet_env::{Clock, Storage};
+use streamfleet_logical::{ColumnKind, ScanSpec, SinkSpec};
+use streamfleet_types::{Batch, Epoch};
+
+const BROKERS: (&str, &str) = ("properties.bootstrap.servers", "b:1");
+
+fn with<'a>(options: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut all = vec![("connector", "kafka"), ("topic", "t"), ("format", "json"), BROKERS];
+    all.retain(|(key, _)| !options.iter().any(|(k, _)| k == key));
+    all.extend(options);
+    all.retain(|(_, value)| !value.is_empty());
+    all
+}
+
+fn columns() -> Vec<(&'static str, DataType)> {
+    vec![("id", DataType::Int64), ("name", DataType::Utf8)]
+}
+
+fn spec(options: &[(&str, &str)]) -> ScanSpec {
+    scan(&columns(), &with(options))
+}
+
+fn source(cluster: &FakeCluster, spec: &ScanSpec, clock: &Arc<StepClock>) -> Box<dyn Source> {
+    super::source(spec, Arc::new(cluster.clone()), context(0, 1, clock)).expect("sound options")
+}
+
+/// Polls until it waits or ends: the rows' texts, and whether it ended.
+fn drain(source: &mut dyn Source) -> (Vec<String>, bool) {
+    let mut all = Vec::new();
+    loop {
+        match source.poll().expect("no error") {
+            SourceStatus::Rows(batch) => all.extend(rows(batch.batch.records())),
+            SourceStatus::SplitEnded(_) => {}
+            SourceStatus::Waiting(_) => return (all, false),
+            SourceStatus::Ended => return (all, true),
+        }
+    }
+}
+
+#[test]
+fn a_bounded_topic_is_read_to_its_end_and_goes_on_from_any_position() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":1}", "{\"id\":2,\"name\":\"b\"}", "{\"id\":3}"]);
+    cluster.put("t", 1, &["{\"id\":4}"]);
+    let spec = spec(&[("scan.startup.mode", "earliest-offset"), ("scan.bounded.mode", "latest-offset")]);
+    let clock = Arc::<StepClock>::default();
+    let mut whole = source(&cluster, &spec, &clock);
+    whole.start().expect("begins");
+    assert!(!whole.splits_known(), "offsets are looked up first");
+    let mut positions: Vec<(usize, Vec<SplitState>)> = Vec::new();
+    let mut read = Vec::new();
+    loop {
+        match whole.poll().expect("no error") {
+            SourceStatus::Rows(batch) => read.extend(rows(batch.batch.records())),
+            SourceStatus::SplitEnded(_) => {}
+            SourceStatus::Ended => break,
+            SourceStatus::Waiting(_) => panic!("everything was answered"),
+        }
+        positions.push((read.len(), whole.splits()));
+    }
+    assert_eq!(read, ["1|NULL", "2|b", "3|NULL", "4|NULL"]);
+    // What comes later lies behind the bound.
+    cluster.put("t", 0, &["{\"id\":9}"]);
+    for (count, splits) in positions {
+        let mut rest = source(&cluster, &spec, &clock);
+        rest.restore(splits).expect("its own positions");
+        assert_eq!(drain(rest.as_mut()), (read[count..].to_vec(), true));
+    }
+}
+
+#[test]
+fn reading_begins_where_the_mode_says() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":0}", "{\"id\":1}", "{\"id\":2}", "{\"id\":3}"]);
+    cluster.0.lock().unwrap().group.insert(FakeCluster::partition("t", 0), 3);
+    let clock = Arc::<StepClock>::default();
+    let first = |options: &[(&str, &str)]| {
+        let mut all = vec![("scan.bounded.mode", "latest-offset")];
+        all.extend(options);
+        let mut source = source(&cluster, &spec(&all), &clock);
+        source.start().expect("begins");
+        drain(source.as_mut()).0.first().map(|row| row[..1].to_owned())
+    };
+    assert_eq!(first(&[("scan.startup.mode", "earliest-offset")]).as_deref(), Some("0"));
+    assert_eq!(first(&[("scan.startup.mode", "latest-offset")]), None);
+    assert_eq!(first(&[("properties.group.id", "g")]).as_deref(), Some("3"));
+    let at = [("scan.startup.mode", "timestamp"), ("scan.startup.timestamp-millis", "1500")];
+    assert_eq!(first(&at).as_deref(), Some("2"));
+    let after_all = [("scan.startup.mode", "timestamp"), ("scan.startup.timestamp-millis", "99999")];
+    assert_eq!(first(&after_all), None);
+    let offsets =
+        [("scan.startup.mode", "specific-offsets"), ("scan.startup.specific-offsets", "partition:0,offset:1")];
+    assert_eq!(first(&offsets).as_deref(), Some("1"));
+}
+
+#[test]
+fn a_group_without_offsets_needs_to_be_told_where_to_begin() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":0}"]);
+    let clock = Arc::<StepClock>::default();
+    let group = ("properties.group.id", "g");
+    let mut lost = source(&cluster, &spec(&[group]), &clock);
+    lost.start().expect("begins");
+    let error = lost.poll().expect_err("no offset").to_string();
+    assert!(error.contains("table t: the consumer group g has committed no offset of t-0"), "{error}");
+    assert!(error.contains("'properties.auto.offset.reset'"), "{error}");
+    let mut found = source(&cluster, &spec(&[group, ("properties.auto.offset.reset", "earliest")]), &clock);
+    found.start().expect("begins");
+    assert_eq!(drain(found.as_mut()).0, ["0|NULL"]);
+}
+
+#[test]
+fn new_partitions_are_found_while_running_and_read_from_their_beginning() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":0}"]);
+    let clock = Arc::<StepClock>::default();
+    let spec = spec(&[("scan.startup.mode", "latest-offset"), ("scan.topic-partition-discovery.interval", "10 s")]);
+    let mut source = source(&cluster, &spec, &clock);
+    source.start().expect("begins");
+    assert_eq!(drain(source.as_mut()), (vec![], false));
+    cluster.put("t", 1, &["{\"id\":7}"]);
+    assert_eq!(drain(source.as_mut()), (vec![], false));
+    clock.now.store(10_000, Ordering::Relaxed);
+    // The listing is asked for, and answers by waking the slot.
+    assert_eq!(drain(source.as_mut()), (vec![], false));
+    assert_eq!(drain(source.as_mut()), (vec!["7|NULL".to_owned()], false));
+    let names: Vec<String> = source.splits().into_iter().map(|s| s.name).collect();
+    assert_eq!(names, ["t-0", "t-1"]);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_fails_is_left_out_or_kept_aside() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":0}", "nonsense", "{\"id\":2}", "{\"id\":\"x\"}", "{\"id\":{}}"]);
+    let clock = Arc::<StepClock>::default();
+    let bounds = [("scan.startup.mode", "earliest-offset"), ("scan.bounded.mode", "latest-offset")];
+    let with_errors = |options: &[(&'static str, &'static str)]| spec(&[&bounds[..], options].concat());
+    let mut failing = source(&cluster, &with_errors(&[]), &clock);
+    failing.start().expect("begins");
+    let error = failing.poll().expect_err("a bad record").to_string();
+    assert!(error.starts_with("table t, topic t, partition 0, offset 1: the record is no JSON"), "{error}");
+    let mut skipping = source(&cluster, &with_errors(&[("scan.errors", "skip")]), &clock);
+    skipping.start().expect("begins");
+    assert_eq!(drain(skipping.as_mut()), (vec!["0|NULL".to_owned(), "2|NULL".to_owned()], true));
+    assert_eq!(skipping.errors().skipped_records, 3);
+    let keep = [("scan.errors", "dead-letter"), ("scan.errors.dead-letter.topic", "dead")];
+    cluster.0.lock().unwrap().holds_flushes = true;
+    let mut keeping = source(&cluster, &with_errors(&keep), &clock);
+    keeping.start().expect("begins");
+    assert_eq!(drain(keeping.as_mut()), (vec!["0|NULL".to_owned(), "2|NULL".to_owned()], false));
+    assert!(!keeping.splits_known(), "no position may pass a letter that is not acknowledged");
+    cluster.release_flushes();
+    assert_eq!(drain(keeping.as_mut()), (vec![], true));
+    assert!(keeping.splits_known());
+    let state = cluster.0.lock().unwrap();
+    let (_, letters) = &state.sent[0];
+    assert_eq!(letters.values.get(0), Some(&b"nonsense"[..]));
+    let header = |name: &str| {
+        let found = letters.headers[0].iter().find(|(key, _)| key == name).expect("a header");
+        String::from_utf8(found.1.clone().expect("a value")).expect("a text")
+    };
+    assert_eq!(header("streamfleet.offset"), "1");
+    assert!(header("streamfleet.reason").contains("no JSON"));
+}
+
+#[test]
+fn keys_metadata_and_records_without_a_value_become_columns() {
+    let cluster = FakeCluster::default();
+    cluster.put_keyed("t", 0, "k1", Some("{\"name\":\"a\"}"));
+    cluster.put_keyed("t", 0, "k2", None);
+    cluster.put_keyed("t", 0, "k3", Some("bad"));
+    cluster.put_keyed("t", 0, "k4", Some("{\"name\":\"d\"}"));
+    let options = with(&[
+        ("scan.startup.mode", "earliest-offset"),
+        ("scan.bounded.mode", "latest-offset"),
+        ("scan.errors", "skip"),
+        ("key.format", "raw"),
+        ("key.fields", "k"),
+        ("format", ""),
+        ("value.format", "json"),
+        ("value.fields-include", "EXCEPT_KEY"),
+    ]);
+    let columns = [("name", DataType::Utf8), ("k", DataType::Utf8), ("o", DataType::Int64), ("p", DataType::Int32)];
+    let mut described = table(&columns, &options);
+    for (index, key) in [(2, "offset"), (3, "partition")] {
+        described.columns[index].kind = ColumnKind::Metadata { key: key.to_owned(), is_virtual: true };
+    }
+    let spec = ScanSpec::whole(Arc::new(described)).expect("a scan");
+    let mut plain = source(&cluster, &spec, &Arc::<StepClock>::default());
+    plain.start().expect("begins");
+    assert_eq!(drain(plain.as_mut()).0, ["a|k1|0|0", "d|k4|3|0"]);
+    assert_eq!(plain.errors().skipped_records, 1);
+}
+
+fn sink_context(clock: &Arc<StepClock>) -> SinkContext {
+    struct NoFiles;
+    impl Storage for NoFiles {
+        fn submit(&self, _: streamfleet_env::StorageRequest, _: streamfleet_env::Completion) {
+            panic!("a topic is no file");
+        }
+    }
+    SinkContext {
+        files: Arc::new(NoFiles),
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
+        waker: Arc::new(|| {}),
+        subtask: 0,
+        parallelism: 1,
+        checkpoint_interval: Duration::from_secs(10),
+        commit_within: Duration::from_secs(660),
+        unique: "uid-3-nonce-op-0".to_owned(),
+    }
+}
+
+fn exactly_once(options: &[(&'static str, &'static str)]) -> SinkSpec {
+    let all = [&[("sink.delivery-guarantee", "exactly-once")], options].concat();
+    SinkSpec { table: Arc::new(table(&columns(), &with(&all))) }
+}
+
+fn batch(ids: &[i64]) -> Batch {
+    let names: Vec<String> = ids.iter().map(|i| format!("n{i}")).collect();
+    let columns: Vec<(&str, Arc<dyn arrow::array::Array>)> =
+        vec![("id", Arc::new(Int64Array::from(ids.to_vec()))), ("name", Arc::new(StringArray::from(names)))];
+    Batch::inserts(RecordBatch::try_from_iter(columns).expect("columns of one length"))
+}
+
+/// Asks until the rows are taken; the fake answers at once.
+fn write(sink: &mut dyn Sink, ids: &[i64]) {
+    while sink.write(&batch(ids)).expect("no error") == Flow::More {}
+}
+
+#[test]
+fn every_epoch_has_a_transaction_of_its_own() {
+    let cluster = FakeCluster::default();
+    let clock = Arc::<StepClock>::default();
+    let shared: Arc<dyn Cluster> = Arc::new(cluster.clone());
+    let mut sink = super::sink(&exactly_once(&[]), Arc::clone(&shared), sink_context(&clock)).expect("sound");
+    write(sink.as_mut(), &[1, 2]);
+    cluster.0.lock().unwrap().holds_flushes = true;
+    sink.prepare(Epoch(1)).expect("closes");
+    assert_eq!(sink.poll_prepared(Epoch(1)).expect("no error"), None);
+    assert_eq!(sink.write(&batch(&[3])).expect("no error"), Flow::More, "rows wait for the flush, to keep their order");
+    cluster.release_flushes();
+    let handles = sink.poll_prepared(Epoch(1)).expect("no error").expect("flushed");
+    assert_eq!(handles, [json!({"transactionalId": "id-0", "producerId": 7, "producerEpoch": 0})]);
+    write(sink.as_mut(), &[3]);
+    // Without rows there is nothing to commit, and the producer stays.
+    sink.prepare(Epoch(2)).expect("closes");
+    let handles = sink.poll_prepared(Epoch(2)).expect("no error").expect("flushed");
+    assert_eq!(handles[0]["transactionalId"], "id-1");
+    sink.prepare(Epoch(3)).expect("closes");
+    assert_eq!(sink.poll_prepared(Epoch(3)).expect("no error"), Some(vec![]));
+    sink.committed(Epoch(1));
+    let asked = cluster.0.lock().unwrap().asked.clone();
+    let expected = [
+        "open 0 streamfleet-uid-3-nonce-op-0-0",
+        "open 1 streamfleet-uid-3-nonce-op-0-1",
+        "send 0 t 2",
+        "open 2 streamfleet-uid-3-nonce-op-0-2",
+        "flush 0",
+        "send 1 t 1",
+        "open 3 streamfleet-uid-3-nonce-op-0-3",
+        "flush 1",
+        "close 0",
+    ];
+    assert_eq!(asked, expected);
+    write(sink.as_mut(), &[4]);
+    cluster.0.lock().unwrap().asked.truncate(expected.len());
+    sink.prepare(Epoch(4)).expect("closes");
+    assert_eq!(cluster.0.lock().unwrap().asked[expected.len()], "open 4 streamfleet-uid-3-nonce-op-0-0", "a free id");
+    sink.poll_prepared(Epoch(4)).expect("no error").expect("flushed");
+    cluster.0.lock().unwrap().asked.truncate(expected.len());
+    write(sink.as_mut(), &[5]);
+    drop(sink);
+    let asked = cluster.0.lock().unwrap().asked.clone();
+    assert_eq!(asked[expected.len()..], ["send 3 t 1", "abandon 3", "end"], "what no checkpoint names is aborted");
+
+    let committer = super::committer(&exactly_once(&[]), shared).expect("sound");
+    let unknown = Arc::new(std::sync::Mutex::new(None));
+    let said = Arc::clone(&unknown);
+    committer.commit(handles, Box::new(|result| assert_eq!(result, Ok(()))));
+    committer.commit(vec![json!({"from": "a"})], Box::new(move |result| *said.lock().unwrap() = Some(result)));
+    committer.abandon("uid", Box::new(|result| assert_eq!(result, Ok(()))));
+    let error = unknown.lock().unwrap().take().expect("answered").expect_err("no handle of Kafka's");
+    assert!(error.contains("table t: the checkpoint names output in a form that is not known"), "{error}");
+    let asked = cluster.0.lock().unwrap().asked.clone();
+    assert_eq!(asked[asked.len() - 2..], ["commit id-1 7 1", "fence streamfleet-uid-"]);
+}
+
+#[test]
+fn a_transaction_near_its_time_out_is_not_named() {
+    let cluster = FakeCluster::default();
+    let clock = Arc::<StepClock>::default();
+    let mut sink = super::sink(&exactly_once(&[]), Arc::new(cluster.clone()), sink_context(&clock)).expect("sound");
+    write(sink.as_mut(), &[1]);
+    clock.now.store(230_000, Ordering::Relaxed);
+    sink.prepare(Epoch(1)).expect("closes");
+    assert!(sink.poll_prepared(Epoch(1)).expect("young enough").is_some());
+    write(sink.as_mut(), &[2]);
+    sink.prepare(Epoch(2)).expect("closes");
+    // The first one is not committed yet, and would be named again.
+    clock.now.store(245_000, Ordering::Relaxed);
+    let error = sink.poll_prepared(Epoch(2)).expect_err("too old").to_string();
+    assert!(error.contains("a transaction has been open for 245 s and may reach its time-out (900 s)"), "{error}");
+    sink.committed(Epoch(1));
+    assert!(sink.poll_prepared(Epoch(2)).expect("the first one is done").is_some());
+}
+
+#[test]
+fn a_time_out_that_is_too_short_is_refused() {
+    let clock = Arc::<StepClock>::default();
+    let spec = exactly_once(&[("properties.transaction.timeout.ms", "600000")]);
+    let error = super::sink(&spec, Arc::new(FakeCluster::default()), sink_context(&clock)).err().expect("refused");
+    let error = error.to_string();
+    assert!(error.contains("'properties.transaction.timeout.ms' = '600000'"), "{error}");
+    assert!(error.contains("a transaction may wait 670 s"), "{error}");
+    let oauth = [("properties.security.protocol", "SASL_SSL"), ("properties.sasl.mechanism", "OAUTHBEARER")];
+    let error = super::sink(&exactly_once(&oauth), Arc::new(FakeCluster::default()), sink_context(&clock));
+    let error = error.err().expect("transactions could not be finished").to_string();
+    assert!(error.contains("PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 only"), "{error}");
+}
+
+#[test]
+fn at_least_once_writes_through_one_producer_and_waits_for_it() {
+    let cluster = FakeCluster::default();
+    let clock = Arc::<StepClock>::default();
+    let spec = SinkSpec { table: Arc::new(table(&columns(), &with(&[("key.format", "raw"), ("key.fields", "name")]))) };
+    let mut sink = super::sink(&spec, Arc::new(cluster.clone()), sink_context(&clock)).expect("sound");
+    write(sink.as_mut(), &[1, 2]);
+    sink.prepare(Epoch(1)).expect("closes");
+    let handles = sink.poll_prepared(Epoch(1)).expect("no error").expect("flushed");
+    assert!(handles.is_empty() || handles[0].is_object());
+    write(sink.as_mut(), &[3]);
+    let state = cluster.0.lock().unwrap();
+    assert_eq!(state.asked, ["open 0 -", "send 0 t 2", "flush 0", "send 0 t 1"]);
+    let (_, block) = &state.sent[0];
+    assert_eq!((block.keys.get(1), block.values.get(1)), (Some(&b"n2"[..]), Some(&b"{\"id\":2,\"name\":\"n2\"}"[..])));
+}

@@ -1,0 +1,88 @@
+//! State files that nobody refers to: which of those found may go.
+//!
+//! A state file's name tells the job's uid and the term it was written under. An earlier term of the same uid completes nothing
+//! any more once its successor has claimed: what no snapshot refers to then is nobody's. Files of the newest term may be on
+//! their way into a snapshot, and files of another uid belong to another job, so both stay.
+
+use std::collections::BTreeSet;
+use streamfleet_env::{Staged, StorageReply, StorageRequest};
+use streamfleet_types::Term;
+use streamfleet_types::log::Snapshot;
+
+/// The folder of state files, below the job's place.
+pub(crate) const DATA_PREFIX: &str = "data/";
+
+/// The rule.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leftovers<'a> {
+    /// The job's.
+    pub uid: &'a str,
+    /// The newest term; only what earlier ones wrote may go.
+    pub below: Term,
+    /// Every snapshot that may still be restored.
+    pub kept: &'a [&'a Snapshot],
+}
+
+impl Leftovers<'_> {
+    /// What removes the leftovers among what a listing found.
+    pub fn removals(&self, listed: &StorageReply) -> Vec<StorageRequest> {
+        match listed {
+            StorageReply::Paths(paths) => {
+                let needed: BTreeSet<&str> = self.kept.iter().flat_map(|s| &s.files).map(|f| f.path.as_str()).collect();
+                let paths = paths.iter().map(|(path, _)| path);
+                let left = paths.filter(|path| !needed.contains(path.as_str()) && self.is_of_earlier_term(path));
+                left.map(|path| StorageRequest::Delete { path: path.clone() }).collect()
+            }
+            StorageReply::Staged(staged) => {
+                let left = staged.iter().filter(|s| self.is_of_earlier_term(&s.path)).cloned();
+                left.map(|Staged { path, token }| StorageRequest::Discard { path, token }).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// True for a state file that this job wrote under an earlier term; see `Deploy::unique` for how they are named.
+    fn is_of_earlier_term(&self, path: &str) -> bool {
+        let name = path.strip_prefix(DATA_PREFIX).and_then(|n| n.strip_prefix(self.uid));
+        let term = name.and_then(|n| n.strip_prefix('-')).and_then(|n| n.split('-').next());
+        term.and_then(|t| t.parse().ok()).is_some_and(|t| Term(t) < self.below)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use streamfleet_types::log::StateFile;
+    use streamfleet_types::{Epoch, HashRange};
+
+    fn snapshot(path: &str) -> Snapshot {
+        let range = HashRange { first: 0, last: u64::MAX };
+        Snapshot {
+            epoch: Epoch(1),
+            parallelism: 1,
+            max_parallelism: 1,
+            fingerprint: String::new(),
+            files: vec![StateFile { path: path.to_owned(), epoch: Epoch(1), range, bytes: 1, rows: 1 }],
+            positions: vec![],
+            transactions: vec![],
+            watermarks: vec![],
+        }
+    }
+
+    #[test]
+    fn only_files_of_the_job_and_of_earlier_terms_that_no_snapshot_names_are_removed() {
+        let kept = snapshot("data/u-1-aa-0-000000-0.state");
+        let leftovers = Leftovers { uid: "u", below: Term(3), kept: &[&kept] };
+        let files =
+            ["u-1-aa-0-000000-0", "u-1-aa-0-000001-0", "u-2-bb-0-000000-0", "u-3-cc-0-000000-0", "v-1-aa-0-0-0"];
+        let path = |name: &str| format!("data/{name}.state");
+        let removed = leftovers.removals(&StorageReply::Paths(files.iter().map(|f| (path(f), 1)).collect()));
+        let delete = |name| StorageRequest::Delete { path: path(name) };
+        assert_eq!(removed, [delete("u-1-aa-0-000001-0"), delete("u-2-bb-0-000000-0")]);
+        let staged = files.iter().map(|f| Staged { path: path(f), token: "t".to_owned() }).collect();
+        let removed = leftovers.removals(&StorageReply::Staged(staged));
+        let discard = |name| StorageRequest::Discard { path: path(name), token: "t".to_owned() };
+        // What is staged is in no snapshot.
+        assert_eq!(removed, ["u-1-aa-0-000000-0", "u-1-aa-0-000001-0", "u-2-bb-0-000000-0"].map(discard));
+    }
+}

@@ -1,0 +1,32 @@
+//! What makes a sink's prepared output visible, once its snapshot is complete.
+
+use std::sync::Arc;
+use streamfleet_env::Storage;
+
+/// Takes the answer; called once, on any thread. `Err` says what went wrong, for people.
+pub type CommitDone = Box<dyn FnOnce(Result<(), String>) + Send>;
+
+/// What a committer is given when it is built.
+#[derive(Clone)]
+pub struct CommitterContext {
+    /// The files of the outside world; paths as the user wrote them.
+    pub files: Arc<dyn Storage>,
+}
+
+/// Commits the output of one table's sink. Lives beside the coordinator, not in a slot; never waits.
+///
+/// # Flow
+/// At the start of a reign [`Committer::commit`] for what the snapshot lists that is begun from, if no record says that it
+/// was done; when a record says so, [`Committer::abandon`]; then sinks are made. While they run, `commit` again and again.
+///
+/// # Guarantees asked
+/// Committing a handle again, before anything was written after it was known to be committed, is harmless.
+pub trait Committer: Send + Sync {
+    /// Makes the output behind these handles visible, in their order.
+    fn commit(&self, handles: Vec<serde_json::Value>, done: CommitDone);
+
+    /// Ends what earlier reigns of the job with this uid left open: no snapshot will ever name it.
+    fn abandon(&self, _uid: &str, done: CommitDone) {
+        done(Ok(()));
+    }
+}

@@ -1,0 +1,199 @@
+//! What is staged: a multipart upload, begun when a part is full or when nothing may show yet.
+
+use super::Inner;
+use super::errors::Failure;
+use super::requests::is_below;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::mem;
+use streamfleet_env::{Staged, StorageErrorKind, StorageReply};
+
+/// S3 takes no smaller part but the last.
+const PART_BYTES: usize = 5 << 20;
+
+/// S3 takes 10000 parts: after so many, parts become larger by as much again.
+const PARTS_OF_ONE_SIZE: usize = 1000;
+
+/// What one process has staged for a path.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    id: Option<String>,
+    /// The tags of the parts so far.
+    parts: Vec<String>,
+    /// Bytes of the next part.
+    buffer: Vec<u8>,
+}
+
+/// All that completing an upload takes.
+#[derive(Debug, Serialize, Deserialize)]
+struct Token {
+    upload: String,
+    parts: Vec<String>,
+}
+
+impl Inner {
+    fn take_staged(&self, path: &str) -> Option<Upload> {
+        self.staged.lock().expect("no holder of this lock panics").remove(path)
+    }
+
+    fn keep_staged(&self, path: &str, upload: Upload) {
+        self.staged.lock().expect("no holder of this lock panics").insert(path.to_owned(), upload);
+    }
+
+    pub(super) async fn append(&self, path: &str, bytes: &[u8]) -> Result<StorageReply, Failure> {
+        let mut upload = self.take_staged(path).unwrap_or_default();
+        upload.buffer.extend_from_slice(bytes);
+        let mut result = Ok(());
+        while result.is_ok() {
+            let part_bytes = PART_BYTES * (1 + upload.parts.len() / PARTS_OF_ONE_SIZE);
+            if upload.buffer.len() < part_bytes {
+                break;
+            }
+            let rest = upload.buffer.split_off(part_bytes);
+            let part = mem::replace(&mut upload.buffer, rest);
+            result = self.upload_part(path, &mut upload, part).await;
+        }
+        // Also after a failure: whoever deletes the path aborts the upload.
+        self.keep_staged(path, upload);
+        result.map(|()| StorageReply::Done)
+    }
+
+    pub(super) async fn seal(&self, path: &str) -> Result<StorageReply, Failure> {
+        let Some(mut upload) = self.take_staged(path) else { return Err(nothing_appended()) };
+        if upload.id.is_none() {
+            return self.put(path, upload.buffer).await;
+        }
+        match self.upload_rest(path, &mut upload).await {
+            Ok(token) => self.complete(path, &token).await,
+            Err(failure) => {
+                self.keep_staged(path, upload);
+                Err(failure)
+            }
+        }
+    }
+
+    pub(super) async fn prepare(&self, path: &str) -> Result<StorageReply, Failure> {
+        let Some(mut upload) = self.take_staged(path) else { return Err(nothing_appended()) };
+        match self.upload_rest(path, &mut upload).await {
+            Ok(token) => {
+                let token = serde_json::to_string(&token).expect("a token has only string keys");
+                Ok(StorageReply::Prepared(token))
+            }
+            Err(failure) => {
+                self.keep_staged(path, upload);
+                Err(failure)
+            }
+        }
+    }
+
+    pub(super) async fn publish(&self, path: &str, token: &str) -> Result<StorageReply, Failure> {
+        let token: Token = serde_json::from_str(token).map_err(|error| {
+            let detail = format!("the checkpoint names output in a form that is not known: {error}");
+            Failure::new(StorageErrorKind::Broken, detail)
+        })?;
+        self.complete(path, &token).await
+    }
+
+    async fn upload_rest(&self, path: &str, upload: &mut Upload) -> Result<Token, Failure> {
+        if !upload.buffer.is_empty() || upload.parts.is_empty() {
+            let part = mem::take(&mut upload.buffer);
+            self.upload_part(path, upload, part).await?;
+        }
+        let id = upload.id.clone().expect("a part begins the upload");
+        Ok(Token { upload: id, parts: mem::take(&mut upload.parts) })
+    }
+
+    async fn upload_part(&self, path: &str, upload: &mut Upload, bytes: Vec<u8>) -> Result<(), Failure> {
+        let (client, key) = (self.client.get().await, self.naming.key(path));
+        let (encryption, kms_key) = self.client.encryption();
+        let id = match &upload.id {
+            Some(id) => id.clone(),
+            None => {
+                let create = client.create_multipart_upload().bucket(&self.bucket).key(&key);
+                let create = create.set_server_side_encryption(encryption).set_ssekms_key_id(kms_key);
+                let create = || async { Ok::<_, Failure>(create.clone().send().await?) };
+                let id = self.patiently(path, create).await?.upload_id.unwrap_or_default();
+                upload.id = Some(id.clone());
+                id
+            }
+        };
+        let number = i32::try_from(upload.parts.len() + 1).unwrap_or(i32::MAX);
+        let bytes = Bytes::from(bytes);
+        let send = || async {
+            let part = client.upload_part().bucket(&self.bucket).key(&key).upload_id(&id).part_number(number);
+            Ok::<_, Failure>(part.body(ByteStream::from(bytes.clone())).send().await?)
+        };
+        upload.parts.push(self.patiently(path, send).await?.e_tag.unwrap_or_default());
+        Ok(())
+    }
+
+    /// Completes an upload. If it is gone and the object is there, it was completed before: names are used once.
+    async fn complete(&self, path: &str, token: &Token) -> Result<StorageReply, Failure> {
+        let (client, key) = (self.client.get().await, self.naming.key(path));
+        let part = |(number, tag)| CompletedPart::builder().part_number(number).e_tag(tag).build();
+        let parts = (1..).zip(&token.parts).map(part).collect();
+        let all = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let complete = client.complete_multipart_upload().bucket(&self.bucket).key(&key);
+        let complete = complete.upload_id(&token.upload).multipart_upload(all);
+        match self.patiently(path, || async { Ok::<_, Failure>(complete.clone().send().await?) }).await {
+            Ok(_) => Ok(StorageReply::Done),
+            Err(failure) if failure.kind == StorageErrorKind::NotFound && !failure.is("NoSuchBucket") => {
+                match self.size_of(path).await? {
+                    Some(_) => Ok(StorageReply::Done),
+                    None => Err(Failure::new(
+                        StorageErrorKind::NotFound,
+                        "its upload is gone, and it is not there: was the upload aborted, by hand or by a lifecycle rule?",
+                    )),
+                }
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    pub(super) async fn list_staged(&self, prefix: &str) -> Result<StorageReply, Failure> {
+        let client = self.client.get().await;
+        let key = self.naming.key(prefix);
+        let (mut key_marker, mut id_marker, mut found) = (None, None, Vec::new());
+        loop {
+            let page = client.list_multipart_uploads().bucket(&self.bucket).prefix(key.trim_end_matches('/'));
+            let page = page.set_key_marker(key_marker).set_upload_id_marker(id_marker);
+            let page = self.patiently(prefix, || async { Ok::<_, Failure>(page.clone().send().await?) }).await?;
+            for upload in page.uploads.unwrap_or_default() {
+                let (Some(key), Some(token)) = (upload.key, upload.upload_id) else { continue };
+                if let Some(path) = self.naming.path(&key).filter(|path| is_below(path, prefix)) {
+                    found.push(Staged { path, token });
+                }
+            }
+            (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
+            if page.is_truncated != Some(true) || key_marker.is_none() {
+                break;
+            }
+        }
+        found.sort();
+        Ok(StorageReply::Staged(found))
+    }
+
+    /// Aborts an upload. `token`: its id, as it is listed.
+    pub(super) async fn discard(&self, path: &str, token: &str) -> Result<StorageReply, Failure> {
+        let (client, key) = (self.client.get().await, self.naming.key(path));
+        let abort = client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(token);
+        match self.attempt(async { Ok::<_, Failure>(abort.send().await?) }).await {
+            Err(failure) if failure.kind != StorageErrorKind::NotFound => Err(failure),
+            _ => Ok(StorageReply::Done),
+        }
+    }
+
+    /// Throws away what this process has staged.
+    pub(super) async fn discard_own(&self, path: &str) -> Result<(), Failure> {
+        match self.take_staged(path).and_then(|upload| upload.id) {
+            Some(id) => self.discard(path, &id).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn nothing_appended() -> Failure {
+    Failure::new(StorageErrorKind::NotFound, "nothing was appended")
+}
