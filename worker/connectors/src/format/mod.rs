@@ -10,15 +10,18 @@ mod rows;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;
+mod values;
 
 pub(crate) use column::Column;
 pub use message::MessageBuffer;
 pub(crate) use message::{BadMessage, DecodedMessages, MessageDecoder, MessageEncoder};
 pub(crate) use parquet::ParquetFile;
+pub use values::{ValueDecoder, ValueEncoder};
 
 use crate::options;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, SchemaRef};
+use json::changes::{self, ChangeDecoder, ChangeEncoder, ChangeOptions, Dialect};
 use std::sync::Arc;
 use streamfleet_dataflow::DataflowError;
 use streamfleet_logical::{FormatDescriptor, TableDescriptor};
@@ -83,7 +86,9 @@ fn take_bytes(bytes: &mut Vec<u8>, at_least: usize) -> Vec<u8> {
 
 /// What the planner knows of the formats.
 pub fn descriptors() -> Vec<FormatDescriptor> {
-    vec![json::descriptor(), csv::descriptor(), raw::descriptor(), parquet::descriptor()]
+    let mut all = vec![json::descriptor(), csv::descriptor(), raw::descriptor(), parquet::descriptor()];
+    all.extend(changes::descriptors());
+    all
 }
 
 /// A table's format with its options.
@@ -93,6 +98,7 @@ pub(crate) enum Format {
     Csv(csv::CsvOptions),
     Raw(raw::RawOptions),
     Parquet(parquet::ParquetOptions),
+    Changes(ChangeOptions),
 }
 
 impl Format {
@@ -103,7 +109,13 @@ impl Format {
             Some("csv") => csv::CsvOptions::of(table).map(Self::Csv),
             Some("raw") => raw::RawOptions::of(table).map(Self::Raw),
             Some("parquet") => parquet::ParquetOptions::of(table).map(Self::Parquet),
-            _ => Err(options::bad(table, "format", "it is one of json, csv, raw, parquet")),
+            Some("debezium-json") => ChangeOptions::of(table, Dialect::Debezium).map(Self::Changes),
+            Some("canal-json") => ChangeOptions::of(table, Dialect::Canal).map(Self::Changes),
+            Some("maxwell-json") => ChangeOptions::of(table, Dialect::Maxwell).map(Self::Changes),
+            _ => {
+                let names: Vec<&str> = descriptors().iter().map(|f| f.name).collect();
+                Err(options::bad(table, "format", format!("it is one of {}", names.join(", "))))
+            }
         }
     }
 
@@ -136,7 +148,7 @@ impl Format {
     /// Refuses columns that the format cannot read or write, before anything is. `fields`: all that a file holds.
     pub fn check(&self, table: &str, fields: &[Field]) -> Result<(), DataflowError> {
         let has_type = |data_type: &DataType| match self {
-            Self::Json(_) => json::has_type(data_type),
+            Self::Json(_) | Self::Changes(_) => json::has_type(data_type),
             Self::Csv(_) => csv::has_type(data_type),
             Self::Raw(_) => raw::has_type(data_type),
             Self::Parquet(_) => true,
@@ -148,20 +160,23 @@ impl Format {
             None => Ok(()),
             Some(field) => Err(DataflowError::Unsupported {
                 operator: format!("table {table}"),
-                detail: format!(
-                    "column {} of type {} in format '{}'",
-                    field.name(),
-                    field.data_type(),
-                    self.extension()
-                ),
+                detail: format!("column {} of type {} in format '{}'", field.name(), field.data_type(), self.name()),
             }),
+        }
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Changes(options) => options.dialect.name(),
+            _ => self.extension(),
         }
     }
 
     /// The ending of a file's name.
     pub const fn extension(&self) -> &'static str {
         match self {
-            Self::Json(_) => "json",
+            Self::Json(_) | Self::Changes(_) => "json",
             Self::Csv(_) => "csv",
             Self::Raw(_) => "raw",
             Self::Parquet(_) => "parquet",
@@ -172,6 +187,7 @@ impl Format {
     pub const fn ignores_errors(&self) -> bool {
         match self {
             Self::Json(options) => options.ignore_parse_errors,
+            Self::Changes(options) => options.json.ignore_parse_errors,
             Self::Csv(options) => options.ignore_parse_errors,
             Self::Raw(_) | Self::Parquet(_) => false,
         }
@@ -190,6 +206,7 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options)?),
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
             Self::Parquet(_) => return Ok(None),
+            Self::Changes(_) => return Err(self.no_files()),
         }))
     }
 
@@ -203,6 +220,7 @@ impl Format {
             Self::Csv(options) => Box::new(csv::CsvDecoder::new(schema, layout.clone(), options, false)?),
             Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options)?),
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
+            Self::Changes(options) => Box::new(ChangeDecoder::new(schema, options)?),
             Self::Parquet(_) => return Err(self.no_messages()),
         })
     }
@@ -213,13 +231,23 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonEncoder::new(options)),
             Self::Csv(options) => Box::new(csv::CsvEncoder::new(table, options)),
             Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
+            Self::Changes(options) => Box::new(ChangeEncoder::new(table, options)?),
             Self::Parquet(_) => return Err(self.no_messages()),
         })
     }
 
+    fn no_files(&self) -> DataflowError {
+        DataflowError::Unsupported {
+            operator: format!("format '{}'", self.name()),
+            detail: "it is for messages with their changes: use it with 'connector' = 'kafka', not with \
+                     'connector' = 'filesystem'"
+                .to_owned(),
+        }
+    }
+
     fn no_messages(&self) -> DataflowError {
         DataflowError::Unsupported {
-            operator: format!("format '{}'", self.extension()),
+            operator: format!("format '{}'", self.name()),
             detail: "it writes whole files, not messages: use it with 'connector' = 'filesystem'".to_owned(),
         }
     }
@@ -230,6 +258,7 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonEncoder::new(options)),
             Self::Csv(options) => Box::new(csv::CsvEncoder::new(table, options)),
             Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
+            Self::Changes(_) => return Err(self.no_files()),
             Self::Parquet(options) => Box::new(parquet::ParquetEncoder::new(Arc::clone(schema), *options)?),
         })
     }
