@@ -131,6 +131,7 @@ fn resolve(
     let mut computed: BTreeMap<String, Expr> = BTreeMap::new();
     let mut columns = Vec::new();
     for column in declaration.columns {
+        let in_key = declaration.primary_key.iter().any(|(name, _)| *name == column.name);
         let (data_type, nullable, kind) = match column.kind {
             DeclaredKind::Physical { data_type, nullable } => (data_type, nullable, ColumnKind::Physical),
             DeclaredKind::Metadata { data_type, nullable, key, is_virtual } => {
@@ -142,7 +143,8 @@ fn resolve(
                 (data_type, true, ColumnKind::Computed(expr))
             }
         };
-        columns.push(Column { name: column.name, data_type, nullable, kind });
+        // A key takes no NULL, whether that is said or not.
+        columns.push(Column { name: column.name, data_type, nullable: nullable && !in_key, kind });
     }
     let watermark = match declaration.watermark {
         None => None,

@@ -513,6 +513,7 @@ fn tables_of_changes_give_and_take_them() {
     assert_eq!(kinds(&plan), ["sink", "scan"]);
     assert_eq!(plan[1].properties.changelog, ChangelogMode::Retract);
     assert_eq!(plan[1].properties.upsert_keys, [[0]]);
+    assert!(!plan[1].schema.field(0).is_nullable() && plan[1].schema.field(1).is_nullable(), "a key takes no NULL");
     let plan = log_plan("INSERT INTO latest SELECT id, MAX(name) FROM changes GROUP BY id");
     assert!(kinds(&plan).contains(&"group"), "{:?}", kinds(&plan));
     let script = |statement: &str| run(&format!("{LOGS}{statement}")).expect_err(statement);

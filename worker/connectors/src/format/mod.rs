@@ -1,5 +1,6 @@
 //! Formats of records: bytes to columns and back.
 
+mod avro;
 mod column;
 mod csv;
 mod json;
@@ -32,10 +33,18 @@ const BATCH_ROWS: usize = 8192;
 /// Where the wanted columns lie in a record.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
-    /// How many fields a record has: the columns that a file holds, read or not.
-    pub width: usize,
+    /// The fields that a record has: the columns that a file holds, read or not.
+    pub fields: Vec<Field>,
     /// The field of every wanted column.
     pub places: Vec<usize>,
+}
+
+impl Layout {
+    /// Every field of a record is wanted.
+    pub fn whole(schema: &SchemaRef) -> Self {
+        let fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone()).collect();
+        Self { places: (0..fields.len()).collect(), fields }
+    }
 }
 
 /// A record that cannot be used: which of the bytes given, and why.
@@ -86,7 +95,8 @@ fn take_bytes(bytes: &mut Vec<u8>, at_least: usize) -> Vec<u8> {
 
 /// What the planner knows of the formats.
 pub fn descriptors() -> Vec<FormatDescriptor> {
-    let mut all = vec![json::descriptor(), csv::descriptor(), raw::descriptor(), parquet::descriptor()];
+    let mut all =
+        vec![json::descriptor(), csv::descriptor(), raw::descriptor(), avro::descriptor(), parquet::descriptor()];
     all.extend(changes::descriptors());
     all
 }
@@ -99,6 +109,7 @@ pub(crate) enum Format {
     Raw(raw::RawOptions),
     Parquet(parquet::ParquetOptions),
     Changes(ChangeOptions),
+    Avro(avro::AvroOptions),
 }
 
 impl Format {
@@ -109,6 +120,7 @@ impl Format {
             Some("csv") => csv::CsvOptions::of(table).map(Self::Csv),
             Some("raw") => raw::RawOptions::of(table).map(Self::Raw),
             Some("parquet") => parquet::ParquetOptions::of(table).map(Self::Parquet),
+            Some("avro") => avro::AvroOptions::of(table).map(Self::Avro),
             Some("debezium-json") => ChangeOptions::of(table, Dialect::Debezium).map(Self::Changes),
             Some("canal-json") => ChangeOptions::of(table, Dialect::Canal).map(Self::Changes),
             Some("maxwell-json") => ChangeOptions::of(table, Dialect::Maxwell).map(Self::Changes),
@@ -151,6 +163,7 @@ impl Format {
             Self::Json(_) | Self::Changes(_) => json::has_type(data_type),
             Self::Csv(_) => csv::has_type(data_type),
             Self::Raw(_) => raw::has_type(data_type),
+            Self::Avro(options) => options.has_type(data_type),
             Self::Parquet(_) => true,
         };
         if let Self::Raw(_) = self {
@@ -180,6 +193,7 @@ impl Format {
             Self::Csv(_) => "csv",
             Self::Raw(_) => "raw",
             Self::Parquet(_) => "parquet",
+            Self::Avro(_) => "avro",
         }
     }
 
@@ -189,7 +203,7 @@ impl Format {
             Self::Json(options) => options.ignore_parse_errors,
             Self::Changes(options) => options.json.ignore_parse_errors,
             Self::Csv(options) => options.ignore_parse_errors,
-            Self::Raw(_) | Self::Parquet(_) => false,
+            Self::Raw(_) | Self::Parquet(_) | Self::Avro(_) => false,
         }
     }
 
@@ -206,7 +220,7 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options)?),
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
             Self::Parquet(_) => return Ok(None),
-            Self::Changes(_) => return Err(self.no_files()),
+            Self::Changes(_) | Self::Avro(_) => return Err(self.no_files()),
         }))
     }
 
@@ -221,17 +235,19 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options)?),
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
             Self::Changes(options) => Box::new(ChangeDecoder::new(schema, options)?),
+            Self::Avro(_) => Box::new(avro::AvroDecoder::new(schema, layout)?),
             Self::Parquet(_) => return Err(self.no_messages()),
         })
     }
 
     /// An encoder of messages; `schema`: the columns of a message.
-    pub fn message_encoder(&self, table: &str, _schema: &SchemaRef) -> Result<Box<dyn MessageEncoder>, DataflowError> {
+    pub fn message_encoder(&self, table: &str, schema: &SchemaRef) -> Result<Box<dyn MessageEncoder>, DataflowError> {
         Ok(match self {
             Self::Json(options) => Box::new(json::JsonEncoder::new(options)),
             Self::Csv(options) => Box::new(csv::CsvEncoder::new(table, options)),
             Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
             Self::Changes(options) => Box::new(ChangeEncoder::new(table, options)?),
+            Self::Avro(_) => Box::new(avro::AvroEncoder::new(table, schema)),
             Self::Parquet(_) => return Err(self.no_messages()),
         })
     }
@@ -239,7 +255,7 @@ impl Format {
     fn no_files(&self) -> DataflowError {
         DataflowError::Unsupported {
             operator: format!("format '{}'", self.name()),
-            detail: "it is for messages with their changes: use it with 'connector' = 'kafka', not with \
+            detail: "it is for messages: use it with 'connector' = 'kafka', not with \
                      'connector' = 'filesystem'"
                 .to_owned(),
         }
@@ -258,7 +274,7 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonEncoder::new(options)),
             Self::Csv(options) => Box::new(csv::CsvEncoder::new(table, options)),
             Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
-            Self::Changes(_) => return Err(self.no_files()),
+            Self::Changes(_) | Self::Avro(_) => return Err(self.no_files()),
             Self::Parquet(options) => Box::new(parquet::ParquetEncoder::new(Arc::clone(schema), *options)?),
         })
     }

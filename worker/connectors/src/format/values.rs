@@ -16,8 +16,7 @@ impl ValueDecoder {
     /// # Errors
     /// An option or a column is not to the format's liking.
     pub fn new(table: &TableDescriptor, schema: SchemaRef) -> Result<Self, DataflowError> {
-        let width = schema.fields().len();
-        let layout = Layout { width, places: (0..width).collect() };
+        let layout = Layout::whole(&schema);
         Ok(Self(Format::of_value(table)?.message_decoder(schema, &layout)?))
     }
 

@@ -20,7 +20,7 @@ fn format(options: &[(&str, &str)]) -> Format {
 
 /// Rows with kind and message, and what is wrong with the other messages.
 fn decode(options: &[(&str, &str)], messages: &[&str]) -> (Vec<String>, Vec<String>) {
-    let layout = Layout { width: 3, places: vec![0, 1, 2] };
+    let layout = Layout::whole(&schema());
     let mut decoder = format(options).message_decoder(schema(), &layout).expect("messages");
     messages.iter().for_each(|message| decoder.take(message.as_bytes()));
     let decoded = decoder.finish().expect("decodes");
@@ -159,7 +159,7 @@ fn maxwell_tells_only_the_fields_that_were_changed() {
 fn changes_are_written_as_insertions_and_deletions() {
     let source = decode(DEBEZIUM, &[]).0;
     assert!(source.is_empty());
-    let layout = Layout { width: 3, places: vec![0, 1, 2] };
+    let layout = Layout::whole(&schema());
     let mut decoder = format(DEBEZIUM).message_decoder(schema(), &layout).expect("messages");
     for _ in 0..2 {
         decoder
@@ -200,7 +200,7 @@ fn changes_are_written_as_insertions_and_deletions() {
 
 #[test]
 fn files_hold_no_changes() {
-    let layout = Layout { width: 3, places: vec![0, 1, 2] };
+    let layout = Layout::whole(&schema());
     let error = format(CANAL).decoder(schema(), &layout, true).err().expect("refused").to_string();
     assert!(error.contains("canal-json") && error.contains("'connector' = 'filesystem'"), "{error}");
     assert!(format(CANAL).encoder("t", &schema()).is_err());
