@@ -73,7 +73,7 @@ pub struct MetadataColumn {
 }
 
 /// What a connector tells of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnectorDescriptor {
     /// The value of `'connector'`.
     pub name: &'static str,
@@ -85,19 +85,23 @@ pub struct ConnectorDescriptor {
     pub sink_takes_changes: bool,
     /// It needs a `'format'`.
     pub uses_format: bool,
-    /// Its records have a key beside the value, with a format of its own: `key.format`, `value.format`.
+    /// Its records have a key beside the value: it takes `'key.format'`, and `'value.format'` instead of `'format'`.
     pub key_format: bool,
-    /// Its options, besides `connector`, `format` and the format's own.
+    /// Its records replace one another by the primary key, which a table must declare, and which must have a format.
+    pub upsert: bool,
+    /// Its options, besides `connector`, `format` and the format's own. A name that ends with `#` takes any ending.
     pub options: Vec<OptionSpec>,
     /// Its metadata columns.
     pub metadata: Vec<MetadataColumn>,
 }
 
 /// What a format tells of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FormatDescriptor {
     /// The value of `'format'`; its options begin with it and a dot.
     pub name: &'static str,
+    /// Its records say what became of a row: reading gives updates and deletions, and writing takes them.
+    pub changes: bool,
     /// Its options, with the prefix.
     pub options: Vec<OptionSpec>,
 }

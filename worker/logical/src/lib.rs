@@ -18,8 +18,9 @@ pub use connector::{
     ConnectorDescriptor, FormatDescriptor, MetadataColumn, OptionKind, OptionSpec, SettingCheck, SettingSpec,
 };
 pub use node::{
-    AggregateCall, AggregateFunction, CalcSpec, GroupAggregateSpec, JoinKind, JoinSpec, Node, OperatorSpec, RankSpec,
-    ScanSpec, SinkSpec, SortKey, TimeBounds, WindowAggregateSpec, WindowAssignSpec, WindowColumns, WindowInput,
+    AggregateCall, AggregateFunction, CalcSpec, ChangelogNormalizeSpec, GroupAggregateSpec, JoinKind, JoinSpec, Node,
+    OperatorSpec, RankSpec, ScanSpec, SinkSpec, SortKey, TimeBounds, WindowAggregateSpec, WindowAssignSpec,
+    WindowColumns, WindowInput,
 };
 pub use table::{Column, ColumnKind, Position, TableDescriptor, WatermarkStrategy};
 pub use type_name::type_name;

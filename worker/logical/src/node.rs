@@ -50,6 +50,8 @@ pub enum OperatorSpec {
     Union,
     /// The first rows per key by an order.
     Rank(RankSpec),
+    /// Rows that replace one another by key become a changelog.
+    ChangelogNormalize(ChangelogNormalizeSpec),
     /// Writes a table.
     Sink(SinkSpec),
 }
@@ -248,6 +250,14 @@ pub struct RankSpec {
     pub window_end: Option<usize>,
     /// The rank is an output column.
     pub output_rank: bool,
+}
+
+/// Rows that replace one another by key become a changelog. An addition stands for the row of its key, a deletion says by
+/// its key alone that the row is gone. The output's columns are the input's.
+#[derive(Debug, Clone)]
+pub struct ChangelogNormalizeSpec {
+    /// Input columns of the key.
+    pub key: Vec<usize>,
 }
 
 /// One column of an order.

@@ -129,6 +129,9 @@ fn headline(node: &Node) -> String {
                 columns(node, 0, &rank.partition)
             )
         }
+        OperatorSpec::ChangelogNormalize(normalize) => {
+            format!("ChangelogNormalize by [{}]", columns(node, 0, &normalize.key))
+        }
         OperatorSpec::Sink(sink) => format!("Sink {}", sink.table.name),
     }
 }

@@ -151,6 +151,7 @@ impl Builder<'_> {
             OperatorSpec::GroupAggregate(spec) => Partitioning::Hash(spec.keys.clone()),
             OperatorSpec::WindowAggregate(spec) => Partitioning::Hash(spec.keys.clone()),
             OperatorSpec::Rank(spec) => Partitioning::Hash(spec.partition.clone()),
+            OperatorSpec::ChangelogNormalize(spec) => Partitioning::Hash(spec.key.clone()),
             OperatorSpec::Join(spec) => {
                 let side = |(left, right): &(usize, usize)| if port == 0 { *left } else { *right };
                 Partitioning::Hash(spec.on.iter().map(side).collect())
@@ -178,6 +179,7 @@ pub(crate) const fn kind_name(spec: &OperatorSpec) -> &'static str {
         OperatorSpec::Join(_) => "join",
         OperatorSpec::Union => "union",
         OperatorSpec::Rank(_) => "rank",
+        OperatorSpec::ChangelogNormalize(_) => "changelog-normalize",
         OperatorSpec::Sink(_) => "sink",
     }
 }

@@ -71,6 +71,7 @@ fn arguments(node: &Node) -> Result<String, PlanError> {
             rank.window_end,
             rank.output_rank
         ),
+        OperatorSpec::ChangelogNormalize(normalize) => format!("by {}", key(0, &normalize.key)),
         OperatorSpec::Sink(sink) => format!("{:?}", sink.table.name),
     })
 }

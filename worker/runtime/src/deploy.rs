@@ -172,6 +172,7 @@ impl<'a> Wiring<'a> {
             }
         }
         let mut outputs = Outputs::default();
+        let is_changelog = self.graph.vertices[vertex].node.properties.changelog == ChangelogMode::Retract;
         for (consumer, port) in self.graph.consumers(vertex) {
             let queues: Vec<QueueSender> = (0..self.subtasks[consumer])
                 .filter_map(|to| self.senders.remove(&(consumer, port, subtask, to)))
@@ -181,7 +182,8 @@ impl<'a> Wiring<'a> {
                     Router::Hash { columns: columns.clone(), max_parallelism: self.max_parallelism }
                 }
                 Partitioning::Rebalance => Router::Rebalance { next: subtask as usize % queues.len().max(1) },
-                Partitioning::Forward if queues.len() == 1 => Router::Single,
+                // Changes of one row must not overtake one another.
+                Partitioning::Forward if queues.len() == 1 || is_changelog => Router::Single,
                 Partitioning::Forward => Router::Rebalance { next: 0 },
             };
             outputs.edges.push(OutputEdge::new(router, queues));

@@ -9,7 +9,7 @@ use crate::insert::{planner_options, query_error};
 use crate::optimize::optimize;
 use crate::options;
 use crate::script::{StatementTokens, position_of};
-use crate::table_source::DeclaredTable;
+use crate::table_source::{DeclaredTable, Gives};
 use crate::typing::typed_expression;
 use crate::{Compiler, data_type, ddl, end};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -37,7 +37,19 @@ impl Compiler<'_> {
             let text = format!("`{}` is declared already", declaration.name);
             return Err(SqlErrorKind::Invalid(text).at(declaration.position));
         }
-        let connector = options::check(&declaration, self.catalog)?;
+        let options::Known { connector, format } = options::check(&declaration, self.catalog)?;
+        if connector.upsert && declaration.primary_key.is_empty() {
+            let text = format!(
+                "table {} needs a PRIMARY KEY (..) NOT ENFORCED: rows of connector '{}' replace one another by it",
+                declaration.name, connector.name
+            );
+            return Err(SqlErrorKind::Invalid(text).at(declaration.position));
+        }
+        let gives = match format {
+            _ if connector.upsert => Gives::Upserts,
+            Some(format) if format.changes => Gives::Changes,
+            _ => Gives::Inserts,
+        };
         for column in &declaration.columns {
             if let DeclaredKind::Metadata { key, .. } = &column.kind
                 && !connector.metadata.iter().any(|m| m.key == key)
@@ -49,7 +61,7 @@ impl Compiler<'_> {
         }
         let table = resolve(&self.context, statement, declaration)?;
         let name = table.name.clone();
-        self.context.tables.insert(name, Arc::new(DeclaredTable::new(Arc::new(table))));
+        self.context.tables.insert(name, Arc::new(DeclaredTable::new(Arc::new(table), gives)));
         Ok(())
     }
 
@@ -119,6 +131,7 @@ fn resolve(
     let mut computed: BTreeMap<String, Expr> = BTreeMap::new();
     let mut columns = Vec::new();
     for column in declaration.columns {
+        let in_key = declaration.primary_key.iter().any(|(name, _)| *name == column.name);
         let (data_type, nullable, kind) = match column.kind {
             DeclaredKind::Physical { data_type, nullable } => (data_type, nullable, ColumnKind::Physical),
             DeclaredKind::Metadata { data_type, nullable, key, is_virtual } => {
@@ -130,7 +143,8 @@ fn resolve(
                 (data_type, true, ColumnKind::Computed(expr))
             }
         };
-        columns.push(Column { name: column.name, data_type, nullable, kind });
+        // A key takes no NULL, whether that is said or not.
+        columns.push(Column { name: column.name, data_type, nullable: nullable && !in_key, kind });
     }
     let watermark = match declaration.watermark {
         None => None,

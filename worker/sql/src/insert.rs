@@ -122,13 +122,19 @@ impl Compiler<'_> {
         let lowered = self.lowered(statement, plan, position);
         let node = lowered.map_err(|error| self.in_view(error))?;
         self.check_sources(statement, &node, position)?;
-        if node.properties.changelog == ChangelogMode::Retract && !connector.sink_takes_changes {
+        let format = table.option("format").or_else(|| table.option("value.format"));
+        let format = self.catalog.formats.iter().find(|f| connector.uses_format && Some(f.name) == format);
+        let takes_changes = connector.sink_takes_changes || format.is_some_and(|f| f.changes);
+        if node.properties.changelog == ChangelogMode::Retract && !takes_changes {
             let text = format!(
                 "table {name} takes only new rows (connector '{}'), but the query updates or deletes rows: {}",
                 connector.name,
                 maker_of_changes(&node)
             );
             return Err(SqlErrorKind::Invalid(text).at(position));
+        }
+        if connector.upsert && node.properties.changelog == ChangelogMode::Retract {
+            check_upsert_key(&node, table, connector.name).map_err(|kind| kind.at(position))?;
         }
         let node = with_declared_nulls(node, table);
         let properties = Properties { state: StateBound::None, ..node.properties.clone() };
@@ -181,6 +187,28 @@ impl Compiler<'_> {
     }
 }
 
+/// Refuses updates that are told apart by other columns than those that the table's rows replace one another by: the row
+/// that an update takes the place of would stay.
+fn check_upsert_key(node: &Node, table: &TableDescriptor, connector: &str) -> Result<(), SqlErrorKind> {
+    let name = |column: &usize| node.schema.field(*column).name().clone();
+    let keys: Vec<Vec<String>> = node.properties.upsert_keys.iter().map(|k| k.iter().map(name).collect()).collect();
+    let is_primary =
+        |key: &&Vec<String>| key.iter().all(|c| table.primary_key.contains(c)) && key.len() == table.primary_key.len();
+    if keys.iter().any(|key| is_primary(&key)) {
+        return Ok(());
+    }
+    let told_apart = match keys.first() {
+        Some(key) => format!("its rows are told apart by ({})", key.join(", ")),
+        None => "no columns of its are known to tell its rows apart".to_owned(),
+    };
+    Err(SqlErrorKind::Invalid(format!(
+        "rows of table {} replace one another by its primary key ({}) (connector '{connector}'), but the query updates or \
+         deletes rows, and {told_apart}: let it group by the primary key",
+        table.name,
+        table.primary_key.join(", ")
+    )))
+}
+
 /// The node with the sink's NOT NULL columns as such: it then fails on a row with a NULL in one.
 fn with_declared_nulls(node: Arc<Node>, table: &TableDescriptor) -> Arc<Node> {
     let written = table.columns.iter().filter(|c| is_written(c));
@@ -213,6 +241,8 @@ fn maker_of_changes(node: &Arc<Node>) -> String {
         OperatorSpec::GroupAggregate(_) => "its GROUP BY is not over a window".to_owned(),
         OperatorSpec::Rank(_) => "its ROW_NUMBER replaces rows as better ones come".to_owned(),
         OperatorSpec::Join(_) => "its outer join takes NULL-padded rows back".to_owned(),
+        OperatorSpec::Scan(scan) => format!("table {} gives updates and deletions", scan.table.name),
+        OperatorSpec::ChangelogNormalize(_) => "it reads a table whose rows replace one another".to_owned(),
         _ => "one of its operators".to_owned(),
     }
 }

@@ -3,10 +3,20 @@
 use crate::Catalog;
 use crate::ddl::TableDeclaration;
 use crate::error::{SqlError, SqlErrorKind};
-use streamfleet_logical::{ConnectorDescriptor, OptionKind, OptionSpec, SettingSpec};
+use streamfleet_logical::{ConnectorDescriptor, FormatDescriptor, OptionKind, OptionSpec, SettingSpec};
+
+/// What a table's options name.
+pub(crate) struct Known<'a> {
+    pub connector: &'a ConnectorDescriptor,
+    /// The format of its values.
+    pub format: Option<&'a FormatDescriptor>,
+}
+
+/// Options that may be set: each with what stands before its name.
+type Settable<'a> = Vec<(&'static str, &'a OptionSpec)>;
 
 /// Checks every option.
-pub(crate) fn check<'a>(table: &TableDeclaration, catalog: &'a Catalog) -> Result<&'a ConnectorDescriptor, SqlError> {
+pub(crate) fn check<'a>(table: &TableDeclaration, catalog: &'a Catalog) -> Result<Known<'a>, SqlError> {
     let position_of = |key: &str| table.option_positions.get(key).copied().unwrap_or(table.position);
     let Some(name) = table.options.get("connector") else {
         let text = format!("table {} has no 'connector' option", table.name);
@@ -16,23 +26,17 @@ pub(crate) fn check<'a>(table: &TableDeclaration, catalog: &'a Catalog) -> Resul
     let connector = catalog.connectors.iter().find(|c| c.name == name);
     let connector =
         connector.ok_or_else(|| SqlErrorKind::unknown("connector", name, "", names).at(position_of("connector")))?;
-    let mut known: Vec<(String, &OptionSpec)> = connector.options.iter().map(|o| (o.name.to_owned(), o)).collect();
-    let format_keys = format_keys(table, connector)?;
-    for (format_key, prefix) in &format_keys {
-        let format_name = &table.options[*format_key];
-        let formats = catalog.formats.iter().map(|f| f.name);
-        let format = catalog.formats.iter().find(|f| f.name == format_name);
-        let format = format
-            .ok_or_else(|| SqlErrorKind::unknown("format", format_name, "", formats).at(position_of(format_key)))?;
-        known.extend(format.options.iter().map(|o| (format!("{prefix}{}", o.name), o)));
-    }
+    let mut known: Settable<'a> = connector.options.iter().map(|spec| ("", spec)).collect();
+    let mut named = vec!["connector"];
+    let format = formats(table, catalog, connector, &mut known, &mut named)?;
     for (key, value) in &table.options {
-        if key == "connector" || format_keys.iter().any(|(format_key, _)| key == format_key) {
+        if named.contains(&key.as_str()) {
             continue;
         }
-        let Some((_, spec)) = known.iter().find(|(name, _)| matches(name, key)) else {
+        let Some((_, spec)) = known.iter().find(|(prefix, spec)| matches(prefix, spec.name, key)) else {
             let place = format!(" of connector '{name}'");
-            let names = known.iter().map(|(name, _)| name.as_str());
+            let names: Vec<String> = known.iter().map(|(prefix, s)| format!("{prefix}{}", s.name)).collect();
+            let names = names.iter().map(String::as_str);
             return Err(SqlErrorKind::unknown("option", key, &place, names).at(position_of(key)));
         };
         if let Err(why) = check_value(&spec.kind, value) {
@@ -40,43 +44,70 @@ pub(crate) fn check<'a>(table: &TableDeclaration, catalog: &'a Catalog) -> Resul
             return Err(SqlErrorKind::Option(text).at(position_of(key)));
         }
     }
-    let is_missing = |name: &str| !table.options.keys().any(|key| matches(name, key));
-    match known.iter().find(|(name, spec)| spec.required && is_missing(name)) {
-        Some((missing, _)) => {
-            let text = format!("table {}: connector '{name}' needs the option '{missing}'", table.name);
+    let is_missing = |(prefix, spec): &&(&str, &OptionSpec)| {
+        spec.required && !table.options.keys().any(|key| matches(prefix, spec.name, key))
+    };
+    match known.iter().find(is_missing) {
+        Some((prefix, missing)) => {
+            let text = format!("table {}: connector '{name}' needs the option '{prefix}{}'", table.name, missing.name);
             Err(SqlErrorKind::Option(text).at(table.position))
         }
-        None => Ok(connector),
+        None => Ok(Known { connector, format }),
     }
 }
 
-/// The options that name formats, and what the options of each format begin with.
-fn format_keys(
+/// The formats that a table names: their options go to `known`, the options that name them to `named`. Gives the values'.
+fn formats<'a>(
     table: &TableDeclaration,
+    catalog: &'a Catalog,
     connector: &ConnectorDescriptor,
-) -> Result<Vec<(&'static str, &'static str)>, SqlError> {
+    known: &mut Settable<'a>,
+    named: &mut Vec<&'static str>,
+) -> Result<Option<&'a FormatDescriptor>, SqlError> {
     if !connector.uses_format {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    let has = |key: &str| table.options.contains_key(key);
-    let refused = |text: String| SqlErrorKind::Option(text).at(table.position);
-    let mut keys = match (has("format"), connector.key_format && has("value.format")) {
-        (true, true) => {
-            let text =
-                format!("table {}: 'format' and 'value.format' are the same option: set one of them", table.name);
-            return Err(refused(text));
-        }
-        (true, false) => vec![("format", "")],
-        (false, true) => vec![("value.format", "value.")],
-        (false, false) => {
-            let text = format!("table {}: connector '{}' needs a 'format' option", table.name, connector.name);
-            return Err(refused(text));
-        }
+    let position_of = |key: &str| table.option_positions.get(key).copied().unwrap_or(table.position);
+    let refused = |key: &str, text: String| Err(SqlErrorKind::Option(text).at(position_of(key)));
+    let mut find = |key: &'static str, prefix: &'static str| {
+        let Some(name) = table.options.get(key) else { return Ok(None) };
+        let formats = catalog.formats.iter().map(|f| f.name);
+        let Some(format) = catalog.formats.iter().find(|f| f.name == name) else {
+            return Err(SqlErrorKind::unknown("format", name, "", formats).at(position_of(key)));
+        };
+        named.push(key);
+        known.extend(format.options.iter().map(|spec| (prefix, spec)));
+        Ok(Some(format))
     };
-    if connector.key_format && has("key.format") {
-        keys.push(("key.format", "key."));
+    let plain = find("format", "")?;
+    let (key, value) = match connector.key_format {
+        true => (find("key.format", "key.")?, find("value.format", "value.")?),
+        false => (None, None),
+    };
+    let name = connector.name;
+    if plain.is_some() && value.is_some() {
+        let text = format!("table {}: 'format' and 'value.format' say the same: set only one of the two", table.name);
+        return refused("value.format", text);
     }
-    Ok(keys)
+    let Some(format) = plain.or(value) else {
+        let which = if connector.key_format { "a 'format' or a 'value.format'" } else { "a 'format'" };
+        return refused("connector", format!("table {}: connector '{name}' needs {which} option", table.name));
+    };
+    if let Some(key) = key.filter(|key| key.changes) {
+        let text = format!("table {}: 'key.format' = '{}': a key has no changes of its own", table.name, key.name);
+        return refused("key.format", text);
+    }
+    if connector.upsert && key.is_none() {
+        return refused("connector", format!("table {}: connector '{name}' needs a 'key.format' option", table.name));
+    }
+    if connector.upsert && format.changes {
+        let text = format!(
+            "table {}: connector '{name}' cannot use format '{}': by the key alone a record says what became of its row",
+            table.name, format.name
+        );
+        return refused(if plain.is_some() { "format" } else { "value.format" }, text);
+    }
+    Ok(Some(format))
 }
 
 /// Checks a setting; gives what the user should know of it, if anything.
@@ -98,8 +129,9 @@ pub fn check_setting(known: &[SettingSpec], key: &str, value: &str) -> Result<Op
     }
 }
 
-/// True if a key is the option's; a `#` in the option's name stands for a column.
-fn matches(name: &str, key: &str) -> bool {
+/// True if a key is the option's, behind a prefix; a `#` in the option's name stands for a column, or for any text.
+fn matches(prefix: &str, name: &str, key: &str) -> bool {
+    let Some(key) = key.strip_prefix(prefix) else { return false };
     match name.split_once('#') {
         None => name == key,
         Some((before, after)) => {

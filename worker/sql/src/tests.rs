@@ -16,17 +16,29 @@ fn catalog() -> Catalog {
         sink: true,
         sink_takes_changes,
         uses_format,
-        key_format: name == "kafka",
         options,
         metadata: vec![],
+        ..ConnectorDescriptor::default()
     };
     Catalog {
         connectors: vec![
             connector("files", false, true, vec![option("path", OptionKind::Text, true)]),
             connector("print", true, false, vec![option("every", OptionKind::Duration, false)]),
             ConnectorDescriptor { source: false, ..connector("hole", true, false, vec![]) },
+            ConnectorDescriptor {
+                key_format: true,
+                ..connector("log", false, true, vec![option("properties.#", OptionKind::Text, false)])
+            },
+            ConnectorDescriptor { key_format: true, upsert: true, ..connector("upsert-log", true, true, vec![]) },
         ],
-        formats: vec![FormatDescriptor { name: "json", options: vec![] }],
+        formats: vec![
+            FormatDescriptor {
+                name: "json",
+                changes: false,
+                options: vec![option("json.strict", OptionKind::Boolean, false)],
+            },
+            FormatDescriptor { name: "debezium-json", changes: true, options: vec![] },
+        ],
         settings: vec![
             SettingSpec {
                 option: option("parallelism.default", OptionKind::Integer, false),
@@ -86,6 +98,7 @@ fn kinds(nodes: &[Arc<Node>]) -> Vec<&'static str> {
         OperatorSpec::Join(_) => "join",
         OperatorSpec::Union => "union",
         OperatorSpec::Rank(_) => "rank",
+        OperatorSpec::ChangelogNormalize(_) => "normalize",
         OperatorSpec::Sink(_) => "sink",
     };
     nodes.iter().map(kind).collect()
@@ -479,4 +492,84 @@ fn a_sinks_not_null_column_is_not_null_in_the_plan() {
     let program = run(&script).expect("valid");
     let fields = program.sinks[0].inputs[0].arrow_schema();
     assert!(!fields.field(0).is_nullable() && fields.field(1).is_nullable(), "{fields:?}");
+}
+
+const LOGS: &str = "CREATE TABLE changes (id BIGINT, name STRING, ts TIMESTAMP(3), PRIMARY KEY (id) NOT ENFORCED)
+  WITH ('connector' = 'log', 'format' = 'debezium-json', 'properties.a.b' = 'c');
+CREATE TABLE latest (id BIGINT NOT NULL, name STRING NOT NULL, day AS LOWER(name), PRIMARY KEY (id) NOT ENFORCED)
+  WITH ('connector' = 'upsert-log', 'key.format' = 'json', 'value.format' = 'json', 'value.json.strict' = 'true');
+CREATE TABLE plain (id BIGINT, name STRING) WITH ('connector' = 'log', 'value.format' = 'json');
+CREATE TABLE names (n BIGINT) WITH ('connector' = 'print');
+";
+
+fn log_plan(statement: &str) -> Vec<Arc<Node>> {
+    let program = run(&format!("{LOGS}{statement}")).expect(statement);
+    nodes(&program.sinks[0])
+}
+
+#[test]
+fn tables_of_changes_give_and_take_them() {
+    let plan = log_plan("INSERT INTO changes SELECT id, name, ts FROM changes");
+    assert_eq!(kinds(&plan), ["sink", "scan"]);
+    assert_eq!(plan[1].properties.changelog, ChangelogMode::Retract);
+    assert_eq!(plan[1].properties.upsert_keys, [[0]]);
+    assert!(!plan[1].schema.field(0).is_nullable() && plan[1].schema.field(1).is_nullable(), "a key takes no NULL");
+    let plan = log_plan("INSERT INTO latest SELECT id, MAX(name) FROM changes GROUP BY id");
+    assert!(kinds(&plan).contains(&"group"), "{:?}", kinds(&plan));
+    let script = |statement: &str| run(&format!("{LOGS}{statement}")).expect_err(statement);
+    let error = script("INSERT INTO plain SELECT id, name FROM changes");
+    assert!(error.contains("takes only new rows") && error.contains("table changes gives updates"), "{error}");
+    let error = script("INSERT INTO latest SELECT COUNT(*), name FROM changes GROUP BY name");
+    assert!(error.contains("by its primary key (id)") && error.contains("told apart by (name)"), "{error}");
+}
+
+#[test]
+fn rows_that_replace_one_another_become_a_changelog() {
+    let plan = log_plan("INSERT INTO latest SELECT id, name FROM latest");
+    assert_eq!(kinds(&plan), ["sink", "normalize", "scan"]);
+    assert_eq!(plan[1].properties.upsert_keys, [[0]]);
+    assert_eq!(plan[1].properties.state, StateBound::Keys);
+    assert!(!plan[1].schema.field(1).is_nullable() && plan[2].schema.field(1).is_nullable());
+    // The key is read although the query does not use it, and the filter is not pushed beneath the operator.
+    let plan = log_plan("INSERT INTO names SELECT CHAR_LENGTH(day) FROM latest WHERE name LIKE 'a%'");
+    assert_eq!(kinds(&plan), ["sink", "calc", "normalize", "scan"]);
+    let OperatorSpec::ChangelogNormalize(spec) = &plan[2].spec else { panic!("{:?}", plan[2]) };
+    assert_eq!(plan[3].schema.field(spec.key[0]).name(), "id");
+    let OperatorSpec::Scan(scan) = &plan[3].spec else { panic!("{:?}", plan[3]) };
+    assert!(scan.filter_hint.is_none());
+}
+
+#[test]
+fn formats_of_keys_and_values_are_checked() {
+    let refused = |columns: &str, options: &str| {
+        let script = format!("CREATE TABLE t ({columns}) WITH ({options})");
+        run(&script).expect_err(&script)
+    };
+    for (columns, options, expected) in [
+        ("a INT", "'connector' = 'log'", "needs a 'format' or a 'value.format' option"),
+        ("a INT", "'connector' = 'log', 'format' = 'json', 'value.format' = 'json'", "set only one of the two"),
+        ("a INT", "'connector' = 'files', 'path' = 'p', 'value.format' = 'json'", "needs a 'format' option"),
+        ("a INT", "'connector' = 'log', 'value.format' = 'json', 'json.strict' = 'true'", "no option `json.strict`"),
+        (
+            "a INT",
+            "'connector' = 'log', 'value.format' = 'json', 'value.json.strict' = '1'",
+            "'value.json.strict' = '1'",
+        ),
+        ("a INT", "'connector' = 'log', 'format' = 'json', 'key.format' = 'debezium-json'", "a key has no changes"),
+        ("a INT", "'connector' = 'log', 'format' = 'json', 'properties.' = ''", "no option `properties.`"),
+        ("a INT", "'connector' = 'upsert-log', 'format' = 'json', 'key.format' = 'json'", "needs a PRIMARY KEY"),
+        (
+            "a INT, PRIMARY KEY (a) NOT ENFORCED",
+            "'connector' = 'upsert-log', 'format' = 'json'",
+            "needs a 'key.format'",
+        ),
+        (
+            "a INT, PRIMARY KEY (a) NOT ENFORCED",
+            "'connector' = 'upsert-log', 'value.format' = 'debezium-json', 'key.format' = 'json'",
+            "cannot use format 'debezium-json'",
+        ),
+    ] {
+        let error = refused(columns, options);
+        assert!(error.contains(expected), "{options}: {error}");
+    }
 }

@@ -37,6 +37,7 @@ fn catalog() -> Catalog {
         key_format: false,
         options: vec![],
         metadata: vec![],
+        ..ConnectorDescriptor::default()
     };
     Catalog { connectors: vec![rows], formats: vec![], settings: vec![] }
 }

@@ -15,6 +15,7 @@ pub fn descriptor() -> ConnectorDescriptor {
         key_format: false,
         options: vec![],
         metadata: vec![],
+        ..ConnectorDescriptor::default()
     }
 }
 

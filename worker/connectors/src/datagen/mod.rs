@@ -40,6 +40,7 @@ pub fn descriptor() -> ConnectorDescriptor {
             option("splits", Integer, "", "Parts read in parallel; the source's parallelism at first start if absent."),
         ],
         metadata: vec![],
+        ..ConnectorDescriptor::default()
     }
 }
 

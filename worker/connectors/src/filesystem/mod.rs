@@ -88,6 +88,7 @@ pub fn descriptor() -> ConnectorDescriptor {
             metadata("file.name", DataType::Utf8),
             metadata("file.size", DataType::Int64),
         ],
+        ..ConnectorDescriptor::default()
     }
 }
 

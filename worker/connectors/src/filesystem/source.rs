@@ -188,7 +188,7 @@ impl FileSource {
             on_bad: on_bad(table, &format, &context)?,
             format,
             record_schema: Arc::new(Schema::new(record_fields)),
-            layout: Layout { width: held.len(), places },
+            layout: Layout { fields: held, places },
             schema: Arc::new(Schema::new(fields)),
             origins,
             mailbox: Mailbox::new(Arc::clone(&context.files), Arc::clone(&context.waker)),

@@ -1,5 +1,6 @@
 //! Formats of records: bytes to columns and back.
 
+mod avro;
 mod column;
 mod csv;
 mod json;
@@ -10,15 +11,18 @@ mod rows;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;
+mod values;
 
 pub(crate) use column::Column;
 pub use message::MessageBuffer;
 pub(crate) use message::{BadMessage, DecodedMessages, MessageDecoder, MessageEncoder};
 pub(crate) use parquet::ParquetFile;
+pub use values::{ValueDecoder, ValueEncoder};
 
 use crate::options;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, SchemaRef};
+use json::changes::{self, ChangeDecoder, ChangeEncoder, ChangeOptions, Dialect};
 use std::sync::Arc;
 use streamfleet_dataflow::DataflowError;
 use streamfleet_logical::{FormatDescriptor, TableDescriptor};
@@ -29,10 +33,18 @@ const BATCH_ROWS: usize = 8192;
 /// Where the wanted columns lie in a record.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
-    /// How many fields a record has: the columns that a file holds, read or not.
-    pub width: usize,
+    /// The fields that a record has: the columns that a file holds, read or not.
+    pub fields: Vec<Field>,
     /// The field of every wanted column.
     pub places: Vec<usize>,
+}
+
+impl Layout {
+    /// Every field of a record is wanted.
+    pub fn whole(schema: &SchemaRef) -> Self {
+        let fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone()).collect();
+        Self { places: (0..fields.len()).collect(), fields }
+    }
 }
 
 /// A record that cannot be used: which of the bytes given, and why.
@@ -83,7 +95,10 @@ fn take_bytes(bytes: &mut Vec<u8>, at_least: usize) -> Vec<u8> {
 
 /// What the planner knows of the formats.
 pub fn descriptors() -> Vec<FormatDescriptor> {
-    vec![json::descriptor(), csv::descriptor(), raw::descriptor(), parquet::descriptor()]
+    let mut all =
+        vec![json::descriptor(), csv::descriptor(), raw::descriptor(), avro::descriptor(), parquet::descriptor()];
+    all.extend(changes::descriptors());
+    all
 }
 
 /// A table's format with its options.
@@ -93,6 +108,8 @@ pub(crate) enum Format {
     Csv(csv::CsvOptions),
     Raw(raw::RawOptions),
     Parquet(parquet::ParquetOptions),
+    Changes(ChangeOptions),
+    Avro(avro::AvroOptions),
 }
 
 impl Format {
@@ -103,7 +120,14 @@ impl Format {
             Some("csv") => csv::CsvOptions::of(table).map(Self::Csv),
             Some("raw") => raw::RawOptions::of(table).map(Self::Raw),
             Some("parquet") => parquet::ParquetOptions::of(table).map(Self::Parquet),
-            _ => Err(options::bad(table, "format", "it is one of json, csv, raw, parquet")),
+            Some("avro") => avro::AvroOptions::of(table).map(Self::Avro),
+            Some("debezium-json") => ChangeOptions::of(table, Dialect::Debezium).map(Self::Changes),
+            Some("canal-json") => ChangeOptions::of(table, Dialect::Canal).map(Self::Changes),
+            Some("maxwell-json") => ChangeOptions::of(table, Dialect::Maxwell).map(Self::Changes),
+            _ => {
+                let names: Vec<&str> = descriptors().iter().map(|f| f.name).collect();
+                Err(options::bad(table, "format", format!("it is one of {}", names.join(", "))))
+            }
         }
     }
 
@@ -136,9 +160,10 @@ impl Format {
     /// Refuses columns that the format cannot read or write, before anything is. `fields`: all that a file holds.
     pub fn check(&self, table: &str, fields: &[Field]) -> Result<(), DataflowError> {
         let has_type = |data_type: &DataType| match self {
-            Self::Json(_) => json::has_type(data_type),
+            Self::Json(_) | Self::Changes(_) => json::has_type(data_type),
             Self::Csv(_) => csv::has_type(data_type),
             Self::Raw(_) => raw::has_type(data_type),
+            Self::Avro(options) => options.has_type(data_type),
             Self::Parquet(_) => true,
         };
         if let Self::Raw(_) = self {
@@ -148,23 +173,27 @@ impl Format {
             None => Ok(()),
             Some(field) => Err(DataflowError::Unsupported {
                 operator: format!("table {table}"),
-                detail: format!(
-                    "column {} of type {} in format '{}'",
-                    field.name(),
-                    field.data_type(),
-                    self.extension()
-                ),
+                detail: format!("column {} of type {} in format '{}'", field.name(), field.data_type(), self.name()),
             }),
+        }
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Changes(options) => options.dialect.name(),
+            _ => self.extension(),
         }
     }
 
     /// The ending of a file's name.
     pub const fn extension(&self) -> &'static str {
         match self {
-            Self::Json(_) => "json",
+            Self::Json(_) | Self::Changes(_) => "json",
             Self::Csv(_) => "csv",
             Self::Raw(_) => "raw",
             Self::Parquet(_) => "parquet",
+            Self::Avro(_) => "avro",
         }
     }
 
@@ -172,8 +201,9 @@ impl Format {
     pub const fn ignores_errors(&self) -> bool {
         match self {
             Self::Json(options) => options.ignore_parse_errors,
+            Self::Changes(options) => options.json.ignore_parse_errors,
             Self::Csv(options) => options.ignore_parse_errors,
-            Self::Raw(_) | Self::Parquet(_) => false,
+            Self::Raw(_) | Self::Parquet(_) | Self::Avro(_) => false,
         }
     }
 
@@ -190,6 +220,7 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options)?),
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
             Self::Parquet(_) => return Ok(None),
+            Self::Changes(_) | Self::Avro(_) => return Err(self.no_files()),
         }))
     }
 
@@ -203,23 +234,36 @@ impl Format {
             Self::Csv(options) => Box::new(csv::CsvDecoder::new(schema, layout.clone(), options, false)?),
             Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options)?),
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
+            Self::Changes(options) => Box::new(ChangeDecoder::new(schema, options)?),
+            Self::Avro(_) => Box::new(avro::AvroDecoder::new(schema, layout)?),
             Self::Parquet(_) => return Err(self.no_messages()),
         })
     }
 
     /// An encoder of messages; `schema`: the columns of a message.
-    pub fn message_encoder(&self, table: &str, _schema: &SchemaRef) -> Result<Box<dyn MessageEncoder>, DataflowError> {
+    pub fn message_encoder(&self, table: &str, schema: &SchemaRef) -> Result<Box<dyn MessageEncoder>, DataflowError> {
         Ok(match self {
             Self::Json(options) => Box::new(json::JsonEncoder::new(options)),
             Self::Csv(options) => Box::new(csv::CsvEncoder::new(table, options)),
             Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
+            Self::Changes(options) => Box::new(ChangeEncoder::new(table, options)?),
+            Self::Avro(_) => Box::new(avro::AvroEncoder::new(table, schema)),
             Self::Parquet(_) => return Err(self.no_messages()),
         })
     }
 
+    fn no_files(&self) -> DataflowError {
+        DataflowError::Unsupported {
+            operator: format!("format '{}'", self.name()),
+            detail: "it is for messages: use it with 'connector' = 'kafka', not with \
+                     'connector' = 'filesystem'"
+                .to_owned(),
+        }
+    }
+
     fn no_messages(&self) -> DataflowError {
         DataflowError::Unsupported {
-            operator: format!("format '{}'", self.extension()),
+            operator: format!("format '{}'", self.name()),
             detail: "it writes whole files, not messages: use it with 'connector' = 'filesystem'".to_owned(),
         }
     }
@@ -230,6 +274,7 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonEncoder::new(options)),
             Self::Csv(options) => Box::new(csv::CsvEncoder::new(table, options)),
             Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
+            Self::Changes(_) | Self::Avro(_) => return Err(self.no_files()),
             Self::Parquet(options) => Box::new(parquet::ParquetEncoder::new(Arc::clone(schema), *options)?),
         })
     }

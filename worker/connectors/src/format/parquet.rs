@@ -296,6 +296,7 @@ pub(crate) struct ParquetOptions {
 pub(super) fn descriptor() -> FormatDescriptor {
     FormatDescriptor {
         name: "parquet",
+        changes: false,
         options: vec![option(
             "parquet.compression",
             OptionKind::OneOf(&["UNCOMPRESSED", "SNAPPY", "ZSTD"]),

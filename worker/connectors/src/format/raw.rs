@@ -26,6 +26,7 @@ pub(crate) struct RawOptions {
 pub(super) fn descriptor() -> FormatDescriptor {
     FormatDescriptor {
         name: "raw",
+        changes: false,
         options: vec![
             option("raw.charset", OptionKind::OneOf(&["UTF-8"]), "UTF-8", "How a STRING is written."),
             option(

@@ -56,6 +56,17 @@ impl Fate {
         column.take_filler();
     }
 
+    /// Fields that became NULL so far.
+    pub const fn nulled(&self) -> u64 {
+        self.nulled
+    }
+
+    /// Forgets what became of the record at hand, before which so many fields were NULL.
+    pub fn forget(&mut self, nulled: u64) {
+        self.dropped = None;
+        self.nulled = nulled;
+    }
+
     /// A text as a value.
     pub fn text(&mut self, column: &mut Column, text: &str) {
         if !column.take_text(text, self.rules) {
@@ -111,6 +122,33 @@ impl Rows {
         if let Some(reason) = dropped {
             self.bad.push(BadRecord { start, end, reason });
         }
+    }
+
+    /// A record whose row was closed, and stays.
+    pub const fn good(&mut self) {
+        self.seen += 1;
+    }
+
+    /// Every column has taken a value: ends the row without counting a record. `Err`: why the row does not stay.
+    pub fn close_row(&mut self) -> Result<(), String> {
+        let dropped = self.fate.dropped.take();
+        self.kept.push(dropped.is_none());
+        dropped.map_or(Ok(()), Err)
+    }
+
+    /// Every column has taken some value: ends the row, which does not stay.
+    pub fn void_row(&mut self) {
+        self.kept.push(false);
+    }
+
+    /// Rows so far, also those that do not stay.
+    pub const fn rows(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Rows from this one on do not stay.
+    pub fn leave_out(&mut self, from: usize) {
+        self.kept[from..].fill(false);
     }
 
     /// The rows so far; nothing is left of them here.

@@ -43,8 +43,7 @@ fn encode(format: &Format, records: &RecordBatch) -> Result<Vec<u8>, DataflowErr
 }
 
 fn decode(format: &Format, schema: &SchemaRef, bytes: &[u8]) -> Decoded {
-    let width = schema.fields().len();
-    let layout = Layout { width, places: (0..width).collect() };
+    let layout = Layout::whole(schema);
     if let Some(mut decoder) = format.decoder(Arc::clone(schema), &layout, true).expect("a known type") {
         return decoder.decode(bytes, true).expect("decodes");
     }

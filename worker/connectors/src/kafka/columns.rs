@@ -70,7 +70,7 @@ impl Part {
     pub fn layout(&self, wanted: &[usize]) -> (SchemaRef, Layout) {
         // What a record lacks is NULL until the table's constraints are looked at.
         let fields: Vec<Field> = wanted.iter().map(|f| self.fields[*f].clone().with_nullable(true)).collect();
-        (Arc::new(Schema::new(fields)), Layout { width: self.fields.len(), places: wanted.to_vec() })
+        (Arc::new(Schema::new(fields)), Layout { fields: self.fields.clone(), places: wanted.to_vec() })
     }
 
     /// The schema of all fields.

@@ -88,6 +88,7 @@ pub(crate) fn descriptor() -> ConnectorDescriptor {
         key_format: true,
         options,
         metadata: Metadata::columns(),
+        ..ConnectorDescriptor::default()
     }
 }
 

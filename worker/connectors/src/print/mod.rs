@@ -31,6 +31,7 @@ pub fn descriptor() -> ConnectorDescriptor {
             ),
         ],
         metadata: vec![],
+        ..ConnectorDescriptor::default()
     }
 }
 

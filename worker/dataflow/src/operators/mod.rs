@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod aggregate_testing;
 mod calc;
+mod changelog_normalize;
 mod group_aggregate;
 mod join;
 mod key_index;
@@ -99,6 +100,9 @@ pub fn build(spec: &OperatorSpec, context: OperatorContext) -> Result<Box<dyn Op
             Some(end) => Box::new(window_rank::WindowRankOperator::new(spec, end, context)?),
             None => Box::new(rank::RankOperator::new(spec, context)?),
         },
+        OperatorSpec::ChangelogNormalize(spec) => {
+            Box::new(changelog_normalize::ChangelogNormalizeOperator::new(spec, context)?)
+        }
         OperatorSpec::Union => Box::new(union::UnionOperator::new(context.output)),
         OperatorSpec::Scan(_) | OperatorSpec::Sink(_) => {
             let detail = "scans and sinks are run by the slot".to_owned();

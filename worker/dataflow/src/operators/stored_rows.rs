@@ -167,6 +167,18 @@ impl StoredRows {
         Some((id, self.change_count(id, -1)))
     }
 
+    /// The stored row with the key of a row of the encoded batch.
+    #[inline]
+    pub fn find(&self, hash: u64, row: usize) -> Option<RowId> {
+        self.table.find(hash, self.key_bytes.get(row))
+    }
+
+    /// True if a stored row has the value of a row of the encoded batch.
+    #[inline]
+    pub fn is_same(&self, id: RowId, row: usize) -> bool {
+        self.table.value(id) == self.value_bytes.get(row)
+    }
+
     fn change_count(&mut self, id: RowId, by: i64) -> i64 {
         let column = self.count;
         self.table.update(id, |layout, value| {
@@ -269,6 +281,41 @@ impl Decoder<'_> {
     /// All input columns.
     pub fn columns(&mut self) -> Result<Vec<ArrayRef>, DataflowError> {
         (0..self.rows.places.len()).map(|column| self.column(column)).collect()
+    }
+}
+
+/// Copies of rows, as they are when they are pushed.
+#[derive(Default)]
+pub(super) struct Copies {
+    keys: Rows,
+    values: Rows,
+    count: usize,
+}
+
+impl Copies {
+    /// A row of the encoded batch.
+    pub fn push_new(&mut self, rows: &StoredRows, row: usize) {
+        self.keys.push(rows.key_bytes.get(row));
+        self.values.push(rows.value_bytes.get(row));
+        self.count += 1;
+    }
+
+    /// A stored row.
+    pub fn push_stored(&mut self, rows: &StoredRows, id: RowId) {
+        self.keys.push(rows.table.key(id));
+        self.values.push(rows.table.value(id));
+        self.count += 1;
+    }
+
+    /// All input columns of rows told apart by their key.
+    pub fn columns(&self, rows: &StoredRows) -> Result<Vec<ArrayRef>, DataflowError> {
+        let keys: Vec<&[u8]> = (0..self.count).map(|row| self.keys.get(row)).collect();
+        let values: Vec<&[u8]> = (0..self.count).map(|row| self.values.get(row)).collect();
+        let column = |place: &Place| match place {
+            Place::Key(column) => rows.table.key_layout().decode_column(*column, &keys),
+            Place::Value(column) => rows.table.value_layout().decode_column(*column, &values),
+        };
+        Ok(rows.places.iter().map(column).collect::<Result<_, _>>()?)
     }
 }
 

@@ -7,7 +7,7 @@ use streamfleet_types::{Batch, BatchError, Element, owner_of};
 
 /// How an edge deals rows.
 pub(crate) enum Router {
-    /// One consumer.
+    /// To the first consumer.
     Single,
     /// By the owner of the key's hash.
     Hash { columns: Vec<usize>, max_parallelism: u32 },

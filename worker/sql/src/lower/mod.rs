@@ -59,7 +59,7 @@ impl Lowering<'_> {
     pub fn lower(&mut self, plan: &LogicalPlan) -> Result<Arc<Node>, SqlError> {
         match plan {
             LogicalPlan::TableScan(table_scan) => match table_scan.source.downcast_ref::<DeclaredTable>() {
-                Some(declared) => scan::scan(self, table_scan, &declared.table),
+                Some(declared) => scan::scan(self, table_scan, declared),
                 None => Err(self.unsupported("a view that was not inlined", "FROM")),
             },
             LogicalPlan::SubqueryAlias(alias) => {
@@ -131,14 +131,14 @@ impl Lowering<'_> {
             Some(column) => column_index(self, &input.schema, column)?,
             None => return Err(self.unsupported("a window over a computed time", "DESCRIPTOR")),
         };
+        if input.properties.changelog == ChangelogMode::Retract {
+            return Err(self.unsupported("a window over an input with updates or deletions", "DESCRIPTOR"));
+        }
         if !input.properties.time_attributes.contains(&time) {
             let name = input.schema.field(time).name().clone();
             let position = self.statement.find("DESCRIPTOR").unwrap_or_else(|| self.statement.position());
             let text = format!("`{name}` is no time attribute: its table declares no WATERMARK FOR it");
             return Err(SqlErrorKind::Invalid(text).at(position));
-        }
-        if input.properties.changelog == ChangelogMode::Retract {
-            return Err(self.unsupported("a window over an input with updates or deletions", "DESCRIPTOR"));
         }
         let first = input.schema.fields().len();
         let mut time_attributes = input.properties.time_attributes.clone();

@@ -60,7 +60,7 @@ impl CsvDecoder {
     }
 
     fn take_record(&mut self, record: &[u8], start: usize, end: usize) {
-        let (found, width) = (self.fields.len(), self.layout.width);
+        let (found, width) = (self.fields.len(), self.layout.fields.len());
         if let Err(error) = std::str::from_utf8(record) {
             let reason = format!("the record is no UTF-8 from its byte {} on", error.valid_up_to() + 1);
             return self.rows.bad(start, end, reason);

@@ -35,6 +35,7 @@ pub(super) fn descriptor() -> FormatDescriptor {
     let text = |name, default, help| option(name, OptionKind::Text, default, help);
     FormatDescriptor {
         name: "csv",
+        changes: false,
         options: vec![
             boolean(
                 "csv.ignore-parse-errors",

@@ -35,13 +35,25 @@ struct Scratch {
     places: Vec<Option<usize>>,
 }
 
+/// What came of reading an object in one pass.
+enum Pass {
+    /// Every field that it has was taken.
+    Done,
+    /// A field comes twice: the last one counts, but the first was taken.
+    Twice,
+    /// It is no JSON object.
+    Wrong(String),
+}
+
 /// Decodes one object a line, or a message.
 pub(in crate::format) struct JsonDecoder {
     names: Names,
     fail_on_missing_field: bool,
     rows: Rows,
-    /// Where in the line the value of each column begins.
+    /// Where in the object the value of each column begins.
     places: Vec<Option<usize>>,
+    /// The same in the object whose fields count where the first one lacks them.
+    other_places: Vec<Option<usize>>,
     scratch: Scratch,
 }
 
@@ -54,15 +66,117 @@ impl JsonDecoder {
             fail_on_missing_field: options.fail_on_missing_field,
             rows: Rows::new(schema, options.rules(), options.ignore_parse_errors)?,
             places: Vec::new(),
+            other_places: Vec::new(),
             scratch: Scratch::default(),
         })
     }
 
-    /// Checks the whole line and finds the values that are wanted; the last of one name counts.
-    fn find_values(&mut self, line: &str) -> Result<(), String> {
+    /// The rows, for who ends them himself.
+    pub const fn rows_mut(&mut self) -> &mut Rows {
+        &mut self.rows
+    }
+
+    fn clear_places(&mut self) {
         self.places.clear();
         self.places.resize(self.names.in_order.len(), None);
-        let mut parser = Parser::new(line);
+    }
+
+    /// Takes an object as a row, and ends the row. Fields that the object lacks are those of `otherwise`, if there is one.
+    /// `Err`: why there is no row.
+    pub fn object(&mut self, text: &str, otherwise: Option<&str>) -> Result<(), String> {
+        let nulled = self.rows.fate.nulled();
+        if otherwise.is_none() {
+            match self.read_at_once(text) {
+                Pass::Done => return self.rows.close_row(),
+                Pass::Twice => self.give_up_row(nulled),
+                Pass::Wrong(reason) => {
+                    self.give_up_row(nulled);
+                    return Err(reason);
+                }
+            }
+        }
+        self.other_places.clear();
+        self.other_places.resize(self.names.in_order.len(), None);
+        if let Some(otherwise) = otherwise {
+            self.find_values(otherwise)?;
+            std::mem::swap(&mut self.places, &mut self.other_places);
+        }
+        self.find_values(text)?;
+        let Rows { columns, fate, .. } = &mut self.rows;
+        let mut reader = Reader { fail_on_missing_field: self.fail_on_missing_field, fate, scratch: &mut self.scratch };
+        for (index, column) in columns.iter_mut().enumerate() {
+            let other = || otherwise.zip(self.other_places[index]);
+            match self.places[index].map(|at| (text, at)).or_else(other) {
+                Some((text, at)) => {
+                    let mut parser = Parser::new(text);
+                    parser.at = at;
+                    reader.value(column, &mut parser);
+                }
+                None => missing(column, reader.fate, self.fail_on_missing_field),
+            }
+        }
+        self.rows.close_row()
+    }
+
+    /// Ends a row that not all columns have taken a value of.
+    fn give_up_row(&mut self, nulled: u64) {
+        for (column, place) in self.rows.columns.iter_mut().zip(&self.places) {
+            if place.is_none() {
+                column.take_filler();
+            }
+        }
+        self.rows.fate.forget(nulled);
+        self.rows.void_row();
+    }
+
+    /// Reads an object's values into the columns while it is checked. Columns without a place have taken nothing then, but
+    /// when it is done.
+    fn read_at_once(&mut self, text: &str) -> Pass {
+        self.clear_places();
+        let Rows { columns, fate, .. } = &mut self.rows;
+        let mut reader = Reader { fail_on_missing_field: self.fail_on_missing_field, fate, scratch: &mut self.scratch };
+        let mut parser = Parser::new(text);
+        let mut walk = || -> Result<Option<Pass>, Wrong> {
+            if parser.token()? != Token::Object {
+                return Ok(Some(Pass::Wrong("the record is no JSON object".to_owned())));
+            }
+            let (mut members, mut expected) = (parser.object()?, 0);
+            while members {
+                let name = parser.key()?.unescaped(&mut reader.scratch.text).and_then(|n| self.names.find(n, expected));
+                match name {
+                    Some(place) if self.places[place].is_some() => return Ok(Some(Pass::Twice)),
+                    Some(place) => {
+                        parser.skip_space();
+                        let start = parser.at;
+                        reader.unchecked_value(&mut columns[place], &mut parser)?;
+                        self.places[place] = Some(start);
+                        expected = place + 1;
+                    }
+                    None => {
+                        parser.skip_value()?;
+                    }
+                }
+                members = parser.goes_on(b'}')?;
+            }
+            parser.end().map(|()| None)
+        };
+        match walk() {
+            Ok(None) => {}
+            Ok(Some(pass)) => return pass,
+            Err(wrong) => return Pass::Wrong(format!("the record is no JSON: {wrong}")),
+        }
+        for (column, place) in columns.iter_mut().zip(&self.places) {
+            if place.is_none() {
+                missing(column, reader.fate, self.fail_on_missing_field);
+            }
+        }
+        Pass::Done
+    }
+
+    /// Checks a whole object and finds the values that are wanted; the last of one name counts.
+    fn find_values(&mut self, text: &str) -> Result<(), String> {
+        self.clear_places();
+        let mut parser = Parser::new(text);
         let mut walk = || -> Result<bool, Wrong> {
             if parser.token()? != Token::Object {
                 return Ok(false);
@@ -88,31 +202,17 @@ impl JsonDecoder {
     }
 
     fn take_line(&mut self, line: &[u8], start: usize, end: usize) {
-        let line = match std::str::from_utf8(line) {
-            Ok(line) => line,
-            Err(error) => {
-                let reason = format!("the record is no UTF-8 from its byte {} on", error.valid_up_to() + 1);
-                return self.rows.bad(start, end, reason);
-            }
-        };
-        if let Err(reason) = self.find_values(line) {
-            return self.rows.bad(start, end, reason);
+        match text_of(line).and_then(|line| self.object(line, None)) {
+            Ok(()) => self.rows.good(),
+            Err(reason) => self.rows.bad(start, end, reason),
         }
-        let Rows { columns, fate, .. } = &mut self.rows;
-        for (column, place) in columns.iter_mut().zip(&self.places) {
-            match place {
-                Some(at) => {
-                    let mut parser = Parser::new(line);
-                    parser.at = *at;
-                    let mut reader =
-                        Reader { fail_on_missing_field: self.fail_on_missing_field, fate, scratch: &mut self.scratch };
-                    reader.value(column, &mut parser);
-                }
-                None => missing(column, fate, self.fail_on_missing_field),
-            }
-        }
-        self.rows.end_row(start, end);
     }
+}
+
+/// A record as text.
+pub(super) fn text_of(record: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(record)
+        .map_err(|error| format!("the record is no UTF-8 from its byte {} on", error.valid_up_to() + 1))
 }
 
 impl RecordDecoder for JsonDecoder {
@@ -157,6 +257,27 @@ fn missing(column: &mut Column, fate: &mut Fate, is_error: bool) {
     }
 }
 
+/// A whole number of so few digits that none is lost; `None`: it is another.
+fn short_integer(number: &str) -> Option<i64> {
+    let bytes = number.as_bytes();
+    let (is_negative, digits) = match bytes {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.len() > 18 {
+        return None;
+    }
+    let mut value = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    Some(if is_negative { -value } else { value })
+}
+
 /// Reads values out of a line that was checked.
 struct Reader<'a> {
     fail_on_missing_field: bool,
@@ -165,6 +286,33 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Checks a value and reads it into a column; the parser stands behind it then. `Err`: the column has taken nothing.
+    fn unchecked_value(&mut self, column: &mut Column, parser: &mut Parser<'_>) -> Result<(), Wrong> {
+        let start = parser.at;
+        let token = parser.token()?;
+        let taken = match (&token, &mut column.values) {
+            (Token::Number(number), Values::Int64(values)) => short_integer(number).map(|v| values.append_value(v)),
+            (Token::Number(number), Values::Int32(values)) => {
+                short_integer(number).and_then(|v| i32::try_from(v).ok()).map(|v| values.append_value(v))
+            }
+            (Token::Text(text), Values::Text(values)) => text.plain().map(|t| values.append_value(t)),
+            _ => None,
+        };
+        match token {
+            _ if taken.is_some() => {}
+            Token::Object | Token::Array => {
+                parser.at = start;
+                parser.skip_value()?;
+                let end = parser.at;
+                parser.at = start;
+                self.value(column, parser);
+                parser.at = end;
+            }
+            token => self.scalar(column, token, parser.since(start)),
+        }
+        Ok(())
+    }
+
     /// Reads a value into a column; the parser stands behind it then.
     fn value(&mut self, column: &mut Column, parser: &mut Parser<'_>) {
         parser.skip_space();
@@ -172,7 +320,6 @@ impl Reader<'_> {
         // The line was checked: what is wrong here cannot come, and is no value either.
         let Ok(token) = parser.token() else { return self.fate.unfit(column, "?") };
         match (token, &mut column.values) {
-            (Token::Null, _) => self.fate.null(column),
             (Token::Object, Values::Row(_)) => {
                 if self.row(column, parser).is_err() {
                     self.fate.drop_record(|| "a row that ends early".to_owned());
@@ -216,11 +363,21 @@ impl Reader<'_> {
                     self.fate.unfit(column, text);
                 }
             }
+            (token, _) => self.scalar(column, token, parser.since(start)),
+        }
+    }
+
+    /// Reads a value that holds no others; `written`: as it is written.
+    fn scalar(&mut self, column: &mut Column, token: Token<'_>, written: &str) {
+        match (token, &column.values) {
+            (Token::Null, _) => self.fate.null(column),
             (Token::Text(text), _) => match text.unescaped(&mut self.scratch.text) {
                 Some(text) => self.fate.text(column, text),
-                None => self.fate.unfit(column, parser.since(start)),
+                None => self.fate.unfit(column, written),
             },
-            (Token::Number(_) | Token::Boolean(_), Values::Bytes(..)) => self.fate.unfit(column, parser.since(start)),
+            (Token::Number(_) | Token::Boolean(_), Values::Bytes(..)) | (Token::Object | Token::Array, _) => {
+                self.fate.unfit(column, written);
+            }
             (Token::Number(number), _) => {
                 let rules = self.fate.rules();
                 if !column.take_text(number, rules) && !column.take_integral(number) {

@@ -23,35 +23,43 @@ impl JsonEncoder {
     }
 }
 
+/// The columns' names as they are written, with the colon.
+pub(super) fn written_names(records: &RecordBatch) -> Vec<Vec<u8>> {
+    let name = |f: &std::sync::Arc<Field>| {
+        let mut name = Vec::new();
+        string(&mut name, f.name());
+        name.push(b':');
+        name
+    };
+    records.schema().fields().iter().map(name).collect()
+}
+
 impl JsonEncoder {
+    /// Writes a row as an object.
+    pub(super) fn object(&mut self, bytes: &mut Vec<u8>, names: &[Vec<u8>], records: &RecordBatch, row: usize) {
+        bytes.push(b'{');
+        let mut is_first = true;
+        for (name, column) in names.iter().zip(records.columns()) {
+            if self.omit_nulls && column.is_null(row) {
+                continue;
+            }
+            if !std::mem::take(&mut is_first) {
+                bytes.push(b',');
+            }
+            bytes.extend_from_slice(name);
+            self.writer.value(bytes, column, row);
+        }
+        bytes.push(b'}');
+    }
+
     /// Writes an object for every row; `end` is called behind each.
     fn objects<T>(&mut self, records: &RecordBatch, out: &mut T, mut end: impl FnMut(&mut T))
     where
         T: AsMut<Vec<u8>>,
     {
-        let schema = records.schema();
-        let name = |f: &std::sync::Arc<Field>| {
-            let mut name = Vec::new();
-            string(&mut name, f.name());
-            name.push(b':');
-            name
-        };
-        let names: Vec<Vec<u8>> = schema.fields().iter().map(name).collect();
+        let names = written_names(records);
         for row in 0..records.num_rows() {
-            let bytes = out.as_mut();
-            bytes.push(b'{');
-            let mut is_first = true;
-            for (name, column) in names.iter().zip(records.columns()) {
-                if self.omit_nulls && column.is_null(row) {
-                    continue;
-                }
-                if !std::mem::take(&mut is_first) {
-                    bytes.push(b',');
-                }
-                bytes.extend_from_slice(name);
-                self.writer.value(bytes, column, row);
-            }
-            bytes.push(b'}');
+            self.object(out.as_mut(), &names, records, row);
             end(out);
         }
     }

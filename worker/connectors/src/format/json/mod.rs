@@ -1,5 +1,6 @@
 //! JSON lines.
 
+pub(super) mod changes;
 mod decode;
 mod encode;
 mod parser;
@@ -29,6 +30,7 @@ pub(super) fn descriptor() -> FormatDescriptor {
     let boolean = |name, help| option(name, OptionKind::Boolean, "false", help);
     FormatDescriptor {
         name: "json",
+        changes: false,
         options: vec![
             boolean(
                 "json.ignore-parse-errors",
@@ -68,24 +70,31 @@ pub(super) fn descriptor() -> FormatDescriptor {
 impl JsonOptions {
     /// Reads them.
     pub fn of(table: &TableDescriptor) -> Result<Self, DataflowError> {
-        let boolean = |option| options::boolean(table, option, false);
+        Self::named(table, "json")
+    }
+
+    /// Reads those of a format of this name.
+    pub fn named(table: &TableDescriptor, format: &str) -> Result<Self, DataflowError> {
+        let key = |option: &str| format!("{format}.{option}");
+        let boolean = |option| options::boolean(table, &key(option), false);
         let (ignore_parse_errors, fail_on_missing_field) =
-            (boolean("json.ignore-parse-errors")?, boolean("json.fail-on-missing-field")?);
+            (boolean("ignore-parse-errors")?, boolean("fail-on-missing-field")?);
         if ignore_parse_errors && fail_on_missing_field {
-            let detail = "it contradicts 'json.ignore-parse-errors' = 'true': set only one of the two";
-            return Err(options::bad(table, "json.fail-on-missing-field", detail));
+            let detail = format!("it contradicts '{format}.ignore-parse-errors' = 'true': set only one of the two");
+            return Err(options::bad(table, &key("fail-on-missing-field"), detail));
         }
-        let times = match table.option("json.timestamp-format.standard") {
+        let standard = key("timestamp-format.standard");
+        let times = match table.option(&standard) {
             None | Some("SQL") => TimeStyle::Sql,
             Some("ISO-8601") => TimeStyle::Iso,
-            Some(_) => return Err(options::bad(table, "json.timestamp-format.standard", "it is SQL or ISO-8601")),
+            Some(_) => return Err(options::bad(table, &standard, "it is SQL or ISO-8601")),
         };
         Ok(Self {
             ignore_parse_errors,
             fail_on_missing_field,
             times,
-            omit_nulls: boolean("json.encode.ignore-null-fields")?,
-            plain_decimals: boolean("json.encode.decimal-as-plain-number")?,
+            omit_nulls: boolean("encode.ignore-null-fields")?,
+            plain_decimals: boolean("encode.decimal-as-plain-number")?,
         })
     }
 

@@ -41,6 +41,11 @@ pub(super) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
+    /// The text, if there are no escapes in it.
+    pub const fn plain(&self) -> Option<&'a str> {
+        if self.has_escapes { None } else { Some(self.raw) }
+    }
+
     /// The text; `scratch` is used if there are escapes. `None`: half a surrogate pair.
     pub fn unescaped<'s>(&self, scratch: &'s mut String) -> Option<&'s str>
     where
