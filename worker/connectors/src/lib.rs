@@ -28,6 +28,7 @@ pub fn descriptors() -> (Vec<ConnectorDescriptor>, Vec<FormatDescriptor>) {
         datagen::descriptor(),
         filesystem::descriptor(),
         kafka::descriptor(),
+        kafka::upsert_descriptor(),
         nexmark::descriptor(),
         print::descriptor(),
     ];
@@ -47,7 +48,7 @@ pub fn source(
     match spec.table.connector() {
         "datagen" => datagen::source(spec, context),
         "filesystem" => filesystem::source(spec, context),
-        "kafka" => kafka::source(spec, Arc::clone(kafka), context),
+        "kafka" | "upsert-kafka" => kafka::source(spec, Arc::clone(kafka), context),
         "nexmark" => nexmark::source(spec, context),
         _ => Err(cannot(&spec.table, "read")),
     }
@@ -62,7 +63,7 @@ pub fn sink(spec: &SinkSpec, kafka: &Arc<dyn Cluster>, context: SinkContext) -> 
     match spec.table.connector() {
         "blackhole" => Ok(blackhole::sink()),
         "filesystem" => filesystem::sink(spec, context),
-        "kafka" => kafka::sink(spec, Arc::clone(kafka), context),
+        "kafka" | "upsert-kafka" => kafka::sink(spec, Arc::clone(kafka), context),
         "print" => print::sink(spec, context),
         _ => Err(cannot(&spec.table, "written")),
     }
@@ -79,7 +80,7 @@ pub fn committer(
 ) -> Result<Option<Box<dyn Committer>>, DataflowError> {
     match spec.table.connector() {
         "filesystem" => Ok(Some(Box::new(filesystem::FileCommitter::new(&spec.table, context)))),
-        "kafka" => kafka::committer(spec, Arc::clone(kafka)).map(Some),
+        "kafka" | "upsert-kafka" => kafka::committer(spec, Arc::clone(kafka)).map(Some),
         _ => Ok(None),
     }
 }
@@ -92,7 +93,7 @@ pub fn is_bounded(spec: &ScanSpec) -> Result<bool, DataflowError> {
     match spec.table.connector() {
         "datagen" => datagen::is_bounded(spec),
         "filesystem" => filesystem::is_bounded(spec),
-        "kafka" => kafka::is_bounded(spec),
+        "kafka" | "upsert-kafka" => kafka::is_bounded(spec),
         "nexmark" => nexmark::is_bounded(spec),
         _ => Err(cannot(&spec.table, "read")),
     }
@@ -136,7 +137,7 @@ mod tests {
         let names: BTreeSet<&str> = connectors.iter().map(|c| c.name).collect();
         assert_eq!(
             names.into_iter().collect::<Vec<_>>(),
-            ["blackhole", "datagen", "filesystem", "kafka", "nexmark", "print"]
+            ["blackhole", "datagen", "filesystem", "kafka", "nexmark", "print", "upsert-kafka"]
         );
         for (name, options) in
             connectors.iter().map(|c| (c.name, &c.options)).chain(formats.iter().map(|f| (f.name, &f.options)))

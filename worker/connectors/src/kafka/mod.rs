@@ -55,23 +55,9 @@ pub(crate) fn descriptor() -> ConnectorDescriptor {
             "",
             "With `timestamp`: the first record at or after this time, in milliseconds since the Unix epoch.",
         ),
-        option(
-            "scan.bounded.mode",
-            OptionKind::OneOf(&["unbounded", "latest-offset", "group-offsets", "timestamp", "specific-offsets"]),
-            "unbounded",
-            "Where reading ends. Offsets are looked up once, at the first start.",
-        ),
-        text(
-            "scan.bounded.specific-offsets",
-            "",
-            "With `specific-offsets`: the first offset of every partition that is not read.",
-        ),
-        option(
-            "scan.bounded.timestamp-millis",
-            OptionKind::Integer,
-            "",
-            "With `timestamp`: records at or after this time are not read.",
-        ),
+        bounded_mode(),
+        bounded_offsets(),
+        bounded_time(),
         option(
             "sink.partitioner",
             OptionKind::OneOf(&["default", "fixed", "round-robin"]),
@@ -90,6 +76,57 @@ pub(crate) fn descriptor() -> ConnectorDescriptor {
         metadata: Metadata::columns(),
         ..ConnectorDescriptor::default()
     }
+}
+
+/// What the planner knows of topics whose records replace one another by their key.
+pub(crate) fn upsert_descriptor() -> ConnectorDescriptor {
+    let mut options = common_options();
+    options.retain(|option| option.name != "key.fields");
+    options.push(OptionSpec {
+        required: true,
+        ..option("topic", OptionKind::Text, "", "The topic, best a compacted one.")
+    });
+    options.push(bounded_mode());
+    options.push(bounded_offsets());
+    options.push(bounded_time());
+    ConnectorDescriptor {
+        name: "upsert-kafka",
+        source: true,
+        sink: true,
+        sink_takes_changes: true,
+        uses_format: true,
+        key_format: true,
+        upsert: true,
+        options,
+        metadata: Metadata::columns(),
+    }
+}
+
+fn bounded_mode() -> OptionSpec {
+    option(
+        "scan.bounded.mode",
+        OptionKind::OneOf(&["unbounded", "latest-offset", "group-offsets", "timestamp", "specific-offsets"]),
+        "unbounded",
+        "Where reading ends. Offsets are looked up once, at the first start.",
+    )
+}
+
+fn bounded_offsets() -> OptionSpec {
+    option(
+        "scan.bounded.specific-offsets",
+        OptionKind::Text,
+        "",
+        "With `specific-offsets`: the first offset of every partition that is not read.",
+    )
+}
+
+fn bounded_time() -> OptionSpec {
+    option(
+        "scan.bounded.timestamp-millis",
+        OptionKind::Integer,
+        "",
+        "With `timestamp`: records at or after this time are not read.",
+    )
 }
 
 /// Options of all tables over Kafka.
@@ -145,6 +182,10 @@ fn common_options() -> Vec<OptionSpec> {
     ]
 }
 
+fn is_upsert(table: &TableDescriptor) -> bool {
+    table.connector() == "upsert-kafka"
+}
+
 /// Reads topics.
 ///
 /// # Errors
@@ -154,7 +195,8 @@ pub(crate) fn source(
     cluster: Arc<dyn Cluster>,
     context: SourceContext,
 ) -> Result<Box<dyn Source>, DataflowError> {
-    Ok(Box::new(source::KafkaSource::new(spec, cluster, context, false)?))
+    let is_upsert = is_upsert(&spec.table);
+    Ok(Box::new(source::KafkaSource::new(spec, cluster, context, is_upsert)?))
 }
 
 /// Writes a topic.
@@ -166,7 +208,8 @@ pub(crate) fn sink(
     cluster: Arc<dyn Cluster>,
     context: SinkContext,
 ) -> Result<Box<dyn Sink>, DataflowError> {
-    Ok(Box::new(sink::KafkaSink::new(spec, cluster, context, false)?))
+    let is_upsert = is_upsert(&spec.table);
+    Ok(Box::new(sink::KafkaSink::new(spec, cluster, context, is_upsert)?))
 }
 
 /// Commits what a sink prepared.

@@ -61,7 +61,9 @@ impl ReadOptions {
         {
             properties.insert(key.to_owned(), value.to_owned());
         }
-        let startup = match table.option("scan.startup.mode").unwrap_or("group-offsets") {
+        // The whole topic makes the table.
+        let default = if table.connector() == "upsert-kafka" { "earliest-offset" } else { "group-offsets" };
+        let startup = match table.option("scan.startup.mode").unwrap_or(default) {
             "earliest-offset" => Bound::Earliest,
             "latest-offset" => Bound::Latest,
             "group-offsets" => Bound::Group,

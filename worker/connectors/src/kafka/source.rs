@@ -131,10 +131,7 @@ impl KafkaSource {
     ) -> Result<Self, DataflowError> {
         let table = &spec.table;
         let columns = Columns::of(table, is_upsert)?;
-        let mut options = ReadOptions::of(table)?;
-        if is_upsert {
-            options.startup = Bound::Earliest;
-        }
+        let options = ReadOptions::of(table)?;
         super::check_properties(table, &options.properties)?;
         if context.batch_mode && options.bounded.is_none() {
             return Err(bad(table, "scan.bounded.mode", "batch mode needs a source with an end, as 'latest-offset'"));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use streamfleet_dataflow::{Flow, Sink, SinkContext, Source, SourceStatus, SplitState};
 use streamfleet_env::{Clock, Storage};
 use streamfleet_logical::{ColumnKind, ScanSpec, SinkSpec};
-use streamfleet_types::{Batch, Epoch};
+use streamfleet_types::{Batch, Epoch, RowKind};
 
 const BROKERS: (&str, &str) = ("properties.bootstrap.servers", "b:1");
 
@@ -346,4 +346,50 @@ fn at_least_once_writes_through_one_producer_and_waits_for_it() {
     assert_eq!(state.asked, ["open 0 -", "send 0 t 2", "flush 0", "send 0 t 1"]);
     let (_, block) = &state.sent[0];
     assert_eq!((block.keys.get(1), block.values.get(1)), (Some(&b"n2"[..]), Some(&b"{\"id\":2,\"name\":\"n2\"}"[..])));
+}
+
+#[test]
+fn the_newest_record_of_a_key_is_the_row() {
+    let cluster = FakeCluster::default();
+    cluster.put_keyed("t", 0, "1", Some("{\"id\":1,\"name\":\"a\"}"));
+    cluster.put_keyed("t", 0, "2", None);
+    cluster.put_keyed("t", 0, "3", Some("{\"id\":3,\"name\":\"c\"}"));
+    let options = with(&[
+        ("connector", "upsert-kafka"),
+        ("scan.bounded.mode", "latest-offset"),
+        ("key.format", "csv"),
+        ("format", ""),
+        ("value.format", "json"),
+    ]);
+    let mut described = table(&columns(), &options);
+    described.primary_key = vec!["id".to_owned()];
+    let described = Arc::new(described);
+    let spec = ScanSpec::whole(Arc::clone(&described)).expect("a scan");
+    let mut source = source(&cluster, &spec, &Arc::<StepClock>::default());
+    source.start().expect("begins");
+    let mut found = Vec::new();
+    while let Ok(status) = source.poll() {
+        match status {
+            SourceStatus::Rows(given) => {
+                let kinds = (0..given.batch.rows()).map(|row| given.batch.kind(row).short_name());
+                found.extend(kinds.zip(rows(given.batch.records())).map(|(kind, row)| format!("{kind} {row}")));
+            }
+            SourceStatus::SplitEnded(_) => {}
+            SourceStatus::Waiting(_) | SourceStatus::Ended => break,
+        }
+    }
+    assert_eq!(found, ["+U 1|a", "-D 2|NULL", "+U 3|c"]);
+
+    let clock = Arc::<StepClock>::default();
+    let sink_spec = SinkSpec { table: described };
+    let mut sink = super::sink(&sink_spec, Arc::new(cluster.clone()), sink_context(&clock)).expect("sound");
+    let kinds = [RowKind::Insert, RowKind::UpdateBefore, RowKind::UpdateAfter, RowKind::Delete].map(|k| k as i8);
+    let changes = Batch::changelog(batch(&[1, 1, 1, 2]).records().clone(), kinds.to_vec().into()).expect("four");
+    while sink.write(&changes).expect("no error") == Flow::More {}
+    let state = cluster.0.lock().unwrap();
+    let block = &state.sent[0].1;
+    let texts: Vec<(Option<&[u8]>, Option<&[u8]>)> =
+        (0..block.len()).map(|i| (block.keys.get(i), block.values.get(i))).collect();
+    let value = Some(&b"{\"id\":1,\"name\":\"n1\"}"[..]);
+    assert_eq!(texts, [(Some(&b"1"[..]), value), (Some(&b"1"[..]), value), (Some(&b"2"[..]), None)]);
 }
