@@ -1,9 +1,10 @@
-"""Exactly once between real topics: a job that is killed again and again must write what an undisturbed one writes.
+"""Exactly once on real servers: a job that is killed again and again must write what an undisturbed one writes.
 
-A real broker is started. One job reads two topics, joins them and counts per window, and writes two topics in transactions.
-It is killed with SIGKILL at random moments and at every named place, twice in a row too, and goes on at other parallelisms.
-A reader of committed records must find exactly the rows of a run without kills, each key's rows in order; at the end no
-transaction is open.
+A real broker and a real S3 server are started. One job reads two topics, joins them and counts per window; it writes two topics
+in transactions and files in a bucket, where its checkpoints are too. It is killed with SIGKILL at random moments and at
+every named place, twice in a row too, and goes on at other parallelisms. A reader of committed records and a reader of the
+files must find exactly the rows of a run without kills, each key's rows in order; at the end no transaction is open, and
+nothing in the bucket is half written.
 """
 
 import argparse
@@ -20,9 +21,11 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
+import s3  # noqa: E402
 import topics  # noqa: E402
 from common import compare  # noqa: E402
 from kafka import Kafka  # noqa: E402
+from s3_client import Client  # noqa: E402
 
 CRASH_POINTS = [
     "before-complete",
@@ -45,10 +48,14 @@ CREATE TABLE counts (auction BIGINT, window_end TIMESTAMP(3), bids BIGINT, best 
   WITH ('connector' = 'kafka', 'topic' = '{counts}', 'key.fields' = 'auction', {write});
 CREATE TABLE joined (auction BIGINT, bidder BIGINT, price BIGINT, category BIGINT)
   WITH ('connector' = 'kafka', 'topic' = '{joined}', 'key.fields' = 'bidder', {write});
+CREATE TABLE files (auction BIGINT, bidder BIGINT, price BIGINT, category BIGINT)
+  WITH ('connector' = 'filesystem', 'path' = '{files}', 'format' = 'json');
 EXECUTE STATEMENT SET BEGIN
 INSERT INTO counts SELECT auction, window_end, COUNT(*), MAX(price)
   FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(`at`), INTERVAL '10' SECOND)) GROUP BY auction, window_start, window_end;
 INSERT INTO joined SELECT b.auction, b.bidder, b.price, a.category FROM bids AS b JOIN auctions AS a ON b.auction = a.id;
+INSERT INTO files SELECT b.auction, b.bidder, b.price, a.category FROM bids AS b JOIN auctions AS a ON b.auction = a.id
+  WHERE a.category < 3;
 END;
 """
 
@@ -70,11 +77,13 @@ def generate(chance, bids):
 
 
 class Job:
-    """The job, writing to topics of its own."""
+    """The job, writing to topics and a place in the bucket of its own."""
 
-    def __init__(self, binary, kafka, folder, name, checkpoints="checkpoints"):
-        self.binary, self.kafka, self.folder, self.name = binary, kafka, folder / name, name
-        self.checkpoints = checkpoints
+    def __init__(self, binary, kafka, bucket, folder, name):
+        self.binary, self.kafka, self.bucket = binary, kafka, bucket
+        self.folder, self.name = folder / name, name
+        self.client = Client(bucket.endpoint, s3.KEY, s3.SECRET, s3.BUCKET)
+        self.checkpoints = f"s3://{s3.BUCKET}/{name}/checkpoints"
         self.folder.mkdir()
         self.sinks = [f"{name}-counts", f"{name}-joined"]
         topics.create(kafka.address, *self.sinks)
@@ -84,7 +93,8 @@ class Job:
             f"{common}, 'sink.delivery-guarantee' = 'exactly-once', 'key.format' = 'raw', 'value.format' = 'json', "
             "'properties.transaction.timeout.ms' = '120000'"
         )
-        text = SCRIPT.format(read=read, write=write, counts=self.sinks[0], joined=self.sinks[1])
+        text = SCRIPT.format(read=read, write=write, counts=self.sinks[0], joined=self.sinks[1],
+                             files=f"s3://{s3.BUCKET}/{name}/files")
         (self.folder / "job.sql").write_text(text)
 
     def start(self, parallelism, crash_at=None, interval="100ms"):
@@ -92,7 +102,7 @@ class Job:
         command = [self.binary, "run", "job.sql", "--quiet", "--parallelism", str(parallelism)]
         command += ["--checkpoints", self.checkpoints]
         command += ["--set", f"execution.checkpointing.interval={interval}", "--set", "execution.checkpointing.timeout=20s"]
-        environment = dict(os.environ)
+        environment = os.environ | self.bucket.environment()
         environment.pop("STREAMFLEET_CRASH_AT", None)
         if crash_at:
             environment["STREAMFLEET_CRASH_AT"] = crash_at
@@ -123,9 +133,19 @@ class Job:
                             raise SystemExit(f"{sink}: rows of key {key} are out of order at {row}")
                         last[key] = row["window_end"]
             found[sink.rsplit("-", 1)[1]] = rows
+        found["files"] = collections.Counter(
+            tuple(json.loads(line).values())
+            for key in self.client.list(f"{self.name}/files/")
+            for line in self.client.get(key).splitlines()
+        )
         return found
 
-    def no_open_transaction(self):
+    def nothing_is_left(self):
+        """No transaction is open, and no upload."""
+        uploads = self.client.uploads(f"{self.name}/")
+        hidden = [key for key in self.client.list(f"{self.name}/files/") if "/." in key]
+        if uploads or hidden:
+            raise SystemExit(f"{self.name}: left over: uploads {uploads}, objects {hidden}")
         for sink in self.sinks:
             committed = topics.end_offsets(self.kafka.address, sink, "read_committed")
             all_there = topics.end_offsets(self.kafka.address, sink, "read_uncommitted")
@@ -153,45 +173,45 @@ def with_kills(job, kills, places, chance, longest):
         killed += 1
 
 
-def kills(arguments, kafka, top, chance, expected, took):
+def kills(arguments, kafka, bucket, top, chance, expected, took):
     done = runs = 0
     places = CRASH_POINTS * 3
     chance.shuffle(places)
     while done < arguments.kills:
         runs += 1
-        job = Job(arguments.bin, kafka, top, f"run{runs}")
+        job = Job(arguments.bin, kafka, bucket, top, f"run{runs}")
         done += with_kills(job, arguments.kills - done, places, chance, max(took * 0.8, 0.5))
         found = job.rows()
         for sink, rows in expected.items():
             compare(f"kafka, run {runs}: {sink}", found[sink], rows)
-        job.no_open_transaction()
+        job.nothing_is_left()
     rows = sum(sum(e.values()) for e in expected.values())
-    print(f"kafka: {done} kills in {runs} runs, {rows} rows each, none lost, none twice, no transaction left open")
+    print(f"kafka: {done} kills in {runs} runs, {rows} rows each, none lost, none twice, no transaction and no upload left open")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--bids", type=int, default=150_000)
+    parser.add_argument("--bids", type=int, default=80_000)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     arguments = parser.parse_args()
     arguments.bin = str(pathlib.Path(arguments.bin).resolve())
     chance = random.Random(arguments.seed)
     print(f"kafka: seed {arguments.seed}", flush=True)
-    with tempfile.TemporaryDirectory() as top, Kafka() as kafka:
+    with tempfile.TemporaryDirectory() as top, Kafka() as kafka, s3.running() as bucket:
         top = pathlib.Path(top)
         topics.create(kafka.address, "bids", "auctions")
         for topic, records in generate(chance, arguments.bids):
             topics.fill(kafka.address, topic, records)
-        plain = Job(arguments.bin, kafka, top, "plain")
+        plain = Job(arguments.bin, kafka, bucket, top, "plain")
         began = time.time()
         plain.finish()
         took = time.time() - began
         expected = plain.rows()
         if any(not rows for rows in expected.values()):
             raise SystemExit("the undisturbed run wrote nothing, which shows nothing")
-        kills(arguments, kafka, top, chance, expected, took)
+        kills(arguments, kafka, bucket, top, chance, expected, took)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,9 @@ fn measure(name: &str, spec: &ScanSpec) {
         batch_mode: false,
         unique: "u".to_owned(),
     };
-    let mut source = streamfleet_connectors::source(spec, context).expect("the options are right");
+    let kafka: Arc<dyn streamfleet_connectors::kafka::client::Cluster> =
+        Arc::new(streamfleet_connectors::kafka::NativeCluster);
+    let mut source = streamfleet_connectors::source(spec, &kafka, context).expect("the options are right");
     source.start().expect("nothing is needed to start");
     let (mut rows, mut bytes) = (0usize, 0usize);
     let begin = Instant::now();
