@@ -13,7 +13,7 @@ CARGO := cargo
 PYTHON := $(CACHE)/venv/bin/python
 OUT := out/flights
 
-.PHONY: help setup servers data build run test unit lint doc oracle refusals rescale kills kafka simulate test-long clean clean-cache
+.PHONY: help setup servers data build run test unit lint doc oracle refusals rescale kills s3 kafka simulate test-long clean clean-cache
 
 help: ## List what can be made.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,7 +34,7 @@ build: setup ## Build the binary.
 run: build data ## Run the flights example and show its results.
 	@CACHE=$(CACHE) BIN=$(BIN) OUT=$(OUT) bash deploy/examples/flights/run.sh
 
-test: setup data servers lint build unit doc oracle refusals rescale kills kafka ## Run every test.
+test: setup data servers lint build unit doc oracle refusals rescale kills s3 kafka ## Run every test.
 	@echo "test: all passed"
 
 lint: setup ## Check formatting, warnings and licences.
@@ -45,7 +45,7 @@ lint: setup ## Check formatting, warnings and licences.
 
 unit: build ## Run the crates' tests, the simulation's seeds among them.
 	@echo "unit: tests of every crate"
-	@$(CARGO) test --release --locked --workspace
+	@$(PYTHON) e2e/servers/with_servers.py -- $(CARGO) test --release --locked --workspace
 
 doc: build ## Build the API documentation; a warning is an error.
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps --quiet
@@ -62,6 +62,9 @@ rescale: build data ## Stop jobs half-way and restore them at other parallelisms
 kills: build data ## Kill a running job at random moments; its result must be that of an undisturbed run.
 	@$(PYTHON) e2e/oracle/kills.py --bin $(BIN) --data $(CACHE)/data --kills $(or $(KILLS),100)
 
+s3: build data ## Checkpoints and output on a real S3 server: S3_KILLS kills (20), outages, faults; exact rows, nothing left over.
+	@$(PYTHON) e2e/oracle/s3.py --bin $(BIN) --data $(CACHE)/data --kills $(or $(S3_KILLS),20)
+
 kafka: build servers ## Kill a job between real topics KAFKA_KILLS times (100); then stop, pause and restart its broker.
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka.py --bin $(BIN) --kills $(or $(KAFKA_KILLS),100)
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_faults.py --bin $(BIN)
@@ -72,6 +75,7 @@ simulate: build ## Simulate SEEDS seeds (1000).
 test-long: test ## The same tests with larger counts.
 	@$(MAKE) simulate SEEDS=10000
 	@$(MAKE) kills KILLS=500
+	@$(MAKE) s3 S3_KILLS=200
 	@$(MAKE) kafka KAFKA_KILLS=1000
 
 

@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -40,6 +39,7 @@ class Trial:
         text = pathlib.Path(script if script.is_absolute() else folder / script).read_text()
         for sink in sinks:
             text = text.replace(f"'path' = '{sink}'", f"'path' = '{ROOT}/{self.prefix}/{sink}'")
+        text = text.replace("'path' = 'rows/", f"'path' = '{ROOT}/rows/")
         (folder / "on-s3.sql").write_text(text)
 
     def start(self, parallelism="2", endpoint=None, more=()):
@@ -124,18 +124,45 @@ def refusals(trial):
             {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
 
 
-def look(trial):
-    """Checkpoints on S3 can be looked at and gone back to."""
+def look(trial, expected):
+    """Checkpoints on S3 can be looked at, gone back to and cleaned."""
     environment = os.environ | trial.server.environment()
     place = f"{ROOT}/{trial.prefix}/checkpoints/on-s3"
+    folder = f"{trial.prefix}/checkpoints/on-s3"
 
-    def command(*words):
-        return subprocess.run([trial.binary, *words], env=environment, capture_output=True, text=True, timeout=60)
+    def command(words, *said):
+        done = subprocess.run(
+            [trial.binary, *words], cwd=trial.folder, env=environment, capture_output=True, text=True, timeout=60
+        )
+        missing = [word for word in said if word not in done.stdout + done.stderr]
+        if done.returncode != 0 or missing:
+            raise SystemExit(f"s3: {words}: not said: {missing}\n{done.stdout}{done.stderr}")
 
-    shown = command("savepoint", "inspect", place)
-    if shown.returncode != 0 or "job          on-s3" not in shown.stdout:
-        raise SystemExit(f"s3: savepoint inspect {place}:\n{shown.stdout}{shown.stderr}")
-    return place, command
+    records = {key: json.loads(trial.client.get(key)) for key in trial.client.list(f"{folder}/log/")}
+    newest = max(key for key, record in records.items() if record["record"]["type"] == "complete")
+    record = f"{ROOT}/{newest}"
+    for path in [place, record]:
+        command(["savepoint", "inspect", path], "job          on-s3")
+    command(["run", "on-s3.sql", "--quiet", *trial.options, "--from-savepoint", record], "finished")
+    trial.exact(expected, "gone back to the last checkpoint")
+
+    # What a start of the same job left long ago, whole and staged; and what is another's.
+    uid = records[newest]["uid"]
+    left, staged = f"data/{uid}-0-00000000-0-000000-0.state", f"data/{uid}-0-00000000-0-000001-0.state"
+    other = "data/0123456789abcdef-0-00000000-0-000000-0.state"
+    trial.client.put(f"{folder}/{left}", b"x")
+    trial.client.put(f"{folder}/{other}", b"x")
+    trial.client.ask("POST", f"{folder}/{staged}", query=[("uploads", "")])
+    trial.client.put(f"{folder}/probe/1000-0000000000000001", b"x")
+    said = [f"delete {left}", f"discard {staged}", "delete probe/1000-"]
+    command(["snapshots", "gc", "--dry-run", place], *said, "3 would be removed")
+    if len(trial.client.uploads(folder)) != 1:
+        raise SystemExit("s3: gc --dry-run removed something")
+    command(["snapshots", "gc", place], *said, "3 removed")
+    command(["snapshots", "gc", place], "0 removed")
+    if trial.client.uploads(folder) or other not in "".join(trial.client.list(f"{folder}/data/")):
+        raise SystemExit("s3: gc did not remove what is left over, or removed another job's")
+    print("s3: inspect, --from-savepoint and gc work on S3", flush=True)
 
 
 def main():
@@ -158,6 +185,10 @@ def main():
             run(binary, script, plain, "--parallelism", "2")
             expected = {sink: json_rows(plain / sink) for sink in sinks}
             jobs.append((name, script, make, sinks, expected))
+        # The join reads from S3 too.
+        client = Client(server.endpoint, s3.KEY, s3.SECRET, s3.BUCKET)
+        for path in (plain / "rows").rglob("*.json"):
+            client.put(str(path.relative_to(plain)), path.read_bytes())
 
         def trial(job, what, **options):
             _, script, make, sinks, _ = job
@@ -177,7 +208,7 @@ def main():
                 done += kills(killed, chance, arguments.kills // 2 - done, max(took * 0.7, 0.5))
                 killed.exact(job[4], f"{job[0]}, run {runs} after {done} kills")
             print(f"s3: {job[0]}: {done} kills in {runs} runs, none lost, none twice, nothing left over", flush=True)
-        look(undisturbed)
+        look(undisturbed, jobs[1][4])
         refusals(undisturbed)
         join = jobs[1]
 

@@ -56,6 +56,12 @@ Exit codes: 0 finished or stopped, 1 failed, 2 bad input")]
         command: SavepointCommand,
     },
 
+    /// Look after a job's checkpoint place.
+    Snapshots {
+        #[command(subcommand)]
+        command: SnapshotsCommand,
+    },
+
     /// Measure the engine.
     Bench {
         #[command(subcommand)]
@@ -82,6 +88,25 @@ Examples:
         /// A job's checkpoint place (its newest checkpoint), or a record of its log; a folder or on S3.
         #[arg(value_name = "PATH")]
         path: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotsCommand {
+    /// Remove state files, unfinished uploads and start-up probes that crashes left and nothing refers to.
+    ///
+    /// Only what the job itself wrote, before its newest start, is removed: it may run meanwhile.
+    #[command(after_help = "\
+Examples:
+  streamfleet snapshots gc --dry-run checkpoints/flights
+  streamfleet snapshots gc s3://bucket/checkpoints/flights")]
+    Gc {
+        /// Only tell what would be removed.
+        #[arg(long)]
+        dry_run: bool,
+        /// A job's checkpoint place.
+        #[arg(value_name = "PLACE/JOB")]
+        place: String,
     },
 }
 

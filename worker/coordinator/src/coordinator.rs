@@ -138,7 +138,7 @@ impl fmt::Debug for Coordinator {
 impl Coordinator {
     /// A coordinator that begins, and its first actions.
     pub fn new(config: CoordinatorConfig, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> (Self, Vec<Action>) {
-        let (startup, request) = Startup::new(&config.job, entropy.next_u64());
+        let (startup, request) = Startup::new(&config.job, entropy.next_u64(), clock.wall_clock_ms());
         let mut coordinator = Self {
             config,
             clock,
@@ -190,8 +190,13 @@ impl Coordinator {
             Stage::Abandoning { retry_at, .. } => retry_at,
             _ => None,
         };
+        let startup = match &self.stage {
+            Stage::Starting(startup) => startup.wake_at(),
+            _ => None,
+        };
         let retries = self.commits.iter().filter_map(|c| c.retry_at).min();
-        [timeout, next, retry_last, retry_abandon, retries, self.appender.wake_at()].into_iter().flatten().min()
+        let appender = self.appender.wake_at();
+        [timeout, next, retry_last, retry_abandon, retries, startup, appender].into_iter().flatten().min()
     }
 
     /// Takes an event; what is to be done goes to `actions`.
@@ -280,7 +285,7 @@ impl Coordinator {
     /// Somebody appended between the reading of the log and the claim: what they said counts.
     fn read_log_again(&mut self, actions: &mut Vec<Action>) {
         self.claims_left -= 1;
-        let (startup, request) = Startup::new(&self.config.job, self.entropy.next_u64());
+        let (startup, request) = Startup::new(&self.config.job, self.entropy.next_u64(), self.clock.wall_clock_ms());
         self.stage = Stage::Starting(Box::new(startup));
         self.ask(Purpose::Startup, request, actions);
     }

@@ -4,13 +4,42 @@
 //! any more once its successor has claimed: what no snapshot refers to then is nobody's. Files of the newest term may be on
 //! their way into a snapshot, and files of another uid belong to another job, so both stay.
 
+use crate::log_view::LogView;
 use std::collections::BTreeSet;
 use streamfleet_env::{Staged, StorageReply, StorageRequest};
 use streamfleet_types::Term;
 use streamfleet_types::log::Snapshot;
 
 /// The folder of state files, below the job's place.
-pub(crate) const DATA_PREFIX: &str = "data/";
+pub const DATA_PREFIX: &str = "data/";
+
+/// The folder of the objects that start-up makes to see whether two writers can create one.
+pub const PROBE_PREFIX: &str = "probe/";
+
+/// A probe that is older was left by a process that died at its start.
+const PROBE_AGE_MS: i64 = 60 * 60 * 1000;
+
+/// What removes the leftovers of a job among what a listing of [`DATA_PREFIX`] or [`PROBE_PREFIX`] found.
+pub fn leftovers(view: &LogView, listed: &StorageReply, wall_clock_ms: i64) -> Vec<StorageRequest> {
+    let kept: Vec<&Snapshot> = view.kept().map(|(_, s)| s).collect();
+    let uid = view.uid.as_deref().unwrap_or_default();
+    let mut removals = (Leftovers { uid, below: view.term, kept: &kept }).removals(listed);
+    if let StorageReply::Paths(paths) = listed {
+        let old = paths.iter().filter(|(path, _)| is_old_probe(path, wall_clock_ms));
+        removals.extend(old.map(|(path, _)| StorageRequest::Delete { path: path.clone() }));
+    }
+    removals
+}
+
+/// The path of a probe.
+pub(crate) fn probe_path(wall_clock_ms: i64, nonce: u64) -> String {
+    format!("{PROBE_PREFIX}{wall_clock_ms}-{nonce:016x}")
+}
+
+fn is_old_probe(path: &str, wall_clock_ms: i64) -> bool {
+    let made = path.strip_prefix(PROBE_PREFIX).and_then(|name| name.split('-').next()?.parse().ok());
+    made.is_some_and(|made: i64| wall_clock_ms.saturating_sub(made) > PROBE_AGE_MS)
+}
 
 /// The rule.
 #[derive(Debug, Clone, Copy)]
@@ -84,5 +113,14 @@ mod tests {
         let discard = |name| StorageRequest::Discard { path: path(name), token: "t".to_owned() };
         // What is staged is in no snapshot.
         assert_eq!(removed, ["u-1-aa-0-000000-0", "u-1-aa-0-000001-0", "u-2-bb-0-000000-0"].map(discard));
+    }
+
+    #[test]
+    fn only_old_probes_are_removed() {
+        let now = 10 * PROBE_AGE_MS;
+        let old = probe_path(now - PROBE_AGE_MS - 1, 7);
+        let paths = [old.clone(), probe_path(now - PROBE_AGE_MS, 7), probe_path(now + 5, 7), "probe/x".to_owned()];
+        let listed = StorageReply::Paths(paths.into_iter().map(|p| (p, 5)).collect());
+        assert_eq!(leftovers(&LogView::default(), &listed, now), [StorageRequest::Delete { path: old }]);
     }
 }

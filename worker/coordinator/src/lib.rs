@@ -21,6 +21,8 @@ mod stats;
 
 pub use config::{CoordinatorConfig, StartFrom};
 pub use coordinator::Coordinator;
+pub use leftovers::{DATA_PREFIX, PROBE_PREFIX, leftovers};
 pub use log_view::{LogView, ViewError};
 pub use message::{Action, CoordinatorError, Ending, Event};
+pub use startup::newest_unbroken;
 pub use stats::{CHECKPOINT_METRICS, CheckpointStats};

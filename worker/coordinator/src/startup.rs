@@ -1,6 +1,7 @@
 //! Before a reign: is the place fit for a log, and what does the log say?
 
 use crate::backoff::Backoff;
+use crate::leftovers::probe_path;
 use crate::log_view::{LogView, ViewError};
 use crate::message::CoordinatorError;
 use std::collections::VecDeque;
@@ -52,9 +53,9 @@ pub(crate) struct Startup {
 }
 
 impl Startup {
-    /// Begins; `nonce` makes the probe's name unique.
-    pub fn new(job: &str, nonce: u64) -> (Self, StorageRequest) {
-        let probe = format!("probe/{nonce:016x}");
+    /// Begins; `nonce` makes the probe's name unique, the time tells when it is left over.
+    pub fn new(job: &str, nonce: u64, wall_clock_ms: i64) -> (Self, StorageRequest) {
+        let probe = probe_path(wall_clock_ms, nonce);
         let request = StorageRequest::PutNew { path: probe.clone(), bytes: b"first".to_vec() };
         let startup = Self {
             job: job.to_owned(),
@@ -168,7 +169,7 @@ impl Startup {
 }
 
 /// The newest records without a gap between them. What lies below a gap was left by a writer that had been overtaken.
-fn newest_unbroken(records: impl Iterator<Item = u64>) -> VecDeque<u64> {
+pub fn newest_unbroken(records: impl Iterator<Item = u64>) -> VecDeque<u64> {
     let mut sorted: Vec<u64> = records.collect();
     sorted.sort_unstable();
     let begin = (1..sorted.len()).rev().find(|i| sorted[*i] != sorted[i - 1] + 1).unwrap_or(0);
@@ -188,20 +189,20 @@ mod tests {
 
     #[test]
     fn a_place_where_two_writers_can_create_one_object_is_refused() {
-        let (mut startup, request) = Startup::new("job", 7);
+        let (mut startup, request) = Startup::new("job", 7, 99);
         assert!(matches!(request, StorageRequest::PutNew { .. }));
         assert!(matches!(
             startup.on_answer(Duration::ZERO, Ok(StorageReply::Done)),
             Progress::Ask(StorageRequest::PutNew { path, .. }) if path == request.path()
         ));
         let error = refused(startup.on_answer(Duration::ZERO, Ok(StorageReply::Done)));
-        assert!(error.starts_with("probe/0000000000000007 does not keep a second writer"), "{error}");
+        assert!(error.starts_with("probe/99-0000000000000007 does not keep a second writer"), "{error}");
         assert!(error.contains("Choose a local folder"), "{error}");
     }
 
     #[test]
     fn a_place_without_exclusive_creation_is_refused() {
-        let (mut startup, request) = Startup::new("job", 7);
+        let (mut startup, request) = Startup::new("job", 7, 99);
         let error = refused(startup.on_answer(
             Duration::ZERO,
             Err(StorageError {
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_place_that_answers_late_is_taken_and_one_that_never_does_is_refused() {
-        let (mut startup, request) = Startup::new("job", 7);
+        let (mut startup, request) = Startup::new("job", 7, 99);
         assert_eq!(startup.on_answer(Duration::ZERO, silence(&request)), Progress::Waiting);
         let at = startup.wake_at().expect("it is tried again");
         assert_eq!(startup.poll(at / 2), None);
@@ -230,7 +231,7 @@ mod tests {
         let taken = StorageError { kind: StorageErrorKind::AlreadyExists, ..silence(&request).expect_err("silence") };
         assert!(matches!(startup.on_answer(at, Err(taken)), Progress::Ask(StorageRequest::PutNew { .. })));
 
-        let (mut startup, request) = Startup::new("job", 7);
+        let (mut startup, request) = Startup::new("job", 7, 99);
         let mut now = Duration::ZERO;
         let error = loop {
             match startup.on_answer(now, silence(&request)) {

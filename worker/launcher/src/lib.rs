@@ -1,5 +1,6 @@
 //! The roles of the binary as a library. `run` runs a whole job in one process.
 
+mod collect;
 mod compile;
 mod crash_point;
 mod driver;
@@ -15,6 +16,7 @@ mod settings;
 mod signals;
 mod system;
 
+pub use collect::collect;
 pub use compile::{CompiledJob, Overrides, compile, compile_text};
 pub use crash_point::NAMES as CRASH_POINTS;
 pub use driver::{Committers, ConnectorRegistry};

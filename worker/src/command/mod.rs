@@ -5,6 +5,7 @@ mod report;
 
 use crate::cli::{
     BenchCommand, Cli, Command, ExplainFormatArg, JobArgs, LogFormatArg, ModeArg, RunArgs, SavepointCommand,
+    SnapshotsCommand,
 };
 use clap::CommandFactory;
 use report::RunReport;
@@ -13,7 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 use streamfleet_launcher::{
     CompiledJob, ExplainFormat, JobMode, LauncherError, LogFormat, Overrides, RunCounts, RunOptions, RunOutcome,
-    RunStart, compile, explain, init_logging, inspect, run as run_job,
+    RunStart, collect, compile, explain, init_logging, inspect, run as run_job,
 };
 
 const FAILED: u8 = 1;
@@ -32,6 +33,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Explain { job, format } => explain_command(&job, format),
         Command::Savepoint { command: SavepointCommand::Inspect { path } } => {
             inspect(&path).map(|text| print!("{text}"))
+        }
+        Command::Snapshots { command: SnapshotsCommand::Gc { dry_run, place } } => {
+            collect(&place, dry_run).map(|text| print!("{text}"))
         }
         Command::Bench { command: BenchCommand::Nexmark(args) } => bench::nexmark(&args),
         Command::Completions { shell } => {

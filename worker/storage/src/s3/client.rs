@@ -13,6 +13,10 @@ use tokio::sync::{Mutex, OnceCell};
 /// Attempts that the client makes of one request before it reports a failure.
 const ATTEMPTS: u32 = 4;
 
+/// Pauses between these attempts, at random up to so much.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Of one attempt; a part of 5 MiB takes 20 seconds at 2 Mbit/s.
@@ -114,9 +118,13 @@ async fn make(options: &S3Options) -> aws_sdk_s3::Client {
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(OPERATION_TIMEOUT)
         .build();
+    let retries = RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_initial_backoff(FIRST_BACKOFF)
+        .with_max_backoff(LONGEST_BACKOFF);
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(region.or_else(DEFAULT_REGION))
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .retry_config(retries)
         .timeout_config(timeouts);
     if let Some(endpoint) = &options.endpoint {
         loader = loader.endpoint_url(endpoint);

@@ -3,12 +3,15 @@
 use super::Inner;
 use super::errors::Failure;
 use super::requests::is_below;
+use aws_config::retry::RetryConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::mem;
+use std::sync::atomic::{AtomicU32, Ordering};
 use streamfleet_env::{Staged, StorageErrorKind, StorageReply};
+use tracing::warn;
 
 /// S3 takes no smaller part but the last.
 const PART_BYTES: usize = 5 << 20;
@@ -107,14 +110,10 @@ impl Inner {
 
     async fn upload_part(&self, path: &str, upload: &mut Upload, bytes: Vec<u8>) -> Result<(), Failure> {
         let (client, key) = (self.client.get().await, self.naming.key(path));
-        let (encryption, kms_key) = self.client.encryption();
         let id = match &upload.id {
             Some(id) => id.clone(),
             None => {
-                let create = client.create_multipart_upload().bucket(&self.bucket).key(&key);
-                let create = create.set_server_side_encryption(encryption).set_ssekms_key_id(kms_key);
-                let create = || async { Ok::<_, Failure>(create.clone().send().await?) };
-                let id = self.patiently(path, create).await?.upload_id.unwrap_or_default();
+                let id = self.begin(path).await?;
                 upload.id = Some(id.clone());
                 id
             }
@@ -127,6 +126,34 @@ impl Inner {
         };
         upload.parts.push(self.patiently(path, send).await?.e_tag.unwrap_or_default());
         Ok(())
+    }
+
+    /// Begins an upload; gives its id. Every try that reaches the server begins one: if an answer was lost, all others on
+    /// this path are aborted, which is used by this process alone.
+    async fn begin(&self, path: &str) -> Result<String, Failure> {
+        let (client, key) = (self.client.get().await, self.naming.key(path));
+        let (encryption, kms_key) = self.client.encryption();
+        let create = client.create_multipart_upload().bucket(&self.bucket).key(&key);
+        let create = create.set_server_side_encryption(encryption).set_ssekms_key_id(kms_key);
+        let tries = AtomicU32::new(0);
+        let begin = || async {
+            tries.fetch_add(1, Ordering::Relaxed);
+            // The client's own tries would not be counted.
+            let once = aws_sdk_s3::config::Config::builder().retry_config(RetryConfig::disabled());
+            Ok::<_, Failure>(create.clone().customize().config_override(once).send().await?)
+        };
+        let id = self.patiently(path, begin).await?.upload_id.unwrap_or_default();
+        if tries.into_inner() > 1
+            && let Ok(StorageReply::Staged(others)) = self.list_staged(path).await
+        {
+            for other in others.into_iter().filter(|other| other.path == path && other.token != id) {
+                // Cleaning is no reason to fail.
+                if let Err(failure) = self.discard(path, &other.token).await {
+                    warn!(path, detail = failure.detail, "an upload that nobody goes on with stays");
+                }
+            }
+        }
+        Ok(id)
     }
 
     /// Completes an upload. If it is gone and the object is there, it was completed before: names are used once.
