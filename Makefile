@@ -34,7 +34,10 @@ build: setup ## Build the binary.
 run: build data ## Run the flights example and show its results.
 	@CACHE=$(CACHE) BIN=$(BIN) OUT=$(OUT) bash deploy/examples/flights/run.sh
 
-test: setup data servers lint build unit doc oracle refusals rescale kills s3 kafka ## Run every test.
+example-clickstream: build servers ## Run the clickstream example on a real Kafka broker and S3 server.
+	@CACHE=$(CACHE) $(PYTHON) deploy/examples/clickstream/run.py --bin $(BIN) --out out/clickstream
+
+test: setup data servers lint build unit doc oracle refusals rescale kills s3 kafka example-clickstream ## Run every test.
 	@echo "test: all passed"
 
 lint: setup ## Check formatting, warnings and licences.

@@ -88,7 +88,7 @@ pub enum ConsumerEvent {
         offsets: Vec<(TopicPartition, Option<i64>)>,
     },
     /// Records.
-    Records(RecordBlock),
+    Records(Box<RecordBlock>),
     /// Everything below this offset was given: for the moment the partition ends there.
     Reached(TopicPartition, i64),
     /// It cannot go on.

@@ -105,7 +105,7 @@ impl Consumer for FakeConsumer {
                         }
                     }
                     self.under_way.add(block.bytes());
-                    self.inbox.put(ConsumerEvent::Records(block));
+                    self.inbox.put(ConsumerEvent::Records(Box::new(block)));
                 }
                 let end = records.len() as i64;
                 self.inbox.put(ConsumerEvent::Reached(partition, end));

@@ -475,7 +475,7 @@ impl Source for KafkaSource {
                 ConsumerEvent::Partitions(partitions) => self.on_listed(partitions),
                 ConsumerEvent::Offsets { offsets, .. } => self.on_offsets(offsets)?,
                 ConsumerEvent::Records(block) => {
-                    if let Some(rows) = self.on_records(block)? {
+                    if let Some(rows) = self.on_records(*block)? {
                         return Ok(SourceStatus::Rows(rows));
                     }
                 }

@@ -166,7 +166,7 @@ impl Reader {
         if let Some(last) = block.offsets.last() {
             *next = last + 1;
             self.under_way.add(block.bytes());
-            self.inbox.put(ConsumerEvent::Records(block));
+            self.inbox.put(ConsumerEvent::Records(Box::new(block)));
         }
         let (partition, next, end) = (partition.clone(), *next, *end);
         if reached {

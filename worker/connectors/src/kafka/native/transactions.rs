@@ -86,6 +86,9 @@ enum Try<T> {
     Later(String),
 }
 
+/// An answer, and the error in it that another try does not mend.
+type Answered<R> = (<R as kafka_protocol::protocol::Request>::Response, Option<ResponseError>);
+
 /// Transactions by Kafka's protocol.
 pub(super) struct RawClient {
     client: Client,
@@ -174,7 +177,7 @@ impl RawClient {
         version: i16,
         request: &R,
         code: impl Fn(&R::Response) -> i16,
-    ) -> Result<Try<(R::Response, Option<ResponseError>)>, ProtocolError> {
+    ) -> Result<Try<Answered<R>>, ProtocolError> {
         let address = match self.coordinator(id)? {
             Try::Done(address) => address,
             Try::Later(why) => return Ok(Try::Later(why)),
