@@ -1,5 +1,6 @@
 """A real Kafka broker on this machine: one process, in a temporary folder, on free ports of loopback."""
 
+import base64
 import os
 import pathlib
 import shutil
@@ -121,6 +122,5 @@ class Kafka:
 
 
 def _cluster_id():
-    import base64
-
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # One that begins with a dash would be taken for an option.
+    return "s" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
