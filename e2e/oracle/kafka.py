@@ -97,7 +97,7 @@ class Job:
                              files=f"s3://{s3.BUCKET}/{name}/files")
         (self.folder / "job.sql").write_text(text)
 
-    def start(self, parallelism, crash_at=None, interval="100ms"):
+    def start(self, parallelism, crash_at=None, interval="50ms"):
         """Begins one life of the job."""
         command = [self.binary, "run", "job.sql", "--quiet", "--parallelism", str(parallelism)]
         command += ["--checkpoints", self.checkpoints]
@@ -174,7 +174,7 @@ def with_kills(job, kills, places, chance, longest):
 
 
 def kills(arguments, kafka, bucket, top, chance, expected, took):
-    done = runs = 0
+    done = runs = restores = 0
     places = CRASH_POINTS * 3
     chance.shuffle(places)
     while done < arguments.kills:
@@ -185,15 +185,19 @@ def kills(arguments, kafka, bucket, top, chance, expected, took):
         for sink, rows in expected.items():
             compare(f"kafka, run {runs}: {sink}", found[sink], rows)
         job.nothing_is_left()
+        restores += (job.folder / "log.txt").read_text().count("goes on from checkpoint")
     rows = sum(sum(e.values()) for e in expected.values())
-    print(f"kafka: {done} kills in {runs} runs, {rows} rows each, none lost, none twice, no transaction and no upload left open")
+    if restores * 3 < done:
+        raise SystemExit(f"kafka: only {restores} of {done} lives after a kill went on from a checkpoint, which shows little")
+    said = f"{done} kills in {runs} runs, {restores} lives went on from a checkpoint, {rows} rows each"
+    print(f"kafka: {said}, none lost, none twice, no transaction and no upload left open")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--bids", type=int, default=80_000)
+    parser.add_argument("--bids", type=int, default=250_000)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     arguments = parser.parse_args()
     arguments.bin = str(pathlib.Path(arguments.bin).resolve())
