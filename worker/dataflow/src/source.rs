@@ -109,6 +109,9 @@ pub trait Source: Send {
         None
     }
 
+    /// A snapshot with these positions is complete: whoever watches from outside may be told. Nothing may depend on it.
+    fn completed(&mut self, _splits: &[SplitState]) {}
+
     /// What could not be read.
     fn errors(&self) -> SourceErrors {
         SourceErrors::default()

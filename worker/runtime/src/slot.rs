@@ -246,7 +246,14 @@ impl Slot {
                 self.tasks.iter_mut().for_each(|t| t.on_abort(epoch));
                 self.snapshots.on_abort(epoch);
             }
-            SlotCommand::Completed { .. } => self.snapshots.on_completed(epoch),
+            SlotCommand::Completed { .. } => {
+                self.snapshots.on_completed(epoch);
+                for task in &mut self.tasks {
+                    if let Task::Source(task) = task {
+                        task.on_completed(epoch);
+                    }
+                }
+            }
             SlotCommand::Committed { .. } => {
                 for task in &mut self.tasks {
                     if let Task::Sink(task) = task {

@@ -110,7 +110,11 @@ impl Consumer for FakeConsumer {
                 let end = records.len() as i64;
                 self.inbox.put(ConsumerEvent::Reached(partition, end));
             }
-            ConsumerCommand::Leave(_) | ConsumerCommand::CommitToGroup(_) => {}
+            ConsumerCommand::CommitToGroup(offsets) => {
+                drop(state);
+                self.state.lock().unwrap().group.extend(offsets);
+            }
+            ConsumerCommand::Leave(_) => {}
         }
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct ReadOptions {
     pub bounded: Option<Bound>,
     /// `None`: new partitions are not looked for.
     pub discovery: Option<Duration>,
+    /// The user named a group, and it is told how far every complete checkpoint has come.
+    pub tells_group: bool,
 }
 
 impl ReadOptions {
@@ -98,6 +100,8 @@ impl ReadOptions {
         let discovery = options::duration(table, "scan.topic-partition-discovery.interval")?.unwrap_or(DISCOVERY);
         Ok(Self {
             topics: topics(table)?,
+            tells_group: table.option("properties.group.id").is_some()
+                && options::boolean(table, "properties.commit.offsets.on.checkpoint", true)?,
             properties,
             startup,
             reset,

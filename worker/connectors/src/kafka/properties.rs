@@ -8,7 +8,7 @@ use streamfleet_logical::TableDescriptor;
 const PREFIX: &str = "properties.";
 
 /// Settings of the Java client that have no counterpart here and that nothing depends on.
-const WITHOUT_EFFECT: [&str; 15] = [
+const WITHOUT_EFFECT: [&str; 16] = [
     "key.serializer",
     "value.serializer",
     "key.deserializer",
@@ -23,8 +23,9 @@ const WITHOUT_EFFECT: [&str; 15] = [
     "interceptor.classes",
     "metric.reporters",
     "metadata.max.idle.ms",
-    // The source reads it itself.
+    // The source reads them itself.
     "auto.offset.reset",
+    "commit.offsets.on.checkpoint",
 ];
 
 /// Settings that are the connector's own business.

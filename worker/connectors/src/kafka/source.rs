@@ -518,6 +518,13 @@ impl Source for KafkaSource {
         Some(owner(split, self.context.parallelism))
     }
 
+    fn completed(&mut self, splits: &[SplitState]) {
+        if self.options.tells_group {
+            let offset = |s: &SplitState| Some((parse_split(&s.name)?, s.position["offset"].as_i64()?));
+            self.ask(ConsumerCommand::CommitToGroup(splits.iter().filter_map(offset).collect()));
+        }
+    }
+
     fn errors(&self) -> SourceErrors {
         self.errors
     }

@@ -119,6 +119,9 @@ fn a_group_without_offsets_needs_to_be_told_where_to_begin() {
     let mut found = source(&cluster, &spec(&[group, ("properties.auto.offset.reset", "earliest")]), &clock);
     found.start().expect("begins");
     assert_eq!(drain(found.as_mut()).0, ["0|NULL"]);
+    // Who watches the group sees what complete checkpoints hold.
+    found.completed(&found.splits());
+    assert_eq!(cluster.0.lock().unwrap().group[&FakeCluster::partition("t", 0)], 1);
 }
 
 #[test]

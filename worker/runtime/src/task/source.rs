@@ -4,10 +4,11 @@ use super::idleness::Idleness;
 use super::{Outputs, Progress, TaskSnapshot};
 use crate::metrics::{TaskMetrics, add};
 use arrow::array::RecordBatch;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use streamfleet_dataflow::{DataflowError, Projector, RowWatermark, Source, SourceBatch, SourceStatus};
+use streamfleet_dataflow::{DataflowError, Projector, RowWatermark, Source, SourceBatch, SourceStatus, SplitState};
 use streamfleet_types::log::SplitPosition;
 use streamfleet_types::{Barrier, Element, Epoch, MAX_WATERMARK, MIN_WATERMARK, Millis, OperatorId};
 
@@ -43,6 +44,8 @@ pub(crate) struct SourceTask {
     idleness: Option<Idleness>,
     /// All splits are idle, and consumers were told.
     is_idle: bool,
+    /// Positions in snapshots that are not known to be complete, oldest first.
+    taken: VecDeque<(Epoch, Vec<SplitState>)>,
     /// A snapshot that waits until the splits are known.
     barrier_due: Option<(Epoch, bool)>,
     stage: Stage,
@@ -70,6 +73,7 @@ impl SourceTask {
             watermark: MIN_WATERMARK,
             idleness,
             is_idle: false,
+            taken: VecDeque::new(),
             barrier_due: None,
             stage: Stage::Reading,
         }
@@ -223,13 +227,23 @@ impl SourceTask {
         self.barrier_due.take_if(|(due, _)| *due <= epoch);
     }
 
+    /// A snapshot is complete.
+    pub fn on_completed(&mut self, epoch: Epoch) {
+        while let Some((taken, splits)) = self.taken.pop_front_if(|(taken, _)| *taken <= epoch) {
+            if taken == epoch {
+                self.source.completed(&splits);
+            }
+        }
+    }
+
     /// Sends the barrier and says where the splits stand.
     fn take_snapshot(&mut self, epoch: Epoch, last: bool) -> TaskSnapshot {
         let of = |split: usize| self.splits.get(split).map_or(MIN_WATERMARK, |s| s.watermark);
-        let positions = self.source.splits().into_iter().enumerate().map(|(index, state)| SplitPosition {
+        let splits = self.source.splits();
+        let positions = splits.iter().enumerate().map(|(index, state)| SplitPosition {
             operator: self.id.clone(),
-            split: state.name,
-            position: state.position,
+            split: state.name.clone(),
+            position: state.position.clone(),
             watermark: of(index),
             finished: state.finished,
         });
@@ -241,6 +255,7 @@ impl SourceTask {
             prepares: false,
             full: true,
         };
+        self.taken.push_back((epoch, splits));
         if self.stage != Stage::Finished {
             self.outputs.push_control(&Element::Barrier(Barrier { epoch }));
             if last {
