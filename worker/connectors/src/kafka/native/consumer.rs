@@ -1,6 +1,7 @@
 //! A subtask's reader: one librdkafka consumer on one thread, with a queue per partition.
 
 use super::context::{Context, text_of};
+use super::reach::Reach;
 use super::{config, refused};
 use crate::inbox::{Inbox, UnderWay};
 use crate::kafka::client::{
@@ -49,6 +50,7 @@ impl NativeConsumer {
         let reader = Reader {
             consumer: Arc::new(consumer),
             context,
+            reach: Reach::new(&settings.properties),
             settings,
             inbox,
             under_way,
@@ -91,6 +93,7 @@ struct Queue {
 struct Reader {
     consumer: Arc<BaseConsumer<Context>>,
     context: Context,
+    reach: Reach,
     settings: ConsumerSettings,
     inbox: Inbox<ConsumerEvent>,
     under_way: Arc<UnderWay>,
@@ -122,7 +125,12 @@ impl Reader {
             for index in 0..self.queues.len() {
                 moved |= self.drain(index)?;
             }
-            if !moved {
+            if moved {
+                self.reach.heard();
+            } else {
+                if let Some(first) = self.queues.first() {
+                    self.reach.check(self.consumer.client(), Some(&first.partition.topic));
+                }
                 std::thread::park_timeout(NAP);
             }
         }
@@ -268,6 +276,11 @@ impl Reader {
     /// Repeats a request until it is answered, the answer is a lasting error, or it took too long.
     fn retried<T>(&self, what: &str, mut request: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaFault> {
         let (begin, longest) = (Instant::now(), reach_within(&self.settings.properties));
+        let mut reach = Reach::new(&self.settings.properties);
+        let topic = match &self.settings.topics {
+            Topics::Names(names) => names.first().map(String::as_str),
+            Topics::Pattern(_) => None,
+        };
         loop {
             // Failures of log-in come as events.
             self.poll_events()?;
@@ -288,6 +301,7 @@ impl Reader {
                             self.context.said.last()
                         )));
                     }
+                    reach.check(self.consumer.client(), topic);
                     std::thread::sleep(Duration::from_millis(200));
                 }
             }

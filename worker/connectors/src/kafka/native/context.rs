@@ -9,6 +9,9 @@ use rdkafka::producer::ProducerContext;
 use std::sync::{Arc, Mutex};
 use tracing::{debug, warn};
 
+/// librdkafka's name for the message that says why a transaction can only be aborted.
+const TRANSACTION_FAILED: &str = "TXNERR";
+
 /// Keeps the first thing that went wrong for good, and the last that may pass.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
@@ -28,6 +31,10 @@ impl Said {
         last.as_ref().map_or(String::new(), |text| format!(" ({text})"))
     }
 
+    fn note_last(&self, text: String) {
+        *self.last.lock().expect("no holder of this lock panics") = Some(text);
+    }
+
     fn note_fatal(&self, text: String) {
         self.fatal.lock().expect("no holder of this lock panics").get_or_insert(text);
     }
@@ -41,6 +48,9 @@ pub(super) struct Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == TRANSACTION_FAILED {
+            self.said.note_last(message.to_owned());
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 warn!(facility, message, "kafka client");
@@ -57,7 +67,7 @@ impl ClientContext for Context {
             ) => {
                 self.said.note_fatal(reason.to_owned());
             }
-            _ => *self.said.last.lock().expect("no holder of this lock panics") = Some(reason.to_owned()),
+            _ => self.said.note_last(reason.to_owned()),
         }
     }
 }
@@ -68,16 +78,14 @@ impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): Self::DeliveryOpaque) {
-        if let Err((error, record)) = result {
-            // A transaction that failed takes all its records along: the cause is told elsewhere.
-            if !matches!(
-                error.rdkafka_error_code(),
-                Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
-            ) {
-                let size = record.payload().map_or(0, <[u8]>::len);
-                self.said.note_fatal(format!("a record of {size} bytes was not written: {}", text_of(error)));
-            }
-        }
+        let Err((error, record)) = result else { return };
+        let size = record.payload().map_or(0, <[u8]>::len);
+        // Records are taken out of the queue when their transaction has failed, which is told only here and in the log. Nobody
+        // asks a producer that was closed or abandoned.
+        let is_purged =
+            matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight));
+        let cause = if is_purged { format!("its transaction failed{}", self.said.last()) } else { text_of(error) };
+        self.said.note_fatal(format!("a record of {size} bytes was not written: {cause}"));
     }
 }
 

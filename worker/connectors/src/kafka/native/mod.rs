@@ -4,6 +4,9 @@
 mod consumer;
 mod context;
 mod producer;
+mod reach;
+#[cfg(test)]
+mod tests;
 mod transactions;
 
 use super::client::{

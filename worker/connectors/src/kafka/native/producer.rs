@@ -2,6 +2,7 @@
 //! may take long.
 
 use super::context::{Context, text_of};
+use super::reach::Reach;
 use super::transactions::{RawClient, identity};
 use super::{config, refused};
 use crate::inbox::{Inbox, UnderWay};
@@ -22,6 +23,9 @@ const FLUSH_STEP: Duration = Duration::from_millis(500);
 
 /// How long to wait for room in the client's queue at a time.
 const ROOM_STEP: Duration = Duration::from_millis(20);
+
+/// How long one try to initialise a producer takes, until the thread looks whether there is anybody to do it.
+const INIT_STEP: Duration = Duration::from_secs(2);
 
 /// How long an abort may take when a sink ends.
 const ABORT_WITHIN: Duration = Duration::from_secs(5);
@@ -201,11 +205,13 @@ impl Writer {
                 Some(self.next_partition)
             }
         };
+        let mut reach = Reach::new(&self.settings.properties);
         loop {
             match made.client.send(record) {
                 Ok(()) => return Ok(()),
                 Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
                     made.client.poll(ROOM_STEP);
+                    reach.check(made.client.client(), Some(&topic));
                     if let Some(text) = made.context.said.fatal() {
                         return Err(self.failed("writing failed", &text));
                     }
@@ -236,6 +242,7 @@ impl Writer {
     fn flush(&mut self, producer: u64) -> Result<Option<crate::kafka::client::TransactionHandle>, KafkaFault> {
         let open = self.clients.get(&producer).expect("the sink flushes producers that are open");
         let Made { client, context, transactional_id, .. } = &open.made;
+        let mut reach = Reach::new(&self.settings.properties);
         loop {
             let flushed = client.flush(FLUSH_STEP);
             if let Some(text) = context.said.fatal() {
@@ -247,6 +254,7 @@ impl Writer {
                     if let Some((_, text)) = client.client().fatal_error() {
                         return Err(self.failed("writing failed", &text));
                     }
+                    reach.check(client.client(), Some(&self.settings.topic));
                 }
                 Err(error) => return Err(self.failed("records cannot be written", &text_of(&error))),
             }
@@ -269,6 +277,7 @@ fn make(settings: &ProducerSettings, transactional_id: Option<String>) -> Result
     let client: Client = config.create_with_context(context.clone()).map_err(|error| refused(&error))?;
     let (begin, longest) = (Instant::now(), reach_within(&settings.properties));
     let (topic, brokers) = (&settings.topic, &settings.properties["bootstrap.servers"]);
+    let mut reach = Reach::new(&settings.properties);
     let partitions = loop {
         client.poll(Duration::ZERO);
         if let Some(text) = context.said.fatal() {
@@ -306,14 +315,19 @@ fn make(settings: &ProducerSettings, transactional_id: Option<String>) -> Result
                     context.said.last()
                 )));
             }
-            _ => std::thread::sleep(Duration::from_millis(200)),
+            _ => {
+                reach.check(client.client(), Some(topic));
+                std::thread::sleep(Duration::from_millis(200));
+            }
         }
     };
     if let Some(id) = &transactional_id {
         loop {
-            match client.init_transactions(longest) {
+            match client.init_transactions(INIT_STEP.min(longest)) {
                 Ok(()) => break,
-                Err(KafkaError::Transaction(error)) if error.is_retriable() && begin.elapsed() < 2 * longest => {}
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && begin.elapsed() < 2 * longest => {
+                    reach.check(client.client(), Some(topic));
+                }
                 Err(error) => return Err(not_initialised(&error, id, settings)),
             }
         }

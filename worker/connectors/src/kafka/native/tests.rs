@@ -1,0 +1,165 @@
+//! The real clients against brokers of our own making, which do at once what real ones do rarely.
+
+use super::NativeCluster;
+use super::reach::Reach;
+use crate::inbox::Inbox;
+use crate::kafka::client::{
+    Cluster, MaybeMessages, OutgoingBlock, Partitioner, ProducerCommand, ProducerEvent, ProducerSettings, Properties,
+};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsResponse, BrokerId, MetadataResponse, RequestHeader, ResponseHeader, TopicName,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const METADATA_VERSION: i16 = 9;
+
+/// A broker that knows one topic and answers nothing but what it is; it may leave itself out of the cluster's brokers.
+struct Broker {
+    port: u16,
+    is_listed: Arc<AtomicBool>,
+}
+
+impl Broker {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        let is_listed = Arc::new(AtomicBool::new(true));
+        let listed = Arc::clone(&is_listed);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let listed = Arc::clone(&listed);
+                std::thread::spawn(move || serve(stream, port, &listed));
+            }
+        });
+        Self { port, is_listed }
+    }
+}
+
+fn serve(mut stream: TcpStream, port: u16, listed: &AtomicBool) {
+    let mut length = [0; 4];
+    while stream.read_exact(&mut length).is_ok() {
+        let mut request = vec![0; (&length[..]).get_u32() as usize];
+        if stream.read_exact(&mut request).is_err() {
+            return;
+        }
+        let answer = answer(Bytes::from(request), port, listed.load(Ordering::Relaxed));
+        let mut framed = BytesMut::new();
+        framed.put_u32(answer.len() as u32);
+        framed.extend_from_slice(&answer);
+        if stream.write_all(&framed).is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(mut request: Bytes, port: u16, is_listed: bool) -> BytesMut {
+    let (key, version) = ((&request[..2]).get_i16(), (&request[2..4]).get_i16());
+    let kind = ApiKey::try_from(key).expect("a request that Kafka knows");
+    let header = RequestHeader::decode(&mut request, kind.request_header_version(version)).expect("a request");
+    let answered = ResponseHeader::default().with_correlation_id(header.correlation_id);
+    let mut bytes = BytesMut::new();
+    match kind {
+        ApiKey::ApiVersions => {
+            let of = |key: ApiKey, most| ApiVersion::default().with_api_key(key as i16).with_max_version(most);
+            let known = vec![of(ApiKey::ApiVersions, 3), of(ApiKey::Metadata, METADATA_VERSION)];
+            answered.encode(&mut bytes, ApiVersionsResponse::header_version(version)).expect("a header");
+            ApiVersionsResponse::default().with_api_keys(known).encode(&mut bytes, version).expect("an answer");
+        }
+        ApiKey::Metadata => {
+            let host = StrBytes::from_static_str("127.0.0.1");
+            let own =
+                MetadataResponseBroker::default().with_node_id(BrokerId(1)).with_host(host).with_port(port.into());
+            let leader = if is_listed { BrokerId(1) } else { BrokerId(-1) };
+            let partition = MetadataResponsePartition::default().with_leader_id(leader);
+            let name = Some(TopicName(StrBytes::from_static_str("t")));
+            let topic = MetadataResponseTopic::default().with_name(name).with_partitions(vec![partition]);
+            let brokers = if is_listed { vec![own] } else { Vec::new() };
+            answered.encode(&mut bytes, MetadataResponse::header_version(version)).expect("a header");
+            let metadata = MetadataResponse::default().with_brokers(brokers).with_topics(vec![topic]);
+            metadata.encode(&mut bytes, version).expect("an answer");
+        }
+        other => panic!("{other:?} was not offered"),
+    }
+    bytes
+}
+
+#[test]
+fn a_client_that_was_told_of_no_broker_finds_them_again() {
+    let broker = Broker::start();
+    let address = format!("127.0.0.1:{}", broker.port);
+    let properties: Properties = [("bootstrap.servers".to_owned(), address)].into();
+    let mut config = super::config(&properties);
+    // Often it begins anew by itself; here never.
+    config.set("metadata.recovery.strategy", "none");
+    let consumer: BaseConsumer = config.create().expect("a client");
+    let listed = || consumer.client().fetch_metadata(Some("t"), Duration::from_secs(1)).map(|m| m.brokers().len());
+    assert_eq!(listed(), Ok(1));
+    broker.is_listed.store(false, Ordering::Relaxed);
+    let begin = Instant::now();
+    // Some time after the answer it has nobody to ask any more.
+    while listed().is_ok() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it still knows a broker");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    broker.is_listed.store(true, Ordering::Relaxed);
+    let mut reach = Reach::new(&properties);
+    while listed() != Ok(1) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it never finds them");
+        reach.check(consumer.client(), Some("t"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn block(values: &[&[u8]]) -> OutgoingBlock {
+    let mut messages = MaybeMessages::default();
+    values.iter().for_each(|value| messages.push(Some(value)));
+    OutgoingBlock { values: messages, ..OutgoingBlock::default() }
+}
+
+/// Such a transaction is open still when the broker is asked, but without the records.
+#[test]
+fn records_of_a_transaction_that_failed_are_missed() {
+    let mock = MockCluster::new(1).expect("a cluster");
+    mock.create_topic("t", 1, 1).expect("a topic");
+    let properties = [("bootstrap.servers".to_owned(), mock.bootstrap_servers())].into();
+    let settings =
+        ProducerSettings { properties, topic: "t".to_owned(), partitioner: Partitioner::Default, subtask: 0 };
+    let inbox = Inbox::new(Arc::new(|| {}));
+    let writer = NativeCluster.producer(settings, inbox.clone(), Arc::default()).expect("sound settings");
+    let next = || {
+        let begin = Instant::now();
+        loop {
+            match inbox.next() {
+                Some(event) => return event,
+                None => assert!(begin.elapsed() < Duration::from_secs(60), "nothing comes"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    writer.ask(ProducerCommand::Open { producer: 0, transactional_id: Some("x".to_owned()) });
+    assert!(matches!(next(), ProducerEvent::Opened { producer: 0 }));
+    let refusal = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
+    mock.request_errors(RDKafkaApiKey::AddPartitionsToTxn, &refusal);
+    writer.ask(ProducerCommand::Send { producer: 0, block: block(&[b"a", b"b"]) });
+    writer.ask(ProducerCommand::Flush { producer: 0 });
+    let ProducerEvent::Failed(fault) = next() else { panic!("a failure is expected") };
+    let text = fault.to_string();
+    assert!(
+        text.contains("topic t: writing failed: a record of 1 bytes was not written: its transaction failed"),
+        "{text}"
+    );
+    assert!(text.contains("uthorization"), "{text}");
+}
