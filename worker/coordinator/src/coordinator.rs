@@ -3,6 +3,7 @@
 use crate::append::{Appended, Appender};
 use crate::backoff::PATIENCE;
 use crate::chain::is_long;
+use crate::commits::{self, Commits};
 use crate::config::{CoordinatorConfig, StartFrom};
 use crate::leftovers::{DATA_PREFIX, Leftovers};
 use crate::log_view::LogView;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use streamfleet_env::{Clock, Entropy, StorageError, StorageReply, StorageRequest};
 use streamfleet_snapshot::{Assembly, Retention, SlotCommand, SlotFailure, SlotReport, unreferenced_files};
 use streamfleet_storage::entry_path;
-use streamfleet_types::log::{LOG_VERSION, LogEntry, LogRecord, Outcome, Snapshot, Transaction};
+use streamfleet_types::log::{LOG_VERSION, LogEntry, LogRecord, Outcome, Snapshot};
 use streamfleet_types::{Epoch, OperatorId, Run, Term};
 use tracing::{info, warn};
 
@@ -89,8 +90,7 @@ pub struct Coordinator {
     under_way: Option<UnderWay>,
     next_checkpoint: Duration,
     newest_epoch: Epoch,
-    /// Complete snapshots whose output is being made visible, with tries left and when to try.
-    commits: Vec<PendingCommit>,
+    commits: Commits,
     stop_asked: bool,
     /// The last snapshot stands: nothing but commits and `End` is left.
     last_done: bool,
@@ -108,15 +108,6 @@ pub struct Coordinator {
     /// Old records still to be deleted, lowest first: one at a time, so that no gap opens.
     old_records: VecDeque<u64>,
     stats: CheckpointStats,
-}
-
-#[derive(Debug)]
-struct PendingCommit {
-    epoch: Epoch,
-    transactions: Vec<Transaction>,
-    tries: u32,
-    /// `None` while under way.
-    retry_at: Option<Duration>,
 }
 
 impl fmt::Debug for Coordinator {
@@ -157,7 +148,7 @@ impl Coordinator {
             under_way: None,
             next_checkpoint: Duration::ZERO,
             newest_epoch: Epoch(0),
-            commits: Vec::new(),
+            commits: Commits::default(),
             stop_asked: false,
             last_done: false,
             last_drained: false,
@@ -194,7 +185,7 @@ impl Coordinator {
             Stage::Starting(startup) => startup.wake_at(),
             _ => None,
         };
-        let retries = self.commits.iter().filter_map(|c| c.retry_at).min();
+        let retries = self.commits.wake_at();
         let appender = self.appender.wake_at();
         [timeout, next, retry_last, retry_abandon, retries, startup, appender].into_iter().flatten().min()
     }
@@ -322,7 +313,10 @@ impl Coordinator {
             self.over(Ending::Failed(error), actions);
             return;
         }
-        let base_committed = self.base.as_ref().is_none_or(|b| view.committed.contains(&b.epoch));
+        if let Some(base) = &mut self.base {
+            base.transactions = view.open_transactions(base);
+        }
+        let base_committed = self.base.as_ref().is_none_or(|b| b.transactions.is_empty());
         self.newest_epoch = self.newest_epoch.max(self.base.as_ref().map_or(Epoch(0), |b| b.epoch));
         self.appender = Appender::new(view.tail);
         self.view = view;
@@ -355,7 +349,7 @@ impl Coordinator {
         self.view.apply(place, &entry, &self.config.job).expect("the record is this job's own");
         match entry.record {
             LogRecord::Start { .. } => self.started = true,
-            LogRecord::Claim { .. } => self.on_claimed(actions),
+            LogRecord::Claim { .. } => self.on_claimed(now, actions),
             LogRecord::Complete { snapshot } => self.on_complete(now, *snapshot, actions),
             LogRecord::Abort { epoch, reason } => {
                 warn!(%epoch, reason, "checkpoint given up");
@@ -377,15 +371,14 @@ impl Coordinator {
         }
     }
 
-    fn on_claimed(&mut self, actions: &mut Vec<Action>) {
+    fn on_claimed(&mut self, now: Duration, actions: &mut Vec<Action>) {
         self.ask(Purpose::Sweep, StorageRequest::List { prefix: DATA_PREFIX.to_owned() }, actions);
         self.ask(Purpose::Sweep, StorageRequest::ListStaged { prefix: DATA_PREFIX.to_owned() }, actions);
-        let open = self.base.as_ref().filter(|b| !self.view.committed.contains(&b.epoch));
-        match open.filter(|b| !b.transactions.is_empty()) {
+        match self.base.as_ref().filter(|b| !b.transactions.is_empty()) {
             Some(base) => {
-                let (epoch, transactions) = (base.epoch, base.transactions.clone());
+                self.commits.recorded(base.epoch, base.transactions.clone());
                 self.stage = Stage::CommittingBase;
-                self.commit(epoch, transactions, 1, actions);
+                self.commit(now, actions);
             }
             None => self.abandon(1, actions),
         }
@@ -394,7 +387,7 @@ impl Coordinator {
     /// Before this the base's output must be recorded as committed: what is open after it is nobody's.
     fn abandon(&mut self, tries: u32, actions: &mut Vec<Action>) {
         self.stage = Stage::Abandoning { tries, retry_at: None };
-        actions.push(Action::Abandon { uid: self.uid.clone() });
+        actions.push(Action::Abandon { uid: self.uid.clone(), before: self.term });
     }
 
     fn on_abandoned(&mut self, now: Duration, result: Result<(), String>, actions: &mut Vec<Action>) {
@@ -422,26 +415,22 @@ impl Coordinator {
         actions.push(Action::Deploy { run, term, unique, base });
     }
 
-    fn commit(&mut self, epoch: Epoch, transactions: Vec<Transaction>, tries: u32, actions: &mut Vec<Action>) {
-        self.commits.push(PendingCommit { epoch, transactions: transactions.clone(), tries, retry_at: None });
-        actions.push(Action::Commit { epoch, transactions });
+    /// Commits what is due, if anything is.
+    fn commit(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if let Some((epoch, transactions)) = self.commits.next(now) {
+            actions.push(Action::Commit { epoch, transactions });
+        }
     }
 
     fn on_committed(&mut self, now: Duration, epoch: Epoch, result: Result<(), String>) {
-        let Some(index) = self.commits.iter().position(|c| c.epoch == epoch) else { return };
-        match result {
-            Ok(()) => {
-                self.commits.remove(index);
-                self.append(LogRecord::Committed { epoch });
+        let error = result.as_ref().err().cloned();
+        match self.commits.answered(now, epoch, result) {
+            commits::Outcome::Committed(epoch) => self.append(LogRecord::Committed { epoch }),
+            commits::Outcome::Failed(message) => self.fail(CoordinatorError::Commit { epoch, message }),
+            commits::Outcome::Again => {
+                warn!(%epoch, message = error.unwrap_or_default(), "output could not be committed; tried again");
             }
-            Err(message) if self.commits[index].tries >= TRIES => {
-                self.fail(CoordinatorError::Commit { epoch, message });
-            }
-            Err(message) => {
-                warn!(%epoch, message, "output could not be committed; tried again");
-                self.commits[index].tries += 1;
-                self.commits[index].retry_at = Some(now + PAUSE);
-            }
+            commits::Outcome::Unknown => {}
         }
     }
 
@@ -479,7 +468,7 @@ impl Coordinator {
         let epoch = under_way.assembly.epoch();
         let assembly = std::mem::replace(&mut under_way.assembly, Assembly::new(epoch));
         // Transactions of earlier snapshots that are not known to be done stay listed.
-        let open: Vec<Transaction> = self.commits.iter().flat_map(|c| c.transactions.clone()).collect();
+        let open = self.commits.open();
         let drained = under_way.drained;
         let mut snapshot = assembly.finish(&self.config.shape, self.view.newest(), &open);
         if drained {
@@ -556,10 +545,7 @@ impl Coordinator {
         };
         info!(%epoch, seconds = self.stats.last_duration_seconds, bytes = self.stats.last_bytes, "checkpoint complete");
         actions.push(Action::Slots(SlotCommand::Completed { epoch }));
-        // What was not committed yet is listed again; what could not be committed so far has fewer tries left.
-        let tries = self.commits.iter().map(|c| c.tries).max().unwrap_or(1);
-        self.commits.clear();
-        self.commit(epoch, snapshot.transactions, tries, actions);
+        self.commits.recorded(epoch, self.view.newest().map(|s| s.transactions.clone()).unwrap_or_default());
         // What an earlier run completed behind this run's base is of no use once this run has a checkpoint of its own.
         let superseded = self.view.superseded.iter().map(|(_, s)| s.epoch);
         let existing: Vec<Epoch> = self.view.snapshots.iter().map(|(_, s)| s.epoch).collect();
@@ -611,13 +597,7 @@ impl Coordinator {
         if timed_out {
             self.abort(now, format!("not complete after {:?}", self.config.timeout), true);
         }
-        for index in 0..self.commits.len() {
-            if self.commits[index].retry_at.is_some_and(|at| now >= at) {
-                self.commits[index].retry_at = None;
-                let (epoch, transactions) = (self.commits[index].epoch, self.commits[index].transactions.clone());
-                actions.push(Action::Commit { epoch, transactions });
-            }
-        }
+        self.commit(now, actions);
         if let Stage::Abandoning { tries, retry_at: Some(at) } = self.stage
             && now >= at
         {

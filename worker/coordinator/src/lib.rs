@@ -11,6 +11,7 @@
 mod append;
 mod backoff;
 mod chain;
+mod commits;
 mod config;
 mod coordinator;
 mod leftovers;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use streamfleet_storage::LogError;
-use streamfleet_types::log::{LogEntry, LogRecord, Outcome, Snapshot};
+use streamfleet_types::log::{LogEntry, LogRecord, Outcome, Snapshot, Transaction};
 use streamfleet_types::{Epoch, Run, Term};
 
 /// Why a log cannot be used.
@@ -61,6 +61,8 @@ pub struct LogView {
     pub superseded: Vec<(u64, Snapshot)>,
     /// Of all these, the ones whose transactions are known to be done.
     pub committed: BTreeSet<Epoch>,
+    /// Since the newest `Start`, what was closed at or before this epoch is committed.
+    committed_through: Option<Epoch>,
 }
 
 impl LogView {
@@ -82,6 +84,7 @@ impl LogView {
         match &entry.record {
             LogRecord::Start { base, base_committed, .. } => {
                 self.ended = None;
+                self.committed_through = base.as_ref().filter(|_| *base_committed).map(|b| b.epoch);
                 match base {
                     Some(base) => {
                         self.newest_epoch = self.newest_epoch.max(base.epoch);
@@ -101,11 +104,20 @@ impl LogView {
             LogRecord::Claim { address } => self.address.clone_from(address),
             LogRecord::Complete { snapshot } => {
                 self.newest_epoch = self.newest_epoch.max(snapshot.epoch);
-                self.snapshots.push((n, (**snapshot).clone()));
+                let mut snapshot = (**snapshot).clone();
+                strike_out(&mut snapshot, self.committed_through);
+                self.snapshots.push((n, snapshot));
             }
             LogRecord::Abort { epoch, .. } => self.newest_epoch = self.newest_epoch.max(*epoch),
             LogRecord::Committed { epoch } => {
-                self.committed.insert(*epoch);
+                self.committed_through = self.committed_through.max(Some(*epoch));
+                for (_, snapshot) in &mut self.snapshots {
+                    // An earlier snapshot lists nothing that this one did not, unless it was done already.
+                    if snapshot.epoch <= *epoch {
+                        self.committed.insert(snapshot.epoch);
+                    }
+                    strike_out(snapshot, Some(*epoch));
+                }
             }
             LogRecord::Retire { epoch } => {
                 self.snapshots.retain(|(_, s)| s.epoch != *epoch);
@@ -117,6 +129,15 @@ impl LogView {
         Ok(())
     }
 
+    /// What a snapshot lists and nothing says to be committed.
+    pub fn open_transactions(&self, snapshot: &Snapshot) -> Vec<Transaction> {
+        if self.committed.contains(&snapshot.epoch) {
+            return Vec::new();
+        }
+        let kept = self.kept().map(|(_, s)| s).find(|s| s.epoch == snapshot.epoch);
+        kept.unwrap_or(snapshot).transactions.clone()
+    }
+
     /// Every complete snapshot that is not retired: their files must stay.
     pub fn kept(&self) -> impl Iterator<Item = &(u64, Snapshot)> {
         self.superseded.iter().chain(&self.snapshots)
@@ -125,5 +146,85 @@ impl LogView {
     /// The newest complete snapshot.
     pub fn newest(&self) -> Option<&Snapshot> {
         self.snapshots.last().map(|(_, s)| s)
+    }
+}
+
+/// Takes what is committed off a snapshot's list.
+fn strike_out(snapshot: &mut Snapshot, committed_through: Option<Epoch>) {
+    snapshot.transactions.retain(|t| t.epoch.is_none() || t.epoch > committed_through);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use streamfleet_types::OperatorId;
+    use streamfleet_types::log::LOG_VERSION;
+
+    fn snapshot(epoch: u64, transactions: &[u64]) -> Snapshot {
+        let of = |closed: &u64| Transaction {
+            operator: OperatorId("sink".into()),
+            handle: json!(closed),
+            epoch: Some(Epoch(*closed)),
+        };
+        Snapshot {
+            epoch: Epoch(epoch),
+            parallelism: 1,
+            max_parallelism: 8,
+            fingerprint: String::new(),
+            files: Vec::new(),
+            positions: Vec::new(),
+            transactions: transactions.iter().map(of).collect(),
+            watermarks: Vec::new(),
+        }
+    }
+
+    fn view(records: Vec<LogRecord>) -> LogView {
+        let mut view = LogView::default();
+        for (place, record) in records.into_iter().enumerate() {
+            let entry = LogEntry {
+                version: LOG_VERSION,
+                job: "j".into(),
+                uid: "u".into(),
+                nonce: 0,
+                run: Run(1),
+                term: Term(1),
+                written_at_ms: 0,
+                record,
+            };
+            view.apply(place as u64, &entry, "j").expect("the job's own");
+        }
+        view
+    }
+
+    fn complete(epoch: u64, transactions: &[u64]) -> LogRecord {
+        LogRecord::Complete { snapshot: Box::new(snapshot(epoch, transactions)) }
+    }
+
+    fn start(base: Option<Snapshot>, base_committed: bool) -> LogRecord {
+        LogRecord::Start { fingerprint: String::new(), base: base.map(Box::new), base_committed }
+    }
+
+    fn open(view: &LogView, epoch: u64, listed: &[u64]) -> Vec<u64> {
+        let open = view.open_transactions(&snapshot(epoch, listed));
+        open.iter().map(|t| t.epoch.expect("it has one").0).collect()
+    }
+
+    #[test]
+    fn what_a_commit_covers_is_struck_off_every_list() {
+        let committed = |epoch| LogRecord::Committed { epoch: Epoch(epoch) };
+        let log =
+            vec![start(None, true), complete(1, &[1]), complete(3, &[1, 2, 3]), committed(1), complete(4, &[1, 3, 4])];
+        let lagging = view(log.clone());
+        assert!(open(&lagging, 1, &[1]).is_empty());
+        assert_eq!(open(&lagging, 3, &[1, 2, 3]), [2, 3]);
+        assert_eq!(open(&lagging, 4, &[1, 3, 4]), [3, 4]);
+        let done = view([log.clone(), vec![committed(4)]].concat());
+        assert!(open(&done, 3, &[1, 2, 3]).is_empty(), "a later snapshot listed it too");
+        // A run that goes back aborts what later snapshots list: nothing that it commits covers them.
+        let base = snapshot(3, &[2, 3]);
+        let back = view([log, vec![start(Some(base), false), complete(6, &[2, 3, 6]), committed(6)]].concat());
+        assert!(open(&back, 3, &[2, 3]).is_empty());
+        assert_eq!(open(&back, 4, &[1, 3, 4]), [3, 4]);
     }
 }

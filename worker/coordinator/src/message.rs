@@ -55,6 +55,8 @@ pub enum Action {
     Abandon {
         /// The job's uid.
         uid: String,
+        /// The reign that asks. It may be over without knowing it: what later ones have open is none of its business.
+        before: Term,
     },
     /// Make the slots and run them.
     Deploy {

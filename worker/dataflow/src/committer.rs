@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use streamfleet_env::Storage;
+use streamfleet_types::Term;
 
 /// Takes the answer; called once, on any thread. `Err` says what went wrong, for people.
 pub type CommitDone = Box<dyn FnOnce(Result<(), String>) + Send>;
@@ -25,8 +26,9 @@ pub trait Committer: Send + Sync {
     /// Makes the output behind these handles visible, in their order.
     fn commit(&self, handles: Vec<serde_json::Value>, done: CommitDone);
 
-    /// Ends what earlier reigns of the job with this uid left open: no snapshot will ever name it.
-    fn abandon(&self, _uid: &str, done: CommitDone) {
+    /// Ends what reigns of the job with this uid `before` this one left open: no snapshot will ever name it. Who asks may have
+    /// been overtaken without knowing it, so nothing that this or a later reign began may be touched.
+    fn abandon(&self, _uid: &str, _before: Term, done: CommitDone) {
         done(Ok(()));
     }
 }

@@ -13,8 +13,8 @@ use streamfleet_env::Storage;
 use streamfleet_logical::{OperatorSpec, ScanSpec, SinkSpec};
 use streamfleet_plan::JobGraph;
 use streamfleet_runtime::Connectors;
-use streamfleet_types::OperatorId;
 use streamfleet_types::log::Transaction;
+use streamfleet_types::{OperatorId, Term};
 
 /// All connectors of this build.
 #[derive(Clone)]
@@ -94,18 +94,18 @@ impl Committers {
     }
 
     /// Ends what earlier reigns of the job left open.
-    pub fn abandon(&self, uid: String, done: CommitDone) {
-        self.clone().abandon_next(uid, 0, done);
+    pub fn abandon(&self, uid: String, before: Term, done: CommitDone) {
+        self.clone().abandon_next(uid, before, 0, done);
     }
 
-    fn abandon_next(self, uid: String, index: usize, done: CommitDone) {
+    fn abandon_next(self, uid: String, before: Term, index: usize, done: CommitDone) {
         let committers = Arc::clone(&self.by_sink);
         let Some(committer) = committers.values().nth(index) else { return done(Ok(())) };
         let next = uid.clone();
         let then: CommitDone = Box::new(move |result| match result {
-            Ok(()) => self.abandon_next(next, index + 1, done),
+            Ok(()) => self.abandon_next(next, before, index + 1, done),
             Err(message) => done(Err(message)),
         });
-        committer.abandon(&uid, then);
+        committer.abandon(&uid, before, then);
     }
 }

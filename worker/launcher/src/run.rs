@@ -257,13 +257,13 @@ impl Driver<'_> {
                     crash_point::reached("after-complete");
                     self.committers.commit(transactions, Box::new(done));
                 }
-                Action::Abandon { uid } => {
+                Action::Abandon { uid, before } => {
                     crash_point::reached("before-abandon");
                     let events = self.events.clone();
                     let done = move |result: Result<(), String>| {
                         let _ = events.send(Event::Abandoned { result });
                     };
-                    self.committers.abandon(uid, Box::new(done));
+                    self.committers.abandon(uid, before, Box::new(done));
                 }
                 Action::Over(ending) => self.ending = Some(ending),
             }

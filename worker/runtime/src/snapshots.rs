@@ -137,7 +137,7 @@ impl Snapshots {
     pub fn on_prepared(&mut self, task: usize, epoch: Epoch, operator: &OperatorId, handles: Vec<serde_json::Value>) {
         self.preparing.retain(|p| *p != (task, epoch));
         self.transactions.extend(handles.into_iter().map(|handle| Unrecorded {
-            item: Transaction { operator: operator.clone(), handle },
+            item: Transaction { operator: operator.clone(), handle, epoch: Some(epoch) },
             acknowledged_in: None,
         }));
     }

@@ -7,9 +7,11 @@ pub struct Faults {
     pub until_step: u64,
     /// Storage requests that fail, percent: half of them after their effect.
     pub storage_errors: u64,
-    /// The longest that storage takes, milliseconds.
+    /// Requests to Kafka that get lost, percent: half of them after their effect. They come again, and sometimes twice.
+    pub kafka_errors: u64,
+    /// The longest that storage and brokers take, milliseconds.
     pub storage_delay_ms: u64,
-    /// Chance that a process dies at a storage request, per ten thousand: before its effect, or after it unanswered.
+    /// Chance that a process dies at a request to storage or brokers, per ten thousand: before its effect, or after it unanswered.
     pub death_at_request: u64,
     /// Chance that a process dies between two steps, per ten thousand.
     pub death_at_step: u64,
@@ -26,6 +28,7 @@ impl Faults {
     pub const NONE: Self = Self {
         until_step: 0,
         storage_errors: 0,
+        kafka_errors: 0,
         storage_delay_ms: 5,
         death_at_request: 0,
         death_at_step: 0,
@@ -34,14 +37,26 @@ impl Faults {
         power_failure: 0,
     };
 
+    /// As rough, but for a job that takes more steps to get anywhere.
+    #[must_use]
+    pub const fn for_long_job(self) -> Self {
+        Self {
+            until_step: self.until_step * 3,
+            death_at_request: self.death_at_request / 4,
+            death_at_step: self.death_at_step / 4,
+            ..self
+        }
+    }
+
     /// What a seed brings: from calm to rough.
     pub const fn of_seed(seed: u64) -> Self {
         let mut random = crate::Random::new(seed ^ 0xFA17);
         Self {
-            until_step: 2_000 + random.below(20_000),
+            until_step: 2_000 + random.below(30_000),
             storage_errors: [0, 0, 1, 5][random.below(4) as usize],
+            kafka_errors: [0, 2, 10][random.below(3) as usize],
             storage_delay_ms: [5, 50, 500][random.below(3) as usize],
-            death_at_request: [0, 100, 300, 800][random.below(4) as usize],
+            death_at_request: [0, 20, 60, 200, 800][random.below(5) as usize],
             death_at_step: [0, 5, 20][random.below(3) as usize],
             stop_at_step: [0, 2, 10][random.below(3) as usize],
             freeze: [0, 30, 60][random.below(3) as usize],
@@ -59,4 +74,6 @@ pub enum Sabotage {
     CommitBeforeComplete,
     /// `Start` and `Claim` are written over whatever stands at the log's tail.
     ClaimDoesNotCompete,
+    /// Who starts fences transactions of later terms too: it may have been overtaken meanwhile.
+    FencesSuccessors,
 }

@@ -2,6 +2,7 @@
 
 use crate::SimJob;
 use crate::fault::Sabotage;
+use crate::kafka::{Link, SimCluster, SimKafka};
 use crate::random::{Random, SimEntropy};
 use crate::storage::{Delays, SimStorage};
 use std::collections::{HashMap, VecDeque};
@@ -52,6 +53,9 @@ impl Spawner for SimSpawner {
     }
 }
 
+/// Brokers answer so many times faster than storage: a checkpoint takes several of their answers, one after the other.
+const BROKERS_FASTER: u64 = 5;
+
 /// What came of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moved {
@@ -86,13 +90,15 @@ impl<'a> Process<'a> {
         parallelism: u32,
         clock: Arc<SimClock>,
         storage: &SimStorage,
+        kafka: &SimKafka,
         longest_delay: Arc<AtomicU64>,
         seed: u64,
         sabotage: Option<Sabotage>,
     ) -> Self {
         let delays = Delays::new(longest_delay, seed ^ number.wrapping_mul(0xD1A7));
         let spawner = Arc::new(SimSpawner::default());
-        let connectors = ConnectorRegistry::default();
+        let link = Link::new(kafka.clone(), number, Arc::clone(&clock), delays.shorter(BROKERS_FASTER));
+        let connectors = ConnectorRegistry { kafka: Arc::new(SimCluster::new(link, sabotage)) };
         let env = RuntimeEnv {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(SimEntropy(Mutex::new(Random::new(seed.wrapping_add(number << 32))))),
@@ -111,7 +117,7 @@ impl<'a> Process<'a> {
             operators: job.job.graph.vertices.iter().map(|v| v.id.clone()).collect(),
             start_from: StartFrom::Newest,
             allow_changed_plan: false,
-            interval: Some(Duration::from_millis(40)),
+            interval: Some(job.interval),
             timeout: Duration::from_millis(400),
             retain: 2,
             // Few, so that whole states and deltas both come often.
@@ -228,7 +234,7 @@ impl<'a> Process<'a> {
                         unique,
                         batch_mode: self.job.job.batch_mode,
                         idle_timeout: None,
-                        checkpoint_interval: Duration::from_millis(40),
+                        checkpoint_interval: self.job.interval,
                         commit_within: Duration::from_secs(60),
                         // Small, so that a state file comes in several parts.
                         snapshot_part_bytes: 1_000,
@@ -258,12 +264,12 @@ impl<'a> Process<'a> {
                     self.handles.iter().for_each(|handle| handle.send(command.clone().into()));
                 }
                 Action::Commit { epoch, transactions } => self.commit(Some(epoch), &transactions),
-                Action::Abandon { uid } => {
+                Action::Abandon { uid, before } => {
                     let events = Arc::clone(&self.events);
                     let done = move |result| {
                         events.lock().expect("one thread").push_back(Event::Abandoned { result });
                     };
-                    self.committers.abandon(uid, Box::new(done));
+                    self.committers.abandon(uid, before, Box::new(done));
                 }
                 Action::Over(ending) => self.ending = Some(ending),
             }
@@ -306,7 +312,7 @@ impl<'a> Process<'a> {
                     self.commit(None, &transactions);
                 }
             }
-            Some(Sabotage::ClaimDoesNotCompete) | None => {}
+            Some(Sabotage::ClaimDoesNotCompete | Sabotage::FencesSuccessors) | None => {}
         }
         event
     }

@@ -244,16 +244,28 @@ pub(crate) struct Delays {
     random: Arc<Mutex<Random>>,
     /// Microseconds; the world makes it short when the faults stop.
     longest: Arc<AtomicU64>,
+    /// The part of it that counts here.
+    divisor: u64,
 }
 
 impl Delays {
     pub fn new(longest: Arc<AtomicU64>, seed: u64) -> Self {
-        Self { random: Arc::new(Mutex::new(Random::new(seed))), longest }
+        Self { random: Arc::new(Mutex::new(Random::new(seed))), longest, divisor: 1 }
     }
 
-    fn next(&self) -> Duration {
-        let micros = self.longest.load(Ordering::Relaxed);
-        Duration::from_micros(self.random.lock().expect("one thread").below(micros.max(1)))
+    /// The same, so many times shorter.
+    pub fn shorter(&self, divisor: u64) -> Self {
+        Self { divisor, ..self.clone() }
+    }
+
+    pub fn next(&self) -> Duration {
+        let micros = self.longest.load(Ordering::Relaxed) / self.divisor;
+        Duration::from_micros(self.below(micros.max(1)))
+    }
+
+    /// A number below `bound` (at least 1).
+    pub fn below(&self, bound: u64) -> u64 {
+        self.random.lock().expect("one thread").below(bound)
     }
 }
 

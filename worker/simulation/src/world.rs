@@ -3,6 +3,7 @@
 use crate::CrashPoint;
 use crate::fault::{Faults, Sabotage};
 use crate::job::SimJob;
+use crate::kafka::SimKafka;
 use crate::process::{Moved, Process, SimClock};
 use crate::random::Random;
 use crate::storage::Fate;
@@ -94,6 +95,7 @@ struct World<'a> {
     random: Random,
     clock: Arc<SimClock>,
     storage: crate::SimStorage,
+    kafka: SimKafka,
     processes: Vec<Process<'a>>,
     /// A process that stands still, and the step at which it goes on.
     frozen: Option<(Process<'a>, u64)>,
@@ -116,6 +118,7 @@ impl<'a> World<'a> {
             random: Random::new(seed),
             clock: Arc::default(),
             storage: job.storage(),
+            kafka: job.kafka(),
             processes: Vec::new(),
             frozen: None,
             longest_delay: Arc::new(AtomicU64::new(faults.storage_delay_ms * 1000)),
@@ -174,7 +177,8 @@ impl<'a> World<'a> {
         self.note(u64::from(parallelism));
         let (clock, delay) = (Arc::clone(&self.clock), Arc::clone(&self.longest_delay));
         let (number, sabotage) = (self.lives, self.sabotage);
-        let process = Process::start(number, self.job, parallelism, clock, &self.storage, delay, self.seed, sabotage);
+        let (storage, kafka) = (&self.storage, &self.kafka);
+        let process = Process::start(number, self.job, parallelism, clock, storage, kafka, delay, self.seed, sabotage);
         self.processes.push(process);
     }
 
@@ -182,9 +186,15 @@ impl<'a> World<'a> {
         let numbers: Vec<u64> = self.processes.iter().map(|p| p.number).collect();
         if self.random.chance(30) {
             let (calm, faults, now) = (self.is_calm(), self.faults, self.clock.monotonic());
-            let served = self.storage.serve(now, &numbers, &mut self.random, |random, request| {
-                if calm { Fate::Served } else { fate(random, &faults, request) }
-            });
+            let served = if !self.job.topics.is_empty() && self.random.chance(60) {
+                self.kafka.serve(now, &numbers, &mut self.random, |random| {
+                    if calm { Fate::Served } else { kafka_fate(random, &faults) }
+                })
+            } else {
+                self.storage.serve(now, &numbers, &mut self.random, |random, request| {
+                    if calm { Fate::Served } else { fate(random, &faults, request) }
+                })
+            };
             let Some((number, fate, crash_point)) = served else { return Moved::No };
             self.note(number << 8 | fate as u64);
             if let Some(crash_point) = crash_point {
@@ -203,7 +213,8 @@ impl<'a> World<'a> {
 
     fn pass_time(&mut self) {
         let numbers: Vec<u64> = self.processes.iter().map(|p| p.number).collect();
-        let next = self.processes.iter().filter_map(Process::wake_at).chain(self.storage.next_due(&numbers)).min();
+        let outside = self.storage.next_due(&numbers).into_iter().chain(self.kafka.next_due(&numbers));
+        let next = self.processes.iter().filter_map(Process::wake_at).chain(outside).min();
         let now = self.clock.monotonic();
         let next = next.map_or(now + Duration::from_millis(1), |at| at.max(now + Duration::from_micros(1)));
         self.clock.advance_to(next);
@@ -223,6 +234,7 @@ impl<'a> World<'a> {
                 self.last_ending = error.to_string();
             }
             self.storage.on_death(number, &mut self.random, false);
+            self.kafka.on_death(number, self.clock.monotonic(), &mut self.random);
         }
         false
     }
@@ -254,6 +266,7 @@ impl<'a> World<'a> {
         let power_failure =
             self.frozen.is_none() && self.processes.is_empty() && self.random.chance(self.faults.power_failure);
         self.storage.on_death(number, &mut self.random, power_failure);
+        self.kafka.on_death(number, self.clock.monotonic(), &mut self.random);
     }
 
     fn thaw(&mut self) {
@@ -265,7 +278,8 @@ impl<'a> World<'a> {
     }
 
     fn judge(self, expected: Option<&[String]>) -> Result<Report, Failure> {
-        let output = self.job.shown(&self.storage);
+        self.kafka.expire_all();
+        let output = self.job.shown(&self.storage, &self.kafka);
         let (seed, steps, lives) = (self.seed, self.steps, self.lives);
         if let Some(expected) = expected
             && output != expected
@@ -298,6 +312,18 @@ fn fate(random: &mut Random, faults: &Faults, request: &StorageRequest) -> Fate 
         };
     }
     Fate::Served
+}
+
+/// Requests that fail or whose answers get lost come again: no fault of the network fails a run.
+fn kafka_fate(random: &mut Random, faults: &Faults) -> Fate {
+    if random.below(10_000) < faults.death_at_request {
+        return if random.chance(50) { Fate::DiesBefore } else { Fate::DiesAfter };
+    }
+    match random.below(100) < faults.kafka_errors {
+        true if random.chance(50) => Fate::FailedBefore,
+        true => Fate::FailedAfter,
+        false => Fate::Served,
+    }
 }
 
 /// The rows of sorted `a` that sorted `b` lacks, as multisets.

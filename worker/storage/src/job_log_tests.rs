@@ -29,6 +29,8 @@ fn snapshot() -> Box<Snapshot> {
         transactions: vec![Transaction {
             operator: operator("sink-1"),
             handle: serde_json::json!({"from": "out/.p.inprogress", "to": "out/p.json"}),
+            // As earlier releases wrote it.
+            epoch: None,
         }],
         watermarks: vec![OperatorWatermark { operator: operator("join-1"), watermark: 1_700_000_000_000 }],
     })

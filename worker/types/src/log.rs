@@ -151,8 +151,11 @@ pub struct SplitPosition {
 pub struct Transaction {
     /// The sink.
     pub operator: OperatorId,
-    /// What to commit, in the connector's own form. Committing it again is harmless.
+    /// What to commit, in the connector's own form. Committing it again is harmless until a record says that it is committed.
     pub handle: serde_json::Value,
+    /// The snapshot whose barrier closed it; absent in records of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
 }
 
 /// How far event time had come at an operator.

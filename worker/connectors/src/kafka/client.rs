@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use streamfleet_types::Term;
 
 /// Client properties by librdkafka's names.
 pub type Properties = BTreeMap<String, String>;
@@ -347,8 +348,9 @@ pub trait Transactions: Send + Sync {
     /// Commits transactions, in order. One that was committed before is fine; one that is gone otherwise is an error.
     fn commit(&self, handles: Vec<TransactionHandle>, done: Answer<()>);
 
-    /// Fences every transactional id with this prefix, which aborts what is open under it. Gives their number.
-    fn fence(&self, prefix: String, done: Answer<usize>);
+    /// Fences the transactional ids that begin with this prefix and a term before this one, which aborts what is open under
+    /// them. Gives their number.
+    fn fence(&self, prefix: String, before: Term, done: Answer<usize>);
 }
 
 /// A way to Kafka clusters.
@@ -381,4 +383,37 @@ pub const REACH_WITHIN: &str = "default.api.timeout.ms";
 pub fn reach_within(properties: &Properties) -> Duration {
     let said = properties.get(REACH_WITHIN).and_then(|text| text.parse().ok());
     said.map_or(Duration::from_secs(60), Duration::from_millis)
+}
+
+/// Of ids and their states: those of terms before this one that have something open, or that are of the newest such term, whose
+/// process may still live. Brokers keep ids for days: those of earlier terms, with nothing open, are left alone.
+pub fn worth_fencing(prefix: &str, before: Term, ids: Vec<(String, String)>) -> Vec<String> {
+    let term_of = |id: &str| id[prefix.len()..].split('-').next().and_then(|term| term.parse::<u64>().ok());
+    let earlier = |id: &str| term_of(id).filter(|term| *term < before.0);
+    let newest = ids.iter().filter_map(|(id, _)| earlier(id)).max();
+    let is_open = |state: &str| !matches!(state, "Empty" | "CompleteCommit" | "CompleteAbort" | "Dead");
+    let is_worth = |id: &str, state: &str| earlier(id).is_some_and(|term| is_open(state) || Some(term) == newest);
+    ids.into_iter().filter(|(id, state)| is_worth(id, state)).map(|(id, _)| id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Term, worth_fencing};
+
+    #[test]
+    fn open_ids_and_those_of_the_newest_term_are_fenced() {
+        let ids = [
+            ("p-u-1-a-0", "Empty"),
+            ("p-u-1-a-1", "Ongoing"),
+            ("p-u-2-a-0", "CompleteAbort"),
+            ("p-u-10-a-0", "Empty"),
+            ("p-u-10-a-1", "CompleteCommit"),
+            ("p-u-12-a-0", "Ongoing"),
+            ("p-u-of-somebody-else", "Ongoing"),
+        ];
+        let ids = ids.map(|(id, state)| (id.to_owned(), state.to_owned())).to_vec();
+        // Who was overtaken without knowing it touches nothing of its successors.
+        assert_eq!(worth_fencing("p-u-", Term(12), ids), ["p-u-1-a-1", "p-u-10-a-0", "p-u-10-a-1"]);
+        assert!(worth_fencing("p-u-", Term(12), Vec::new()).is_empty());
+    }
 }

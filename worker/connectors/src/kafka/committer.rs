@@ -5,6 +5,7 @@ use super::options::{Guarantee, WriteOptions};
 use std::sync::{Arc, OnceLock};
 use streamfleet_dataflow::{CommitDone, Committer, DataflowError};
 use streamfleet_logical::TableDescriptor;
+use streamfleet_types::Term;
 
 /// See the module.
 pub(super) struct KafkaCommitter {
@@ -48,7 +49,7 @@ impl Committer for KafkaCommitter {
         }
     }
 
-    fn abandon(&self, uid: &str, done: CommitDone) {
+    fn abandon(&self, uid: &str, before: Term, done: CommitDone) {
         if self.options.guarantee != Guarantee::ExactlyOnce {
             return done(Ok(()));
         }
@@ -59,7 +60,7 @@ impl Committer for KafkaCommitter {
                 let answer = move |result: Result<usize, KafkaFault>| {
                     done(result.map(|_| ()).map_err(|fault| format!("table {table}: {fault}")));
                 };
-                transactions.fence(prefix, Box::new(answer));
+                transactions.fence(prefix, before, Box::new(answer));
             }
             Err(message) => done(Err(message)),
         }

@@ -8,6 +8,7 @@ use super::client::{
 use crate::inbox::{Inbox, UnderWay};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use streamfleet_types::Term;
 
 /// A record: key, value, timestamp.
 type Record = (Option<Vec<u8>>, Option<Vec<u8>>, i64);
@@ -171,8 +172,8 @@ impl Transactions for FakeTransactions {
         done(Ok(()));
     }
 
-    fn fence(&self, prefix: String, done: Answer<usize>) {
-        self.0.lock().unwrap().asked.push(format!("fence {prefix}"));
+    fn fence(&self, prefix: String, before: Term, done: Answer<usize>) {
+        self.0.lock().unwrap().asked.push(format!("fence {prefix} before {}", before.0));
         done(Ok(0));
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use streamfleet_dataflow::{Flow, Sink, SinkContext, Source, SourceStatus, SplitState};
 use streamfleet_env::{Clock, Storage};
 use streamfleet_logical::{ColumnKind, ScanSpec, SinkSpec};
-use streamfleet_types::{Batch, Epoch, RowKind};
+use streamfleet_types::{Batch, Epoch, RowKind, Term};
 
 const BROKERS: (&str, &str) = ("properties.bootstrap.servers", "b:1");
 
@@ -294,11 +294,11 @@ fn every_epoch_has_a_transaction_of_its_own() {
     let said = Arc::clone(&unknown);
     committer.commit(handles, Box::new(|result| assert_eq!(result, Ok(()))));
     committer.commit(vec![json!({"from": "a"})], Box::new(move |result| *said.lock().unwrap() = Some(result)));
-    committer.abandon("uid", Box::new(|result| assert_eq!(result, Ok(()))));
+    committer.abandon("uid", Term(4), Box::new(|result| assert_eq!(result, Ok(()))));
     let error = unknown.lock().unwrap().take().expect("answered").expect_err("no handle of Kafka's");
     assert!(error.contains("table t: the checkpoint names output in a form that is not known"), "{error}");
     let asked = cluster.0.lock().unwrap().asked.clone();
-    assert_eq!(asked[asked.len() - 2..], ["commit id-1 7 1", "fence streamfleet-uid-"]);
+    assert_eq!(asked[asked.len() - 2..], ["commit id-1 7 1", "fence streamfleet-uid- before 4"]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Ends transactions whose producers are gone.
 
-use crate::kafka::client::{Answer, KafkaFault, Properties, TransactionHandle, Transactions, reach_within};
+use crate::kafka::client::{
+    Answer, KafkaFault, Properties, TransactionHandle, Transactions, reach_within, worth_fencing,
+};
 use crate::kafka::protocol::{Client, ProtocolError};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{
@@ -11,6 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
+use streamfleet_types::Term;
 use tracing::info;
 
 const PAUSE: Duration = Duration::from_millis(50);
@@ -24,7 +27,7 @@ const FOR_TRANSACTIONS: i8 = 1;
 
 enum Request {
     Commit(Vec<TransactionHandle>, Answer<()>),
-    Fence(String, Answer<usize>),
+    Fence(String, Term, Answer<usize>),
 }
 
 /// A thread that ends them, one request after another.
@@ -53,8 +56,8 @@ impl Transactions for NativeTransactions {
         self.ask(Request::Commit(handles, done));
     }
 
-    fn fence(&self, prefix: String, done: Answer<usize>) {
-        self.ask(Request::Fence(prefix, done));
+    fn fence(&self, prefix: String, before: Term, done: Answer<usize>) {
+        self.ask(Request::Fence(prefix, before, done));
     }
 }
 
@@ -62,7 +65,7 @@ fn serve(mut client: RawClient, requests: &Receiver<Request>) {
     while let Ok(request) = requests.recv() {
         match request {
             Request::Commit(handles, done) => done(handles.iter().try_for_each(|handle| client.commit(handle))),
-            Request::Fence(prefix, done) => done(client.fence(&prefix)),
+            Request::Fence(prefix, before, done) => done(client.fence(&prefix, before)),
         }
     }
 }
@@ -276,7 +279,7 @@ impl RawClient {
         })
     }
 
-    fn fence(&mut self, prefix: &str) -> Result<usize, KafkaFault> {
+    fn fence(&mut self, prefix: &str, before: Term) -> Result<usize, KafkaFault> {
         let what = "the transactions cannot be listed";
         let mut ids = Vec::new();
         for address in self.brokers()? {
@@ -299,7 +302,7 @@ impl RawClient {
             let found = states.map(|s| (s.transactional_id.0.to_string(), s.transaction_state.to_string()));
             ids.extend(found.filter(|(id, _)| id.starts_with(prefix)));
         }
-        let ids = worth_fencing(prefix, ids);
+        let ids = worth_fencing(prefix, before, ids);
         for id in &ids {
             self.fence_one(id)?;
         }
@@ -327,15 +330,6 @@ impl RawClient {
     }
 }
 
-/// Ids with something open, and those of the newest term, whose process may still live. Brokers keep ids for days: those of
-/// earlier terms, with nothing open, are left alone.
-fn worth_fencing(prefix: &str, ids: Vec<(String, String)>) -> Vec<String> {
-    let term_of = |id: &str| id[prefix.len()..].split('-').next().and_then(|term| term.parse::<u64>().ok());
-    let newest = ids.iter().filter_map(|(id, _)| term_of(id)).max();
-    let is_open = |state: &str| !matches!(state, "Empty" | "CompleteCommit" | "CompleteAbort" | "Dead");
-    ids.into_iter().filter(|(id, state)| is_open(state) || term_of(id) == newest).map(|(id, _)| id).collect()
-}
-
 struct TransactionState {
     state: String,
     producer_id: i64,
@@ -355,23 +349,4 @@ fn later_or<T>(error: ResponseError, id: &str) -> Result<Try<T>, ProtocolError> 
         return Ok(Try::Later(text(error)));
     }
     Err(KafkaFault::new(format!("transactional id {id}: no coordinator: {}", text(error))).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::worth_fencing;
-
-    #[test]
-    fn open_ids_and_those_of_the_newest_term_are_fenced() {
-        let ids = [
-            ("p-u-1-a-0", "Empty"),
-            ("p-u-1-a-1", "Ongoing"),
-            ("p-u-2-a-0", "CompleteAbort"),
-            ("p-u-10-a-0", "Empty"),
-            ("p-u-10-a-1", "CompleteCommit"),
-        ];
-        let ids = ids.map(|(id, state)| (id.to_owned(), state.to_owned())).to_vec();
-        assert_eq!(worth_fencing("p-u-", ids), ["p-u-1-a-1", "p-u-10-a-0", "p-u-10-a-1"]);
-        assert!(worth_fencing("p-u-", Vec::new()).is_empty());
-    }
 }

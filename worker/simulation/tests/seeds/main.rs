@@ -1,0 +1,162 @@
+//! Seeds: every run of a job under faults gives the output of the run without faults; bugs put in by hand are found.
+
+mod jobs;
+
+use jobs::{between_files, between_topics};
+use std::collections::BTreeSet;
+use streamfleet_launcher::JobMode;
+use streamfleet_simulation::{CrashPoint, Failure, Faults, Sabotage, SimJob, simulate};
+
+/// Seeds in an ordinary run; `STREAMFLEET_SEEDS` overrides it.
+const SEEDS: u64 = 1_000;
+
+/// A planted bug must show within so many seeds.
+const SEEDS_TO_FIND_A_BUG: u64 = 500;
+
+fn seeds() -> u64 {
+    std::env::var("STREAMFLEET_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(SEEDS)
+}
+
+fn undisturbed(job: &SimJob) -> Vec<String> {
+    let output = simulate(job, 0, Faults::NONE, None, None).expect("it runs without faults").output;
+    let bytes: usize = output.iter().map(String::len).sum();
+    assert!(bytes > 30_000, "{bytes} bytes in {} lines", output.len());
+    output
+}
+
+/// Steps at which a process must have died in some seed, before and after their effect.
+const CRASH_POINTS: [&str; 17] = [
+    "input list",
+    "input read",
+    "log abort",
+    "log claim",
+    "log committed",
+    "log complete",
+    "log delete",
+    "log end",
+    "log retire",
+    "log start",
+    "output append",
+    "output list what is staged in",
+    "output prepare",
+    "output publish",
+    "state append",
+    "state read",
+    "state seal",
+];
+
+/// The same between topics.
+const KAFKA_CRASH_POINTS: [&str; 10] = [
+    "kafka commit transaction",
+    "kafka describe transaction",
+    "kafka fetch",
+    "kafka initialise producer",
+    "kafka list partitions",
+    "kafka list transactions",
+    "kafka look up offsets",
+    "kafka produce",
+    "log committed",
+    "log complete",
+];
+
+/// Runs seeds; gives where processes died.
+fn run_seeds(job: &SimJob, seeds: u64, faults: impl Fn(u64) -> Faults) -> BTreeSet<CrashPoint> {
+    let expected = undisturbed(job);
+    let (mut lives, mut steps, mut most_lives) = (0, 0, 0);
+    let mut crash_points = BTreeSet::new();
+    for seed in 1..=seeds {
+        match simulate(job, seed, faults(seed), None, Some(&expected)) {
+            Ok(report) => {
+                lives += report.lives;
+                steps += report.steps;
+                most_lives = most_lives.max(report.lives);
+                crash_points.extend(report.crash_points);
+            }
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    println!("{seeds} seeds: {lives} lives (at most {most_lives} in one run), {steps} steps");
+    assert!(lives > 2 * seeds, "faults happen: {lives} lives");
+    crash_points
+}
+
+/// Fails if no process died at one of these steps; few seeds cannot tell.
+fn check_crash_points(died_at: &BTreeSet<CrashPoint>, steps: &[&str]) {
+    let names: BTreeSet<String> = died_at.iter().map(ToString::to_string).collect();
+    println!("died {}", names.iter().cloned().collect::<Vec<_>>().join(", "));
+    let expected = steps.iter().flat_map(|step| [format!("before {step}"), format!("after {step}")]);
+    let missed: Vec<String> = expected.filter(|name| !names.contains(name)).collect();
+    assert!(seeds() < SEEDS || missed.is_empty(), "no process died {}", missed.join(", "));
+}
+
+#[test]
+fn seeds_give_the_undisturbed_output() {
+    check_crash_points(&run_seeds(&between_files(JobMode::Streaming), seeds(), Faults::of_seed), &CRASH_POINTS);
+}
+
+#[test]
+fn seeds_between_topics_give_the_undisturbed_output() {
+    check_crash_points(
+        &run_seeds(&between_topics(), 2 * seeds(), |seed| Faults::of_seed(seed).for_long_job()),
+        &KAFKA_CRASH_POINTS,
+    );
+}
+
+/// Stops come behind the end of input too: a batch job gives its rows only there.
+#[test]
+fn seeds_of_batch_jobs_give_the_undisturbed_output() {
+    run_seeds(&between_files(JobMode::Batch), seeds().div_ceil(2), Faults::of_seed);
+}
+
+#[test]
+fn a_seed_replays_to_the_same_step() {
+    for job in [between_files(JobMode::Streaming), between_topics()] {
+        for seed in [3, 17, 99] {
+            let first = simulate(&job, seed, Faults::of_seed(seed), None, None).expect("it finishes");
+            let again = simulate(&job, seed, Faults::of_seed(seed), None, None).expect("it finishes");
+            assert_eq!(first, again);
+        }
+    }
+}
+
+fn find(sabotage: Sabotage, job: &SimJob, faults: impl Fn(u64) -> Faults) {
+    let expected = undisturbed(job);
+    let run = |seed, sabotage| simulate(job, seed, faults(seed), sabotage, Some(&expected));
+    let found = (1..=SEEDS_TO_FIND_A_BUG).find_map(|seed| Some((seed, run(seed, Some(sabotage)).err()?)));
+    let (seed, failure): (u64, Failure) = found.expect("the planted bug shows");
+    run(seed, None).expect("the same seed without the bug is fine");
+    println!("{sabotage:?}: {failure}");
+}
+
+fn find_between_files(sabotage: Sabotage) {
+    find(sabotage, &between_files(JobMode::Streaming), Faults::of_seed);
+}
+
+fn find_between_topics(sabotage: Sabotage) {
+    find(sabotage, &between_topics(), |seed| Faults::of_seed(seed).for_long_job());
+}
+
+#[test]
+fn a_delta_dropped_with_its_aborted_epoch_is_found() {
+    find_between_files(Sabotage::DeltaDroppedWithAbortedEpoch);
+}
+
+#[test]
+fn a_commit_before_complete_is_found() {
+    find_between_files(Sabotage::CommitBeforeComplete);
+}
+
+#[test]
+fn a_transaction_committed_before_complete_is_found() {
+    find_between_topics(Sabotage::CommitBeforeComplete);
+}
+
+#[test]
+fn transactions_of_a_successor_that_are_fenced_are_found() {
+    find_between_topics(Sabotage::FencesSuccessors);
+}
+
+#[test]
+fn a_claim_that_does_not_compete_is_found() {
+    find_between_files(Sabotage::ClaimDoesNotCompete);
+}
