@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import kafka
 import s3
 
 
@@ -18,8 +19,15 @@ def s3_variables():
         yield server.environment() | {"STREAMFLEET_TEST_S3": server.endpoint}
 
 
+@contextlib.contextmanager
+def kafka_variables():
+    """A broker for `STREAMFLEET_TEST_KAFKA`."""
+    with kafka.Kafka() as broker:
+        yield {"STREAMFLEET_TEST_KAFKA": broker.address}
+
+
 # Every server is a context manager that gives the variables of its tests.
-SERVERS = [s3_variables]
+SERVERS = [s3_variables, kafka_variables]
 
 
 def main():

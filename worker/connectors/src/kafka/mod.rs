@@ -6,6 +6,8 @@
 pub mod client;
 mod columns;
 mod committer;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod dead_letters;
 mod decode;
 mod encode;
