@@ -4,7 +4,8 @@ A real broker and a real S3 server are started. One job reads two topics, joins 
 in transactions and files in a bucket, where its checkpoints are too. It is killed with SIGKILL at random moments and at
 every named place, twice in a row too, and goes on at other parallelisms. A reader of committed records and a reader of the
 files must find exactly the rows of a run without kills, each key's rows in order; at the end no transaction is open, and
-nothing in the bucket is half written.
+nothing in the bucket is half written. Then a second job begins from a checkpoint of the first while that goes on: it must write
+what comes behind that checkpoint, and the first must not notice.
 """
 
 import argparse
@@ -79,7 +80,7 @@ def generate(chance, bids):
 class Job:
     """The job, writing to topics and a place in the bucket of its own."""
 
-    def __init__(self, binary, kafka, bucket, folder, name):
+    def __init__(self, binary, kafka, bucket, folder, name, read_more=""):
         self.binary, self.kafka, self.bucket = binary, kafka, bucket
         self.folder, self.name = folder / name, name
         self.client = Client(bucket.endpoint, s3.KEY, s3.SECRET, s3.BUCKET)
@@ -88,7 +89,7 @@ class Job:
         self.sinks = [f"{name}-counts", f"{name}-joined"]
         topics.create(kafka.address, *self.sinks)
         common = f"'properties.bootstrap.servers' = '{kafka.address}'"
-        read = f"{common}, 'format' = 'json', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'"
+        read = f"{common}, 'format' = 'json', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'{read_more}"
         write = (
             f"{common}, 'sink.delivery-guarantee' = 'exactly-once', 'key.format' = 'raw', 'value.format' = 'json', "
             "'properties.transaction.timeout.ms' = '120000'"
@@ -97,10 +98,10 @@ class Job:
                              files=f"s3://{s3.BUCKET}/{name}/files")
         (self.folder / "job.sql").write_text(text)
 
-    def start(self, parallelism, crash_at=None, interval="50ms"):
+    def start(self, parallelism, crash_at=None, interval="50ms", more=()):
         """Begins one life of the job."""
         command = [self.binary, "run", "job.sql", "--quiet", "--parallelism", str(parallelism)]
-        command += ["--checkpoints", self.checkpoints]
+        command += ["--checkpoints", self.checkpoints, *more]
         command += ["--set", f"execution.checkpointing.interval={interval}", "--set", "execution.checkpointing.timeout=20s"]
         environment = os.environ | self.bucket.environment()
         environment.pop("STREAMFLEET_CRASH_AT", None)
@@ -193,6 +194,120 @@ def kills(arguments, kafka, bucket, top, chance, expected, took):
     print(f"kafka: {said}, none lost, none twice, no transaction and no upload left open")
 
 
+def newest_checkpoint(job, least):
+    """The key of the newest record of a job's log that is a complete checkpoint of at least this number, and the snapshot."""
+    deadline = time.time() + 60
+    while time.time() < deadline:
+        for key in reversed(job.client.list(f"{job.name}/checkpoints/job/log/")):
+            try:
+                record = json.loads(job.client.get(key))["record"]
+            except (OSError, ValueError):
+                continue  # Retired meanwhile.
+            if record["type"] == "complete" and record["snapshot"]["epoch"] >= least:
+                return key, record["snapshot"]
+        time.sleep(0.005)
+    raise SystemExit(f"{job.name}: no checkpoint\n{job.log()}")
+
+
+def split_at(kafka, snapshot, topic):
+    """For each reader of a topic, the rows that it read before a checkpoint, and those that it reads after it."""
+    found, readers = topics.read(kafka.address, topic), collections.defaultdict(lambda: ([], []))
+    for position in snapshot["positions"]:
+        name, partition = position["split"].rsplit("-", 1)
+        if name == topic:
+            rows = [json.loads(value) for _, value in found[int(partition)]]
+            offset = position["position"]["offset"]
+            before, after = readers[position["operator"]]
+            before += rows[:offset]
+            after += rows[offset:]
+    return list(readers.values())
+
+
+def joined_after(bids, auctions):
+    """What a join gives after a checkpoint: a pair when the second of the two is read."""
+    (earlier, later), (known, new) = bids, ({a["id"]: a["category"] for a in rows} for rows in auctions)
+    pairs = [(b, (known | new).get(b["auction"])) for b in later] + [(b, new.get(b["auction"])) for b in earlier]
+    return collections.Counter((b["auction"], b["bidder"], b["price"], c) for b, c in pairs if c is not None)
+
+
+def check_clone(kafka, snapshot, readers, found, expected):
+    """The clone's rows are those behind the checkpoint. Which of a topic's readers feeds what is not told: one must fit."""
+    auctions = split_at(kafka, snapshot, "auctions")
+    joins = [[joined_after(bids, rows) for rows in auctions] for bids in readers]
+    which = next((n for n, of_bids in enumerate(joins) if found["joined"] in of_bids), 0)
+    compare("clone: joined", found["joined"], next((r for r in joins[which] if r == found["joined"]), joins[which][0]))
+    few = [collections.Counter(row for row in rows.elements() if row[3] < 3) for rows in joins[which]]
+    compare("clone: files", found["files"], next((r for r in few if r == found["files"]), few[0]))
+    # A window that a later bid falls into counts the earlier ones too: its state came along.
+    wrong = found["counts"] - expected["counts"]
+    if wrong:
+        raise SystemExit(f"clone: counts has wrong rows: {list(wrong)[:3]}")
+    closed = {(row[0], row[1]) for row in found["counts"]}
+    _, later = readers[1 - which]
+    missing = [b for b in later if not any((b["auction"], end) in closed for end in ends_of(b["at"]))]
+    if missing:
+        raise SystemExit(f"clone: counts lacks windows of {len(missing)} bids, as {missing[0]}")
+
+
+def clone(arguments, kafka, bucket, top, chance, expected):
+    """A second job from a checkpoint of the first, beside it, and killed twice."""
+    # In small portions, so that there is a checkpoint in the middle.
+    first = Job(arguments.bin, kafka, bucket, top, "first", ", 'properties.max.partition.fetch.bytes' = '8192'")
+    second = Job(arguments.bin, kafka, bucket, top, "second")
+    running = first.start(1)
+    epoch, readers = 0, []
+    while not readers or all(len(later) > arguments.bids * 0.95 for _, later in readers):
+        if running.poll() is not None:
+            raise SystemExit(f"clone: the first job had no checkpoint in the middle\n{first.log()}")
+        newest_checkpoint(first, epoch + 1)
+        # It stands still while it is looked at, and until the second has begun.
+        running.send_signal(signal.SIGSTOP)
+        key, snapshot = newest_checkpoint(first, epoch + 1)
+        epoch, readers = snapshot["epoch"], split_at(kafka, snapshot, "bids")
+        if not any(later for _, later in readers):
+            raise SystemExit("clone: the first job had no checkpoint in the middle")
+        if all(len(later) > arguments.bids * 0.95 for _, later in readers):
+            running.send_signal(signal.SIGCONT)
+    more = ("--from-savepoint", f"s3://{s3.BUCKET}/{key}")
+    process = second.start(2, "after-restore:1", more=more)
+    if process.wait(timeout=120) != -signal.SIGKILL:
+        raise SystemExit(f"clone: it did not begin\n{second.log()}")
+    running.send_signal(signal.SIGCONT)
+    kills_left = 2
+    while True:
+        process = second.start(chance.choice([1, 2, 3]))
+        if kills_left:
+            time.sleep(chance.uniform(0.2, 0.8))
+            process.kill()
+        code = process.wait(timeout=300)
+        if code == 0:
+            break
+        if code != -signal.SIGKILL:
+            raise SystemExit(f"clone: exit code {code}\n{second.log()}")
+        kills_left -= 1
+    if running.wait(timeout=300) != 0:
+        raise SystemExit(f"clone: the first job failed\n{first.log()}")
+    whole, rest = first.rows(), second.rows()
+    for sink, rows in expected.items():
+        compare(f"clone: {sink} of the first job", whole[sink], rows)
+    check_clone(kafka, snapshot, readers, rest, expected)
+    for job in (first, second):
+        job.nothing_is_left()
+        command = [arguments.bin, "snapshots", "gc", "--dry-run", f"{job.checkpoints}/job"]
+        said = subprocess.run(command, capture_output=True, text=True, env=os.environ | bucket.environment())
+        if "0 would be removed" not in said.stdout:
+            raise SystemExit(f"clone: left over in the place of the {job.name} job: {said.stdout}{said.stderr}")
+    print(f"clone: begun from checkpoint {snapshot['epoch']}, {sum(map(len, rest.values()))} rows; both jobs' rows are exact", flush=True)
+
+
+def ends_of(at):
+    """The end of the window that a bid falls into, as it is written with and without a fraction."""
+    seconds = sum(int(part) * unit for part, unit in zip(at[11:19].split(":"), (3600, 60, 1)))
+    end = seconds // 10 * 10 + 10
+    text = f"2024-01-01 {end // 3600:02}:{end // 60 % 60:02}:{end % 60:02}"
+    return text, f"{text}.000"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
@@ -215,6 +330,7 @@ def main():
         expected = plain.rows()
         if any(not rows for rows in expected.values()):
             raise SystemExit("the undisturbed run wrote nothing, which shows nothing")
+        clone(arguments, kafka, bucket, top, chance, expected)
         kills(arguments, kafka, bucket, top, chance, expected, took)
 
 

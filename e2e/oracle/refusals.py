@@ -324,12 +324,26 @@ def two_runs(binary, folder):
 
 
 def foreign_savepoint(binary, folder):
+    """A job that begins where another stopped writes the rest, once; and only its first start may do so."""
     trial = Trial(binary, folder).stopped()
     record = [p for p in sorted(trial.log.iterdir()) if '"complete"' in p.read_text()][-1]
+    files = json.loads(record.read_text())["record"]["snapshot"]["files"]
     shutil.copy(folder / "j.sql", folder / "k.sql")
     command = [part if part != "j.sql" else "k.sql" for part in trial.command("--from-savepoint", str(record))]
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
-    expect(finish(process), 2, [record.name, "checkpoint of job j, not of k"])
+
+    def clone():
+        return finish(subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True))
+
+    data = folder / trial.checkpoints / "j" / files[-1]["path"]
+    data.rename(data.with_suffix(".away"))
+    expect(clone(), 2, [record.name, "the other job has retired this checkpoint", data.name])
+    data.with_suffix(".away").rename(data)
+    expect(clone(), 0, ["of job j", "files of state are copied", "finished"])
+    trial.exact()
+    expect(clone(), 2, [record.name, "the job has begun already", "without --from-savepoint"])
+    left = subprocess.run([binary, "snapshots", "gc", "--dry-run", "checkpoints/k"], cwd=folder, capture_output=True, text=True)
+    if "0 would be removed" not in left.stdout:
+        raise Wrong(f"copies of the clone that failed are left over:\n{left.stdout}{left.stderr}")
 
 
 def no_permission(binary, folder):

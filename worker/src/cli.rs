@@ -200,7 +200,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PLACE")]
     pub checkpoints: Option<String>,
 
-    /// Begin from this checkpoint of the job: the path of its record in the job log (see `savepoint inspect`).
+    /// Begin from this checkpoint: the path of its record in a job log (see `savepoint inspect`), or a job's checkpoint place
+    /// for its newest. Another job's is copied first; that job goes on undisturbed.
     #[arg(long, value_name = "PATH", conflicts_with = "from_nothing")]
     pub from_savepoint: Option<String>,
 

@@ -1,5 +1,6 @@
 //! What the coordinator is told.
 
+use crate::message::CoordinatorError;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use streamfleet_snapshot::JobShape;
@@ -28,6 +29,8 @@ pub struct CoordinatorConfig {
     pub operators: BTreeSet<OperatorId>,
     /// Where to begin.
     pub start_from: StartFrom,
+    /// The uid of a job whose log is empty; `None`: a random one.
+    pub new_uid: Option<String>,
     /// A snapshot of another plan is taken too: state that nothing asks for is dropped.
     pub allow_changed_plan: bool,
     /// Time between two checkpoints; `None`: only the last one.
@@ -42,4 +45,32 @@ pub struct CoordinatorConfig {
     pub place: String,
     /// Who this is, for people: host and process.
     pub address: String,
+}
+
+impl CoordinatorConfig {
+    /// Refuses a snapshot that another plan made, unless that is allowed.
+    ///
+    /// # Errors
+    /// Which operators are lost and which are new.
+    pub fn check_plan(&self, base: &Snapshot) -> Result<(), CoordinatorError> {
+        if base.fingerprint == self.shape.fingerprint || self.allow_changed_plan {
+            return Ok(());
+        }
+        Err(changed_plan(base, &self.operators))
+    }
+}
+
+/// Says what the plan of a snapshot and the job's have not in common.
+fn changed_plan(base: &Snapshot, operators: &BTreeSet<OperatorId>) -> CoordinatorError {
+    let of_positions = base.positions.iter().map(|p| &p.operator);
+    let before: BTreeSet<&OperatorId> = base.watermarks.iter().map(|w| &w.operator).chain(of_positions).collect();
+    let names = |ids: Vec<&&OperatorId>| match ids.len() {
+        0 => "none".to_owned(),
+        _ => ids.iter().map(|id| id.0.as_str()).collect::<Vec<_>>().join(", "),
+    };
+    CoordinatorError::ChangedPlan {
+        epoch: base.epoch,
+        lost: names(before.iter().filter(|id| !operators.contains(**id)).collect()),
+        new: names(operators.iter().collect::<Vec<_>>().iter().filter(|id| !before.contains(**id)).collect()),
+    }
 }

@@ -18,7 +18,7 @@ use streamfleet_env::{Clock, Entropy, StorageError, StorageReply, StorageRequest
 use streamfleet_snapshot::{Assembly, Retention, SlotCommand, SlotFailure, SlotReport, unreferenced_files};
 use streamfleet_storage::entry_path;
 use streamfleet_types::log::{LOG_VERSION, LogEntry, LogRecord, Outcome, Snapshot};
-use streamfleet_types::{Epoch, OperatorId, Run, Term};
+use streamfleet_types::{Epoch, Run, Term};
 use tracing::{info, warn};
 
 /// Times that a last snapshot, a commit or a claim is tried.
@@ -300,16 +300,16 @@ impl Coordinator {
         self.run = view.run.next();
         self.term = view.term.next();
         self.newest_epoch = view.newest_epoch;
-        self.uid = view.uid.clone().unwrap_or_else(|| format!("{:016x}", self.entropy.next_u64()));
+        let uid = view.uid.clone().or_else(|| self.config.new_uid.clone());
+        self.uid = uid.unwrap_or_else(|| format!("{:016x}", self.entropy.next_u64()));
         self.base = match &self.config.start_from {
             StartFrom::Newest => view.newest().cloned(),
             StartFrom::Nothing => None,
             StartFrom::Snapshot(snapshot) => Some((**snapshot).clone()),
         };
-        if let Some(base) = self.base.as_ref().filter(|b| b.fingerprint != self.config.shape.fingerprint)
-            && !self.config.allow_changed_plan
+        if let Some(base) = &self.base
+            && let Err(error) = self.config.check_plan(base)
         {
-            let error = changed_plan(base, &self.config.operators);
             self.over(Ending::Failed(error), actions);
             return;
         }
@@ -646,20 +646,5 @@ impl Coordinator {
             let (last, drained) = (self.stop_asked, all_drained);
             actions.push(Action::Slots(SlotCommand::Trigger { epoch, last, drained, full }));
         }
-    }
-}
-
-/// Says what the plan of a snapshot and the job's have not in common.
-fn changed_plan(base: &Snapshot, operators: &BTreeSet<OperatorId>) -> CoordinatorError {
-    let of_positions = base.positions.iter().map(|p| &p.operator);
-    let before: BTreeSet<&OperatorId> = base.watermarks.iter().map(|w| &w.operator).chain(of_positions).collect();
-    let names = |ids: Vec<&&OperatorId>| match ids.len() {
-        0 => "none".to_owned(),
-        _ => ids.iter().map(|id| id.0.as_str()).collect::<Vec<_>>().join(", "),
-    };
-    CoordinatorError::ChangedPlan {
-        epoch: base.epoch,
-        lost: names(before.iter().filter(|id| !operators.contains(**id)).collect()),
-        new: names(operators.iter().collect::<Vec<_>>().iter().filter(|id| !before.contains(**id)).collect()),
     }
 }

@@ -70,11 +70,13 @@ impl Leftovers<'_> {
         }
     }
 
-    /// True for a state file that this job wrote under an earlier term; see `Deploy::unique` for how they are named.
+    /// True for a state file that this job wrote under an earlier term; see `Deploy::unique` for how they are named. Term 0 is
+    /// that of files copied for a job before its log began: no other job can use this place any more.
     fn is_of_earlier_term(&self, path: &str) -> bool {
-        let name = path.strip_prefix(DATA_PREFIX).and_then(|n| n.strip_prefix(self.uid));
-        let term = name.and_then(|n| n.strip_prefix('-')).and_then(|n| n.split('-').next());
-        term.and_then(|t| t.parse().ok()).is_some_and(|t| Term(t) < self.below)
+        let mut name = path.strip_prefix(DATA_PREFIX).unwrap_or_default().split('-');
+        let (uid, term) = (name.next(), name.next().and_then(|t| t.parse().ok()));
+        let is_own = uid == Some(self.uid);
+        term.is_some_and(|term| Term(term) < self.below && (is_own || term == 0))
     }
 }
 
@@ -102,17 +104,26 @@ mod tests {
     fn only_files_of_the_job_and_of_earlier_terms_that_no_snapshot_names_are_removed() {
         let kept = snapshot("data/u-1-aa-0-000000-0.state");
         let leftovers = Leftovers { uid: "u", below: Term(3), kept: &[&kept] };
-        let files =
-            ["u-1-aa-0-000000-0", "u-1-aa-0-000001-0", "u-2-bb-0-000000-0", "u-3-cc-0-000000-0", "v-1-aa-0-0-0"];
+        let files = [
+            "u-1-aa-0-000000-0",
+            "u-1-aa-0-000001-0",
+            "u-2-bb-0-000000-0",
+            "u-3-cc-0-000000-0",
+            "v-1-aa-0-0-0",
+            "w-0-dd-000000",
+        ];
         let path = |name: &str| format!("data/{name}.state");
         let removed = leftovers.removals(&StorageReply::Paths(files.iter().map(|f| (path(f), 1)).collect()));
         let delete = |name| StorageRequest::Delete { path: path(name) };
-        assert_eq!(removed, [delete("u-1-aa-0-000001-0"), delete("u-2-bb-0-000000-0")]);
+        assert_eq!(removed, ["u-1-aa-0-000001-0", "u-2-bb-0-000000-0", "w-0-dd-000000"].map(delete));
         let staged = files.iter().map(|f| Staged { path: path(f), token: "t".to_owned() }).collect();
         let removed = leftovers.removals(&StorageReply::Staged(staged));
         let discard = |name| StorageRequest::Discard { path: path(name), token: "t".to_owned() };
         // What is staged is in no snapshot.
-        assert_eq!(removed, ["u-1-aa-0-000000-0", "u-1-aa-0-000001-0", "u-2-bb-0-000000-0"].map(discard));
+        assert_eq!(
+            removed,
+            ["u-1-aa-0-000000-0", "u-1-aa-0-000001-0", "u-2-bb-0-000000-0", "w-0-dd-000000"].map(discard)
+        );
     }
 
     #[test]

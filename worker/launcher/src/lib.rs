@@ -1,5 +1,6 @@
 //! The roles of the binary as a library. `run` runs a whole job in one process.
 
+mod adopt;
 mod collect;
 mod compile;
 mod crash_point;

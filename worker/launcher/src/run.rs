@@ -1,5 +1,6 @@
 //! `run`: coordinator and slots in one process.
 
+use crate::adopt::{Adopted, adopt};
 use crate::compile::CompiledJob;
 use crate::crash_point;
 use crate::driver::{Committers, ConnectorRegistry};
@@ -7,7 +8,7 @@ use crate::error::LauncherError;
 use crate::metrics::JobMetrics;
 use crate::progress::Progress;
 use crate::report::RunCounts;
-use crate::savepoint::load_for;
+use crate::savepoint::{Base, load_for};
 use crate::system::{SystemClock, SystemEntropy, ThreadSpawner};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -15,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 use streamfleet_coordinator::{Action, Coordinator, CoordinatorConfig, CoordinatorError, Ending, Event, StartFrom};
-use streamfleet_env::{Clock, StorageRequest};
+use streamfleet_env::{Clock, Storage, StorageRequest};
 use streamfleet_exchange::Wake;
 use streamfleet_runtime::{JobSettings, RuntimeEnv, SlotHandle, SlotMetrics, deploy, run_slot};
 use streamfleet_snapshot::{JobShape, SlotCommand, SlotFailure, SlotReport};
@@ -79,11 +80,7 @@ pub enum RunOutcome {
 /// The job failed, or could not begin.
 pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Result<RunOutcome, LauncherError> {
     let place = job.place();
-    let start_from = match &options.start {
-        RunStart::Newest => StartFrom::Newest,
-        RunStart::Nothing => StartFrom::Nothing,
-        RunStart::Savepoint(path) => StartFrom::Snapshot(Box::new(load_for(path, job, &place)?)),
-    };
+    let storage = streamfleet_storage::open(&place, &job.s3);
     let connectors = ConnectorRegistry::default();
     let (events, inbox) = channel();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -91,12 +88,12 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         clock: Arc::clone(&clock),
         entropy: Arc::new(SystemEntropy),
         spawner: Arc::new(ThreadSpawner::new()),
-        storage: streamfleet_storage::open(&place, &job.s3),
+        storage,
         files: Arc::new(Files::new(&options.working_folder, job.s3.clone())),
         connectors: Arc::new(connectors.clone()),
     };
     forward_stop(stop, events.clone());
-    let config = CoordinatorConfig {
+    let mut config = CoordinatorConfig {
         job: job.name.clone(),
         shape: JobShape {
             parallelism: job.parallelism,
@@ -104,7 +101,8 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
             fingerprint: job.graph.fingerprint.clone(),
         },
         operators: job.graph.vertices.iter().map(|v| v.id.clone()).collect(),
-        start_from,
+        start_from: StartFrom::Newest,
+        new_uid: None,
         allow_changed_plan: options.allow_changed_plan,
         interval: job.interval,
         timeout: job.timeout,
@@ -113,6 +111,11 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         place,
         address: address(),
     };
+    match &options.start {
+        RunStart::Newest => {}
+        RunStart::Nothing => config.start_from = StartFrom::Nothing,
+        RunStart::Savepoint(path) => begin_from(path, job, &env.storage, &mut config)?,
+    }
     let metrics = Arc::new(JobMetrics::new(&job.name, Arc::clone(&clock)));
     if let Some(address) = options.metrics {
         metrics.serve(address)?;
@@ -142,6 +145,27 @@ pub fn run(job: &CompiledJob, options: &RunOptions, stop: Receiver<()>) -> Resul
         Ending::AlreadyFinished(run) => Ok(RunOutcome::AlreadyFinished(run)),
         Ending::Failed(error) => Err(error.into()),
     }
+}
+
+/// Lets a run begin from the snapshot at a path. Another job's is copied first.
+fn begin_from(
+    path: &str,
+    job: &CompiledJob,
+    storage: &Arc<dyn Storage>,
+    config: &mut CoordinatorConfig,
+) -> Result<(), LauncherError> {
+    let snapshot = match load_for(path, job, &config.place)? {
+        Base::Own(snapshot) => snapshot,
+        Base::Foreign(found) => {
+            config.check_plan(&found.snapshot)?;
+            let tell = |text: &str| eprintln!("{}: {text}", job.name);
+            let Adopted { uid, snapshot } = adopt(path, *found, storage, &SystemEntropy, tell)?;
+            config.new_uid = Some(uid);
+            snapshot
+        }
+    };
+    config.start_from = StartFrom::Snapshot(Box::new(snapshot));
+    Ok(())
 }
 
 /// Tells which record of the log is about to be written.

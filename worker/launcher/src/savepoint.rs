@@ -11,17 +11,28 @@ use streamfleet_storage::{LOG_PREFIX, S3Options, S3Place, list, open, parse_entr
 use streamfleet_types::log::{LogEntry, LogRecord, Snapshot};
 use streamfleet_types::{MAX_WATERMARK, MIN_WATERMARK};
 
-fn refused(path: &str, why: &str) -> LauncherError {
+pub(crate) fn refused(path: &str, why: &str) -> LauncherError {
     LauncherError::Option(format!("{path}: {why}"))
 }
 
 /// A snapshot that was found, with what it lies in.
-struct Found {
-    entry: LogEntry,
-    snapshot: Snapshot,
+pub(crate) struct Found {
+    /// The record.
+    pub entry: LogEntry,
+    /// What it says.
+    pub snapshot: Snapshot,
     /// The place of the job that wrote it.
-    place: String,
-    storage: Arc<dyn Storage>,
+    pub place: String,
+    /// The same, opened.
+    pub storage: Arc<dyn Storage>,
+}
+
+/// A snapshot to start a job from.
+pub(crate) enum Base {
+    /// The job's own.
+    Own(Snapshot),
+    /// Another job's: its state is to be copied first.
+    Foreign(Box<Found>),
 }
 
 /// Takes the path of a record apart: the job's place and the record's path in it. `None` for anything but a record's path.
@@ -69,22 +80,14 @@ fn load_record(storage: &Arc<dyn Storage>, place: &str, record: &str) -> Result<
 /// The snapshot to start a job from, whose place is `place`.
 ///
 /// # Errors
-/// There is none at the path, or it is another job's.
-pub(crate) fn load_for(path: &str, job: &CompiledJob, place: &str) -> Result<Snapshot, LauncherError> {
-    let Found { entry, snapshot, place: found, storage } = load(path, &job.s3)?;
-    if entry.job != job.name {
-        let why =
-            format!("this is a checkpoint of job {}, not of {}: a job starts from its own only", entry.job, job.name);
-        return Err(refused(path, &why));
-    }
-    if !is_same_place(&found, place) {
-        let why = format!("it lies outside of the job's checkpoint place {place}");
-        return Err(refused(path, &why));
-    }
-    if is_retired(storage.as_ref(), &snapshot)? {
+/// There is none at the path, or it may have been deleted in part.
+pub(crate) fn load_for(path: &str, job: &CompiledJob, place: &str) -> Result<Base, LauncherError> {
+    let found = load(path, &job.s3)?;
+    if is_retired(found.storage.as_ref(), &found.snapshot)? {
         return Err(refused(path, "this checkpoint was retired: files that it needs may have been deleted"));
     }
-    Ok(snapshot)
+    let is_own = found.entry.job == job.name && is_same_place(&found.place, place);
+    Ok(if is_own { Base::Own(found.snapshot) } else { Base::Foreign(Box::new(found)) })
 }
 
 fn is_same_place(one: &str, other: &str) -> bool {

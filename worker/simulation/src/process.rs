@@ -116,6 +116,7 @@ impl<'a> Process<'a> {
             },
             operators: job.job.graph.vertices.iter().map(|v| v.id.clone()).collect(),
             start_from: StartFrom::Newest,
+            new_uid: None,
             allow_changed_plan: false,
             interval: Some(job.interval),
             timeout: Duration::from_millis(400),
