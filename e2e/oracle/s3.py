@@ -149,7 +149,8 @@ def look(trial, expected):
     # What a start of the same job left long ago, whole and staged; and what is another's.
     uid = records[newest]["uid"]
     left, staged = f"data/{uid}-0-00000000-0-000000-0.state", f"data/{uid}-0-00000000-0-000001-0.state"
-    other = "data/0123456789abcdef-0-00000000-0-000000-0.state"
+    # No start of any job writes under term 0: such files were copied for a job that never began.
+    other = "data/0123456789abcdef-1-00000000-0-000000-0.state"
     trial.client.put(f"{folder}/{left}", b"x")
     trial.client.put(f"{folder}/{other}", b"x")
     trial.client.ask("POST", f"{folder}/{staged}", query=[("uploads", "")])
