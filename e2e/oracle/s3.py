@@ -66,7 +66,8 @@ class Trial:
             raise SystemExit(f"s3: {self.prefix}: over before anything was done to it\n{self.log()[-3000:]}")
 
     def records(self):
-        return self.client.list(f"{self.prefix}/checkpoints/")
+        """The job log. Before it begins the place is only looked at, which waits for no outage."""
+        return self.client.list(f"{self.prefix}/checkpoints/on-s3/log/")
 
     def rows(self, sink):
         rows = collections.Counter()
