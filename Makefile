@@ -46,7 +46,7 @@ lint: setup ## Check formatting, warnings and licences.
 	@$(CARGO) clippy --release --locked --workspace --all-targets --quiet -- -D warnings
 	@python3 deploy/setup/licences.py
 
-unit: build ## Run the crates' tests, the simulation's seeds among them.
+unit: build servers ## Run the crates' tests, the simulation's seeds among them.
 	@echo "unit: tests of every crate"
 	@$(PYTHON) e2e/servers/with_servers.py -- $(CARGO) test --release --locked --workspace
 

@@ -249,27 +249,28 @@ def check_clone(kafka, snapshot, readers, found, expected):
         raise SystemExit(f"clone: counts lacks windows of {len(missing)} bids, as {missing[0]}")
 
 
-def clone(arguments, kafka, bucket, top, chance, expected):
-    """A second job from a checkpoint of the first, beside it, and killed twice."""
-    # In small portions, so that there is a checkpoint in the middle.
-    first = Job(arguments.bin, kafka, bucket, top, "first", ", 'properties.max.partition.fetch.bytes' = '8192'")
-    second = Job(arguments.bin, kafka, bucket, top, "second")
-    running = first.start(1)
-    epoch, readers = 0, []
-    while not readers or all(len(later) > arguments.bids * 0.95 for _, later in readers):
-        if running.poll() is not None:
-            raise SystemExit(f"clone: the first job had no checkpoint in the middle\n{first.log()}")
-        newest_checkpoint(first, epoch + 1)
-        # It stands still while it is looked at, and until the second has begun.
+def stopped_in_the_middle(job, bids):
+    """Starts a job and lets it stand still at a checkpoint with some bids read and some not: its process, and the checkpoint's
+    key, snapshot and readers of bids. `None` if it was too fast."""
+    running, epoch = job.start(1), 0
+    while running.poll() is None:
+        newest_checkpoint(job, epoch + 1)
         running.send_signal(signal.SIGSTOP)
-        key, snapshot = newest_checkpoint(first, epoch + 1)
-        epoch, readers = snapshot["epoch"], split_at(kafka, snapshot, "bids")
+        key, snapshot = newest_checkpoint(job, epoch + 1)
+        epoch, readers = snapshot["epoch"], split_at(job.kafka, snapshot, "bids")
         if not any(later for _, later in readers):
-            raise SystemExit("clone: the first job had no checkpoint in the middle")
-        if all(len(later) > arguments.bids * 0.95 for _, later in readers):
-            running.send_signal(signal.SIGCONT)
-    more = ("--from-savepoint", f"s3://{s3.BUCKET}/{key}")
-    process = second.start(2, "after-restore:1", more=more)
+            break
+        if any(len(later) < bids * 0.95 for _, later in readers):
+            return running, key, snapshot, readers
+        running.send_signal(signal.SIGCONT)
+    running.kill()
+    running.wait()
+    return None
+
+
+def run_beside(running, first, second, checkpoint, chance):
+    """Begins the second job from a checkpoint of the first, then lets both run to their ends, the second with kills."""
+    process = second.start(2, "after-restore:1", more=("--from-savepoint", checkpoint))
     if process.wait(timeout=120) != -signal.SIGKILL:
         raise SystemExit(f"clone: it did not begin\n{second.log()}")
     running.send_signal(signal.SIGCONT)
@@ -287,6 +288,25 @@ def clone(arguments, kafka, bucket, top, chance, expected):
         kills_left -= 1
     if running.wait(timeout=300) != 0:
         raise SystemExit(f"clone: the first job failed\n{first.log()}")
+
+
+def clone(arguments, kafka, bucket, top, chance, expected):
+    """A second job from a checkpoint of the first, beside it, and killed twice."""
+    for turn in range(5):
+        # In small portions, so that there is a checkpoint in the middle.
+        small = ", 'properties.max.partition.fetch.bytes' = '8192'"
+        first = Job(arguments.bin, kafka, bucket, top, f"first{turn}", small)
+        if found := stopped_in_the_middle(first, arguments.bids):
+            break
+    else:
+        raise SystemExit(f"clone: the first job never had a checkpoint in the middle\n{first.log()}")
+    running, key, snapshot, readers = found
+    second = Job(arguments.bin, kafka, bucket, top, "second")
+    try:
+        run_beside(running, first, second, f"s3://{s3.BUCKET}/{key}", chance)
+    finally:
+        # It may stand still yet.
+        running.kill()
     whole, rest = first.rows(), second.rows()
     for sink, rows in expected.items():
         compare(f"clone: {sink} of the first job", whole[sink], rows)

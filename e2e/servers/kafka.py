@@ -65,7 +65,7 @@ class Kafka:
             CONFIG.format(port=self.port, sasl=self.sasl_port, controller=controller, logs=logs)
         )
         if not list((CACHE / "kafka" / "libs").glob("kafka_*.jar")):
-            raise SystemExit("Kafka's jars are not there: run `make setup`")
+            raise SystemExit("Kafka's jars are not there: run `make servers`")
         user = 'SCRAM-SHA-256=[name=writer,password=writer-secret]'
         strong = 'SCRAM-SHA-512=[name=writer,password=writer-secret]'
         self._java("kafka.tools.StorageTool", "format", "--standalone", "-t", _cluster_id(), "-c", str(self.config),

@@ -7,10 +7,10 @@ use streamfleet_env::StorageErrorKind;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Times that is tried again what most likely will not pass.
-const TRIES: u32 = 5;
+pub(crate) const TRIES: u32 = 5;
 
-/// The first pause, doubled each time up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The first pause; storage that stays away is asked less and less often.
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Failures in a row.

@@ -3,36 +3,28 @@
 //! A snapshot lists every transaction that was not known to be committed when it was recorded. So snapshots that come faster than
 //! commits list some twice; but what a `Committed` covers must never be committed again, for its sink may use it anew.
 
+use crate::backoff::{FIRST_PAUSE, TRIES};
 use std::time::Duration;
 use streamfleet_types::Epoch;
 use streamfleet_types::log::Transaction;
 
-/// Tries before a commit that fails fails the run.
-const TRIES: u32 = 5;
-
-/// How long after a failure the next try is.
-const PAUSE: Duration = Duration::from_millis(500);
-
 /// What is to be committed, for a snapshot.
 pub(crate) type Due = (Epoch, Vec<Transaction>);
 
-#[derive(Debug)]
-struct UnderWay {
-    epoch: Epoch,
-    transactions: Vec<Transaction>,
+/// Strikes what is committed off a list: what was closed at or before an epoch that a commit covers.
+pub(crate) fn strike_out(transactions: &mut Vec<Transaction>, committed_through: Option<Epoch>) {
+    transactions.retain(|t| t.epoch.is_none() || t.epoch > committed_through);
 }
 
-/// What an answer means.
+/// What the answer to a commit means.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Everything that this snapshot lists is committed.
-    Committed(Epoch),
+pub(crate) enum Answer {
+    /// Everything that the snapshot lists is committed.
+    Committed,
     /// It is tried again later.
-    Again,
+    Again(String),
     /// It was tried often enough.
     Failed(String),
-    /// It answers nothing that was asked.
-    Unknown,
 }
 
 /// See the module.
@@ -42,7 +34,8 @@ pub(crate) struct Commits {
     newest: Option<Due>,
     /// What was closed at or before this epoch is committed. A snapshot that was being recorded meanwhile lists it still.
     done_through: Option<Epoch>,
-    under_way: Option<UnderWay>,
+    /// The snapshot that is being committed.
+    under_way: Option<Epoch>,
     failures: u32,
     retry_at: Option<Duration>,
 }
@@ -59,13 +52,13 @@ impl Commits {
     }
 
     /// What is not known to be committed: the next snapshot must list it.
-    pub fn open(&self) -> Vec<Transaction> {
-        self.newest.as_ref().map(|(_, transactions)| transactions.clone()).unwrap_or_default()
+    pub fn open(&self) -> &[Transaction] {
+        self.newest.as_ref().map_or(&[], |(_, transactions)| transactions)
     }
 
     /// A snapshot is recorded that lists these.
     pub fn recorded(&mut self, epoch: Epoch, mut transactions: Vec<Transaction>) {
-        transactions.retain(|t| t.epoch.is_none() || t.epoch > self.done_through);
+        strike_out(&mut transactions, self.done_through);
         self.newest = Some((epoch, transactions));
     }
 
@@ -74,37 +67,30 @@ impl Commits {
         if self.under_way.is_some() || self.retry_at.is_some_and(|at| now < at) {
             return None;
         }
-        let (epoch, transactions) = self.newest.clone()?;
+        let due = self.newest.clone()?;
         self.retry_at = None;
-        self.under_way = Some(UnderWay { epoch, transactions: transactions.clone() });
-        Some((epoch, transactions))
+        self.under_way = Some(due.0);
+        Some(due)
     }
 
-    /// The answer to a commit.
-    pub fn answered(&mut self, now: Duration, epoch: Epoch, result: Result<(), String>) -> Outcome {
-        let Some(UnderWay { transactions, .. }) = self.under_way.take_if(|u| u.epoch == epoch) else {
-            return Outcome::Unknown;
+    /// The answer to the commit of a snapshot; `None` if it was not asked for.
+    pub fn answered(&mut self, now: Duration, epoch: Epoch, result: Result<(), String>) -> Option<Answer> {
+        self.under_way.take_if(|under_way| *under_way == epoch)?;
+        let Err(message) = result else {
+            self.failures = 0;
+            self.done_through = Some(epoch);
+            match &mut self.newest {
+                Some((newest, open)) if *newest > epoch => strike_out(open, self.done_through),
+                newest => *newest = None,
+            }
+            return Some(Answer::Committed);
         };
-        match result {
-            Ok(()) => {
-                self.failures = 0;
-                self.done_through = self.done_through.max(Some(epoch));
-                match &mut self.newest {
-                    Some((newest, _)) if *newest == epoch => self.newest = None,
-                    Some((_, open)) => open.retain(|t| !transactions.contains(t)),
-                    None => {}
-                }
-                Outcome::Committed(epoch)
-            }
-            Err(message) => {
-                self.failures += 1;
-                if self.failures >= TRIES {
-                    return Outcome::Failed(message);
-                }
-                self.retry_at = Some(now + PAUSE);
-                Outcome::Again
-            }
+        self.failures += 1;
+        if self.failures >= TRIES {
+            return Some(Answer::Failed(message));
         }
+        self.retry_at = Some(now + FIRST_PAUSE);
+        Some(Answer::Again(message))
     }
 }
 
@@ -130,16 +116,16 @@ mod tests {
         assert_eq!(commits.next(NOW), None, "one at a time");
         commits.recorded(Epoch(3), vec![a.clone(), b.clone(), c.clone()]);
         assert_eq!(commits.open(), [a, b.clone(), c.clone()]);
-        assert_eq!(commits.answered(NOW, Epoch(1), Ok(())), Outcome::Committed(Epoch(1)));
+        assert_eq!(commits.answered(NOW, Epoch(1), Ok(())), Some(Answer::Committed));
         assert_eq!(commits.open(), [b.clone(), c.clone()]);
         assert_eq!(commits.next(NOW), Some((Epoch(3), vec![b, c])));
-        assert_eq!(commits.answered(NOW, Epoch(1), Ok(())), Outcome::Unknown);
+        assert_eq!(commits.answered(NOW, Epoch(1), Ok(())), None);
         // This one was on its way to the log when the first commit was done.
         commits.recorded(Epoch(4), vec![transaction("a", 1), transaction("d", 4)]);
         assert_eq!(commits.open(), [transaction("d", 4)]);
-        assert_eq!(commits.answered(NOW, Epoch(3), Ok(())), Outcome::Committed(Epoch(3)));
+        assert_eq!(commits.answered(NOW, Epoch(3), Ok(())), Some(Answer::Committed));
         assert!(commits.next(NOW).is_some());
-        assert_eq!(commits.answered(NOW, Epoch(4), Ok(())), Outcome::Committed(Epoch(4)));
+        assert_eq!(commits.answered(NOW, Epoch(4), Ok(())), Some(Answer::Committed));
         assert!(commits.is_empty() && commits.open().is_empty());
     }
 
@@ -150,14 +136,14 @@ mod tests {
         commits.recorded(Epoch(1), vec![a.clone()]);
         assert!(commits.next(NOW).is_some());
         commits.recorded(Epoch(2), vec![a.clone(), b.clone()]);
-        assert_eq!(commits.answered(NOW, Epoch(1), Err("no".into())), Outcome::Again);
+        assert_eq!(commits.answered(NOW, Epoch(1), Err("no".into())), Some(Answer::Again("no".into())));
         assert_eq!(commits.next(NOW), None);
-        assert_eq!(commits.wake_at(), Some(PAUSE));
+        assert_eq!(commits.wake_at(), Some(FIRST_PAUSE));
         for _ in 2..TRIES {
-            assert_eq!(commits.next(PAUSE * 10), Some((Epoch(2), vec![a.clone(), b.clone()])));
-            assert_eq!(commits.answered(NOW, Epoch(2), Err("no".into())), Outcome::Again);
+            assert_eq!(commits.next(FIRST_PAUSE * 10), Some((Epoch(2), vec![a.clone(), b.clone()])));
+            assert_eq!(commits.answered(NOW, Epoch(2), Err("no".into())), Some(Answer::Again("no".into())));
         }
-        assert!(commits.next(PAUSE * 10).is_some());
-        assert_eq!(commits.answered(NOW, Epoch(2), Err("no".into())), Outcome::Failed("no".into()));
+        assert!(commits.next(FIRST_PAUSE * 10).is_some());
+        assert_eq!(commits.answered(NOW, Epoch(2), Err("no".into())), Some(Answer::Failed("no".into())));
     }
 }

@@ -1,9 +1,9 @@
 //! The coordinator's state machine.
 
 use crate::append::{Appended, Appender};
-use crate::backoff::PATIENCE;
+use crate::backoff::{FIRST_PAUSE, PATIENCE, TRIES};
 use crate::chain::is_long;
-use crate::commits::{self, Commits};
+use crate::commits::{Answer, Commits};
 use crate::config::{CoordinatorConfig, StartFrom};
 use crate::leftovers::{DATA_PREFIX, Leftovers};
 use crate::log_view::LogView;
@@ -20,12 +20,6 @@ use streamfleet_storage::entry_path;
 use streamfleet_types::log::{LOG_VERSION, LogEntry, LogRecord, Outcome, Snapshot};
 use streamfleet_types::{Epoch, Run, Term};
 use tracing::{info, warn};
-
-/// Times that a last snapshot, a commit or a claim is tried.
-const TRIES: u32 = 5;
-
-/// Pause before something that failed is tried again.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Why a storage request was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -397,7 +391,7 @@ impl Coordinator {
             Err(message) if tries >= TRIES => self.fail(CoordinatorError::Abandon(message)),
             Err(message) => {
                 warn!(message, "what an earlier run left open could not be ended; tried again");
-                self.stage = Stage::Abandoning { tries, retry_at: Some(now + PAUSE) };
+                self.stage = Stage::Abandoning { tries, retry_at: Some(now + FIRST_PAUSE) };
             }
         }
     }
@@ -423,14 +417,11 @@ impl Coordinator {
     }
 
     fn on_committed(&mut self, now: Duration, epoch: Epoch, result: Result<(), String>) {
-        let error = result.as_ref().err().cloned();
         match self.commits.answered(now, epoch, result) {
-            commits::Outcome::Committed(epoch) => self.append(LogRecord::Committed { epoch }),
-            commits::Outcome::Failed(message) => self.fail(CoordinatorError::Commit { epoch, message }),
-            commits::Outcome::Again => {
-                warn!(%epoch, message = error.unwrap_or_default(), "output could not be committed; tried again");
-            }
-            commits::Outcome::Unknown => {}
+            Some(Answer::Committed) => self.append(LogRecord::Committed { epoch }),
+            Some(Answer::Failed(message)) => self.fail(CoordinatorError::Commit { epoch, message }),
+            Some(Answer::Again(message)) => warn!(%epoch, message, "output could not be committed; tried again"),
+            None => {}
         }
     }
 
@@ -468,9 +459,8 @@ impl Coordinator {
         let epoch = under_way.assembly.epoch();
         let assembly = std::mem::replace(&mut under_way.assembly, Assembly::new(epoch));
         // Transactions of earlier snapshots that are not known to be done stay listed.
-        let open = self.commits.open();
         let drained = under_way.drained;
-        let mut snapshot = assembly.finish(&self.config.shape, self.view.newest(), &open);
+        let mut snapshot = assembly.finish(&self.config.shape, self.view.newest(), self.commits.open());
         if drained {
             snapshot.files.clear();
         }
@@ -506,12 +496,12 @@ impl Coordinator {
     fn abort(&mut self, now: Duration, reason: String, is_late: bool) {
         let Some(under_way) = self.under_way.take() else { return };
         let epoch = under_way.assembly.epoch();
-        self.next_checkpoint = now + self.config.interval.unwrap_or(PAUSE);
+        self.next_checkpoint = now + self.config.interval.unwrap_or(FIRST_PAUSE);
         if under_way.last {
             let since = *self.last_failing_since.get_or_insert(now);
             // Storage that does not answer makes snapshots late; what a slot says counts at once.
             self.last_tries += u32::from(!is_late);
-            self.retry_last_at = now + PAUSE;
+            self.retry_last_at = now + FIRST_PAUSE;
             if self.last_tries >= TRIES || now >= since + PATIENCE {
                 self.fail(CoordinatorError::LastSnapshot(reason));
                 return;

@@ -1,5 +1,6 @@
 //! What a job log says: a fold over its records.
 
+use crate::commits::strike_out;
 use std::collections::BTreeSet;
 use streamfleet_storage::LogError;
 use streamfleet_types::log::{LogEntry, LogRecord, Outcome, Snapshot, Transaction};
@@ -105,7 +106,7 @@ impl LogView {
             LogRecord::Complete { snapshot } => {
                 self.newest_epoch = self.newest_epoch.max(snapshot.epoch);
                 let mut snapshot = (**snapshot).clone();
-                strike_out(&mut snapshot, self.committed_through);
+                strike_out(&mut snapshot.transactions, self.committed_through);
                 self.snapshots.push((n, snapshot));
             }
             LogRecord::Abort { epoch, .. } => self.newest_epoch = self.newest_epoch.max(*epoch),
@@ -116,7 +117,7 @@ impl LogView {
                     if snapshot.epoch <= *epoch {
                         self.committed.insert(snapshot.epoch);
                     }
-                    strike_out(snapshot, Some(*epoch));
+                    strike_out(&mut snapshot.transactions, Some(*epoch));
                 }
             }
             LogRecord::Retire { epoch } => {
@@ -147,11 +148,6 @@ impl LogView {
     pub fn newest(&self) -> Option<&Snapshot> {
         self.snapshots.last().map(|(_, s)| s)
     }
-}
-
-/// Takes what is committed off a snapshot's list.
-fn strike_out(snapshot: &mut Snapshot, committed_through: Option<Epoch>) {
-    snapshot.transactions.retain(|t| t.epoch.is_none() || t.epoch > committed_through);
 }
 
 #[cfg(test)]

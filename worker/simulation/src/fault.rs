@@ -19,6 +19,8 @@ pub struct Faults {
     pub stop_at_step: u64,
     /// Instead of dying, a process freezes while its successor starts, and thaws later; percent of deaths.
     pub freeze: u64,
+    /// It thaws within so many steps.
+    pub freeze_steps: u64,
     /// A death takes un-synced writes with it (a power failure), percent of deaths.
     pub power_failure: u64,
 }
@@ -34,6 +36,7 @@ impl Faults {
         death_at_step: 0,
         stop_at_step: 0,
         freeze: 0,
+        freeze_steps: 4_000,
         power_failure: 0,
     };
 
@@ -44,6 +47,7 @@ impl Faults {
             until_step: self.until_step * 3,
             death_at_request: self.death_at_request / 4,
             death_at_step: self.death_at_step / 4,
+            freeze_steps: self.freeze_steps * 3,
             ..self
         }
     }
@@ -60,6 +64,7 @@ impl Faults {
             death_at_step: [0, 5, 20][random.below(3) as usize],
             stop_at_step: [0, 2, 10][random.below(3) as usize],
             freeze: [0, 30, 60][random.below(3) as usize],
+            freeze_steps: Self::NONE.freeze_steps,
             power_failure: 50,
         }
     }

@@ -253,7 +253,7 @@ impl<'a> World<'a> {
         let number = self.processes[0].number;
         if self.frozen.is_none() && self.random.chance(self.faults.freeze) {
             let process = self.processes.remove(0);
-            let until = self.steps + self.random.below(4_000);
+            let until = self.steps + self.random.below(self.faults.freeze_steps);
             self.note(until);
             self.frozen = Some((process, until));
         } else {

@@ -197,11 +197,10 @@ impl Broker {
     /// A newer epoch for the id: what is open under it is aborted, and whoever used it is fenced.
     pub fn init(&mut self, id: &str, timeout: Option<Duration>) -> ProducerName {
         self.end_of(id, false);
-        let fresh = ProducerName { id: self.next_producer_id + 1, epoch: -1 };
         let entry = self.transactional.entry(id.to_owned()).or_insert_with(|| {
             self.next_producer_id += 1;
             Transactional {
-                producer: fresh,
+                producer: ProducerName { id: self.next_producer_id, epoch: -1 },
                 state: State::Empty,
                 timeout: DEFAULT_TIMEOUT,
                 partitions: BTreeSet::new(),

@@ -26,9 +26,22 @@ fn customers() -> Vec<u8> {
     (0..12).map(|n| format!("{{\"id\":{n},\"name\":\"customer {n}\"}}\n")).collect::<String>().into_bytes()
 }
 
+/// What both jobs do with their tables.
+const QUERIES: &str = "
+        CREATE VIEW sums AS
+            SELECT window_start, window_end, customer, COUNT(*) AS orders, SUM(amount) AS amount
+            FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
+            GROUP BY window_start, window_end, customer;
+        INSERT INTO totals SELECT s.window_end, c.name, s.orders, s.amount FROM sums AS s JOIN customers AS c ON s.customer = c.id;
+        INSERT INTO best SELECT window_end, place, customer, amount FROM (
+            SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY amount DESC, customer) AS place FROM sums)
+            WHERE place <= 3;
+        INSERT INTO copy SELECT id, customer FROM orders WHERE amount > 10;
+";
+
 /// A window aggregate joined with a table, a top-N per window, and a plain copy: three sinks, keyed state of three kinds.
 pub fn between_files(mode: JobMode) -> SimJob {
-    let script = "
+    const TABLES: &str = "
         CREATE TABLE orders (id BIGINT, customer BIGINT, amount BIGINT, ts TIMESTAMP(3),
             WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
             WITH ('connector' = 'filesystem', 'path' = 'in/orders', 'format' = 'json');
@@ -39,19 +52,11 @@ pub fn between_files(mode: JobMode) -> SimJob {
         CREATE TABLE best (ends TIMESTAMP(3), place BIGINT, customer BIGINT, amount BIGINT)
             WITH ('connector' = 'filesystem', 'path' = 'out/best', 'format' = 'json');
         CREATE TABLE copy (id BIGINT, customer BIGINT)
-            WITH ('connector' = 'filesystem', 'path' = 'out/copy', 'format' = 'json');
-        CREATE VIEW sums AS
-            SELECT window_start, window_end, customer, COUNT(*) AS orders, SUM(amount) AS amount
-            FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
-            GROUP BY window_start, window_end, customer;
-        INSERT INTO totals SELECT s.window_end, c.name, s.orders, s.amount FROM sums AS s JOIN customers AS c ON s.customer = c.id;
-        INSERT INTO best SELECT window_end, place, customer, amount FROM (
-            SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY amount DESC, customer) AS place FROM sums)
-            WHERE place <= 3;
-        INSERT INTO copy SELECT id, customer FROM orders WHERE amount > 10;";
+            WITH ('connector' = 'filesystem', 'path' = 'out/copy', 'format' = 'json');";
+    let script = format!("{TABLES}{QUERIES}");
     let mut input = vec![("in/customers.json".to_owned(), customers())];
     input.extend((0..FILES).map(|file| (format!("in/orders/{file:02}.json"), orders(file))));
-    SimJob::new(script, mode, input, "out/").expect("the script compiles")
+    SimJob::new(&script, mode, input, "out/").expect("the script compiles")
 }
 
 /// Partitions of the topics that are read.
@@ -86,22 +91,14 @@ pub fn between_topics() -> SimJob {
         "CREATE TABLE orders (id BIGINT, customer BIGINT, amount BIGINT, ts TIMESTAMP(3),
             WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ({READ}, 'topic' = 'orders');
         CREATE TABLE customers (id BIGINT, name STRING) WITH ({READ}, 'topic' = 'customers');
-        CREATE TABLE totals (name STRING, ends TIMESTAMP(3), orders BIGINT, amount BIGINT)
+        CREATE TABLE totals (ends TIMESTAMP(3), name STRING, orders BIGINT, amount BIGINT)
             WITH ({WRITE}, 'topic' = 'totals', 'key.fields' = 'name;ends');
-        CREATE TABLE best (place BIGINT, ends TIMESTAMP(3), customer BIGINT, amount BIGINT)
+        CREATE TABLE best (ends TIMESTAMP(3), place BIGINT, customer BIGINT, amount BIGINT)
             WITH ({WRITE}, 'topic' = 'best', 'key.fields' = 'ends');
-        CREATE TABLE copy (customer BIGINT, id BIGINT)
+        CREATE TABLE copy (id BIGINT, customer BIGINT)
             WITH ({WRITE}, 'topic' = 'copy', 'key.fields' = 'customer');
         CREATE TABLE filed (id BIGINT) WITH ('connector' = 'filesystem', 'path' = 'out/filed', 'format' = 'json');
-        CREATE VIEW sums AS
-            SELECT window_start, window_end, customer, COUNT(*) AS orders, SUM(amount) AS amount
-            FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
-            GROUP BY window_start, window_end, customer;
-        INSERT INTO totals SELECT c.name, s.window_end, s.orders, s.amount FROM sums AS s JOIN customers AS c ON s.customer = c.id;
-        INSERT INTO best SELECT place, window_end, customer, amount FROM (
-            SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY amount DESC, customer) AS place FROM sums)
-            WHERE place <= 3;
-        INSERT INTO copy SELECT customer, id FROM orders WHERE amount > 10;
+        {QUERIES}
         INSERT INTO filed SELECT id FROM orders WHERE amount <= 10;"
     );
     let written = ["totals", "best", "copy"];

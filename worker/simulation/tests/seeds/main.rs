@@ -132,10 +132,6 @@ fn find_between_files(sabotage: Sabotage) {
     find(sabotage, &between_files(JobMode::Streaming), Faults::of_seed);
 }
 
-fn find_between_topics(sabotage: Sabotage) {
-    find(sabotage, &between_topics(), |seed| Faults::of_seed(seed).for_long_job());
-}
-
 #[test]
 fn a_delta_dropped_with_its_aborted_epoch_is_found() {
     find_between_files(Sabotage::DeltaDroppedWithAbortedEpoch);
@@ -148,12 +144,21 @@ fn a_commit_before_complete_is_found() {
 
 #[test]
 fn a_transaction_committed_before_complete_is_found() {
-    find_between_topics(Sabotage::CommitBeforeComplete);
+    find(Sabotage::CommitBeforeComplete, &between_topics(), |seed| Faults::of_seed(seed).for_long_job());
 }
 
+/// It shows only if a process stands still while it fences until its successor has a checkpoint: nothing worse happens here.
 #[test]
 fn transactions_of_a_successor_that_are_fenced_are_found() {
-    find_between_topics(Sabotage::FencesSuccessors);
+    let frozen = Faults {
+        until_step: 60_000,
+        storage_delay_ms: 50,
+        death_at_step: 5,
+        freeze: 100,
+        freeze_steps: 12_000,
+        ..Faults::NONE
+    };
+    find(Sabotage::FencesSuccessors, &between_topics(), |_| frozen);
 }
 
 #[test]

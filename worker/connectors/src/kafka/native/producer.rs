@@ -177,8 +177,9 @@ impl Writer {
             })?;
             open.in_transaction = true;
         }
+        let settings = Arc::clone(&self.settings);
         for index in 0..block.len() {
-            self.send_record(&open.made, block, index)?;
+            self.send_record(&settings, &open.made, block, index)?;
         }
         open.made.client.poll(Duration::ZERO);
         if let Some(text) = open.made.context.said.fatal() {
@@ -188,30 +189,37 @@ impl Writer {
         Ok(())
     }
 
-    fn send_record(&mut self, made: &Made, block: &OutgoingBlock, index: usize) -> Result<(), KafkaFault> {
-        let topic = self.settings.topic.clone();
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic);
+    fn send_record(
+        &mut self,
+        settings: &ProducerSettings,
+        made: &Made,
+        block: &OutgoingBlock,
+        index: usize,
+    ) -> Result<(), KafkaFault> {
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&settings.topic);
         record.payload = block.values.get(index);
         if !block.keys.messages.ends.is_empty() {
             record.key = block.keys.get(index);
         }
         record.timestamp = block.timestamps.get(index).copied();
         record.headers = block.headers.get(index).filter(|h| !h.is_empty()).map(owned);
-        record.partition = match self.settings.partitioner {
+        record.partition = match settings.partitioner {
             Partitioner::Default => None,
-            Partitioner::Fixed => Some((self.settings.subtask % made.partitions.max(1) as u32) as i32),
+            Partitioner::Fixed => Some((settings.subtask % made.partitions.max(1) as u32) as i32),
             Partitioner::RoundRobin => {
                 self.next_partition = (self.next_partition + 1) % made.partitions.max(1);
                 Some(self.next_partition)
             }
         };
-        let mut reach = Reach::new(&self.settings.properties);
+        // Made when the first record has to wait.
+        let mut reach = None;
         loop {
             match made.client.send(record) {
                 Ok(()) => return Ok(()),
                 Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
                     made.client.poll(ROOM_STEP);
-                    reach.check(made.client.client(), Some(&topic));
+                    let reach = reach.get_or_insert_with(|| Reach::new(&settings.properties));
+                    reach.check(made.client.client(), Some(&settings.topic));
                     if let Some(text) = made.context.said.fatal() {
                         return Err(self.failed("writing failed", &text));
                     }

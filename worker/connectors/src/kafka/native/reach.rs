@@ -46,7 +46,7 @@ impl Reach {
         let is_alone =
             answer.err().is_some_and(|e| e.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure));
         if is_alone && name_brokers(client, &self.brokers) {
-            info!(brokers = self.brokers, "no broker is known any more: beginning anew with those that are named");
+            info!(brokers = self.brokers, "no broker can be asked: those that are named are tried again");
         }
         self.looked = Instant::now();
     }
