@@ -167,7 +167,9 @@ pub enum CoordinatorError {
     #[error("what an earlier run left open in a sink's system could not be ended: {0}; start the job again")]
     Abandon(String),
     /// Output of a complete snapshot could not be made visible.
-    #[error("output of checkpoint {epoch} could not be committed: {message}; start the job again, it commits it first")]
+    #[error(
+        "output of checkpoint {epoch} could not be committed (the next start tries it again before anything else): {message}"
+    )]
     Commit {
         /// The snapshot.
         epoch: Epoch,

@@ -26,15 +26,8 @@ fn join(
 ) -> (OperatorSpec, OperatorContext) {
     let [l, r] = [("l", &left), ("r", &right)].map(|(n, s)| DFSchema::try_from_qualified_schema(n, s).expect("names"));
     let joined = Arc::new(l.join(&r).expect("other names"));
-    let spec = JoinSpec {
-        kind: JoinKind::Inner,
-        on: vec![on],
-        filter,
-        filter_schema: Arc::clone(&joined),
-        bounds: None,
-        left_key: None,
-        right_key: None,
-    };
+    let spec =
+        JoinSpec { kind: JoinKind::Inner, on: vec![on], filter, filter_schema: Arc::clone(&joined), bounds: None };
     let context = OperatorContext {
         name: "join".to_owned(),
         inputs: vec![left, right],

@@ -204,7 +204,13 @@ fn compile_script(
     mut warnings: Vec<String>,
 ) -> Result<CompiledJob, LauncherError> {
     let (connectors, formats) = connectors::descriptors();
-    let catalog = Catalog { connectors, formats, settings: known_settings() };
+    let catalog = Catalog {
+        connectors,
+        formats,
+        settings: known_settings(),
+        defaults: manifest.spec.job.config_as_text(),
+        overrides: overrides.config.clone(),
+    };
     for (key, value) in &overrides.config {
         let note = check_setting(&catalog.settings, key, value);
         warnings.extend(note.map_err(|kind| LauncherError::Option(format!("--set: {kind}")))?);
@@ -216,9 +222,9 @@ fn compile_script(
     warnings.extend(
         program.warnings.iter().map(|w| format!("{}: {}: {}", script.origin, script.in_file(w.position), w.text)),
     );
-    let mut values = manifest.spec.job.config_as_text();
+    let Catalog { defaults: mut values, overrides: before_all, .. } = catalog;
     values.extend(program.settings);
-    values.extend(overrides.config.clone());
+    values.extend(before_all);
     let settings = Settings::new(values);
 
     let spec = &manifest.spec;

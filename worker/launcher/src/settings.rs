@@ -119,6 +119,12 @@ pub fn known_settings() -> Vec<SettingSpec> {
             "0 ms",
             "A source, or a part of one, that gives no row for so long holds no watermark back any more; 0 for never.",
         ),
+        setting(
+            "table.exec.sink.upsert-materialize",
+            OneOf(&["auto", "none", "force"]),
+            "auto",
+            "Rows on their way into a table that replaces rows by its primary key are brought together by it, and the one that came last counts: where the query tells its rows apart by other columns, or never, or always.",
+        ),
         SettingSpec {
             check: Some(no_expiry),
             ..setting("table.exec.state.ttl", Duration, "0 ms", "Only 0: state that has no bound of its own is kept.")

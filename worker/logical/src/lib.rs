@@ -19,8 +19,8 @@ pub use connector::{
 };
 pub use node::{
     AggregateCall, AggregateFunction, CalcSpec, ChangelogNormalizeSpec, GroupAggregateSpec, JoinKind, JoinSpec, Node,
-    OperatorSpec, RankSpec, ScanSpec, SinkSpec, SortKey, TimeBounds, WindowAggregateSpec, WindowAssignSpec,
-    WindowColumns, WindowInput,
+    OperatorSpec, RankSpec, ScanSpec, SinkSpec, SortKey, TimeBounds, UpsertMaterializeSpec, WindowAggregateSpec,
+    WindowAssignSpec, WindowColumns, WindowInput,
 };
 pub use table::{Column, ColumnKind, Position, TableDescriptor, WatermarkStrategy};
 pub use type_name::type_name;

@@ -52,6 +52,8 @@ pub enum OperatorSpec {
     Rank(RankSpec),
     /// Rows that replace one another by key become a changelog.
     ChangelogNormalize(ChangelogNormalizeSpec),
+    /// Changes of rows that meet in one key become those of the row that came last: stands before some sinks.
+    UpsertMaterialize(UpsertMaterializeSpec),
     /// Writes a table.
     Sink(SinkSpec),
 }
@@ -218,10 +220,6 @@ pub struct JoinSpec {
     pub filter_schema: DFSchemaRef,
     /// Event-time bounds, if `on` and `filter` imply any: rows may be dropped when they can find no partner.
     pub bounds: Option<TimeBounds>,
-    /// Column sets that identify a row, per side, if known: rows are then replaced, not counted.
-    pub left_key: Option<Vec<usize>>,
-    /// The same for the right side.
-    pub right_key: Option<Vec<usize>>,
 }
 
 /// A pair of rows can match only if `left time + lower <= right time <= left time + upper` (ms).
@@ -256,6 +254,15 @@ pub struct RankSpec {
 /// its key alone that the row is gone. The output's columns are the input's.
 #[derive(Debug, Clone)]
 pub struct ChangelogNormalizeSpec {
+    /// Input columns of the key.
+    pub key: Vec<usize>,
+}
+
+/// Of all rows that share a key only the one that came last counts: what a table that replaces rows by this key must hold.
+/// For changelogs whose rows are told apart by other columns, or whose changes of one key may overtake each other. The
+/// output's columns are the input's; its changes are told apart by the key.
+#[derive(Debug, Clone)]
+pub struct UpsertMaterializeSpec {
     /// Input columns of the key.
     pub key: Vec<usize>,
 }

@@ -132,6 +132,9 @@ fn headline(node: &Node) -> String {
         OperatorSpec::ChangelogNormalize(normalize) => {
             format!("ChangelogNormalize by [{}]", columns(node, 0, &normalize.key))
         }
+        OperatorSpec::UpsertMaterialize(materialize) => {
+            format!("UpsertMaterialize by [{}]", columns(node, 0, &materialize.key))
+        }
         OperatorSpec::Sink(sink) => format!("Sink {}", sink.table.name),
     }
 }

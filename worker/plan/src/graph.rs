@@ -152,6 +152,7 @@ impl Builder<'_> {
             OperatorSpec::WindowAggregate(spec) => Partitioning::Hash(spec.keys.clone()),
             OperatorSpec::Rank(spec) => Partitioning::Hash(spec.partition.clone()),
             OperatorSpec::ChangelogNormalize(spec) => Partitioning::Hash(spec.key.clone()),
+            OperatorSpec::UpsertMaterialize(spec) => Partitioning::Hash(spec.key.clone()),
             OperatorSpec::Join(spec) => {
                 let side = |(left, right): &(usize, usize)| if port == 0 { *left } else { *right };
                 Partitioning::Hash(spec.on.iter().map(side).collect())
@@ -180,6 +181,7 @@ pub(crate) const fn kind_name(spec: &OperatorSpec) -> &'static str {
         OperatorSpec::Union => "union",
         OperatorSpec::Rank(_) => "rank",
         OperatorSpec::ChangelogNormalize(_) => "changelog-normalize",
+        OperatorSpec::UpsertMaterialize(_) => "upsert-materialize",
         OperatorSpec::Sink(_) => "sink",
     }
 }

@@ -52,14 +52,12 @@ fn arguments(node: &Node) -> Result<String, PlanError> {
         OperatorSpec::Join(join) => {
             let (left, right): (Vec<usize>, Vec<usize>) = join.on.iter().copied().unzip();
             format!(
-                "{:?} on {} = {} where {} within {:?} rows by {:?} and {:?}",
+                "{:?} on {} = {} where {} within {:?}",
                 join.kind,
                 key(0, &left),
                 key(1, &right),
                 list(&join.filter, &join.filter_schema)?,
                 join.bounds,
-                join.left_key,
-                join.right_key,
             )
         }
         OperatorSpec::Union => String::new(),
@@ -72,6 +70,7 @@ fn arguments(node: &Node) -> Result<String, PlanError> {
             rank.output_rank
         ),
         OperatorSpec::ChangelogNormalize(normalize) => format!("by {}", key(0, &normalize.key)),
+        OperatorSpec::UpsertMaterialize(materialize) => format!("by {}", key(0, &materialize.key)),
         OperatorSpec::Sink(sink) => format!("{:?}", sink.table.name),
     })
 }

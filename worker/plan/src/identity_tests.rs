@@ -8,9 +8,9 @@ use datafusion_expr::{Expr, lit};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use streamfleet_logical::{
-    AggregateCall, AggregateFunction, CalcSpec, ChangelogMode, GroupAggregateSpec, JoinKind, JoinSpec, Node,
-    OperatorSpec, Position, Properties, RankSpec, ScanSpec, SinkSpec, SortKey, StateBound, TableDescriptor, TimeBounds,
-    WindowAggregateSpec, WindowAssignSpec, WindowInput, WindowSpec,
+    AggregateCall, AggregateFunction, CalcSpec, ChangelogMode, ChangelogNormalizeSpec, GroupAggregateSpec, JoinKind,
+    JoinSpec, Node, OperatorSpec, Position, Properties, RankSpec, ScanSpec, SinkSpec, SortKey, StateBound,
+    TableDescriptor, TimeBounds, UpsertMaterializeSpec, WindowAggregateSpec, WindowAssignSpec, WindowInput, WindowSpec,
 };
 
 /// Two columns of one name under two qualifiers, and a time.
@@ -79,15 +79,7 @@ fn count() -> AggregateCall {
 }
 
 fn join() -> JoinSpec {
-    JoinSpec {
-        kind: JoinKind::Inner,
-        on: vec![(0, 0)],
-        filter: None,
-        filter_schema: schema(),
-        bounds: None,
-        left_key: None,
-        right_key: None,
-    }
+    JoinSpec { kind: JoinKind::Inner, on: vec![(0, 0)], filter: None, filter_schema: schema(), bounds: None }
 }
 
 fn rank() -> RankSpec {
@@ -137,14 +129,16 @@ fn different_specs_have_different_texts() {
         over(OperatorSpec::Join(JoinSpec { filter: Some(column("a").gt(lit(1))), ..join() })),
         over(OperatorSpec::Join(JoinSpec { filter: Some(column("b").gt(lit(1))), ..join() })),
         over(OperatorSpec::Join(JoinSpec { bounds, ..join() })),
-        over(OperatorSpec::Join(JoinSpec { left_key: Some(vec![0]), ..join() })),
-        over(OperatorSpec::Join(JoinSpec { right_key: Some(vec![0]), ..join() })),
         over(OperatorSpec::Rank(rank())),
         over(OperatorSpec::Rank(RankSpec { partition: vec![1], ..rank() })),
         over(OperatorSpec::Rank(RankSpec { order: vec![first_last], ..rank() })),
         over(OperatorSpec::Rank(RankSpec { limit: 2, ..rank() })),
         over(OperatorSpec::Rank(RankSpec { output_rank: true, ..rank() })),
         over(OperatorSpec::Rank(RankSpec { window_end: Some(0), ..rank() })),
+        over(OperatorSpec::ChangelogNormalize(ChangelogNormalizeSpec { key: vec![0] })),
+        over(OperatorSpec::ChangelogNormalize(ChangelogNormalizeSpec { key: vec![1] })),
+        over(OperatorSpec::UpsertMaterialize(UpsertMaterializeSpec { key: vec![0] })),
+        over(OperatorSpec::UpsertMaterialize(UpsertMaterializeSpec { key: vec![1] })),
         over(OperatorSpec::Union),
     ];
     let mut texts = HashSet::new();

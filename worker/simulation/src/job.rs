@@ -15,6 +15,8 @@ pub struct SimTopic {
     pub partitions: i32,
     /// What is in it.
     pub records: Vec<SimRecord>,
+    /// Of the records of a key only the last counts, and none if that has no value.
+    pub is_compacted: bool,
 }
 
 /// A record of a topic.
@@ -87,7 +89,7 @@ impl SimJob {
         storage
     }
 
-    /// Every line that the sinks show, sorted: hidden files are not shown. Of topics, for every key its values in order.
+    /// Every line that the sinks show, sorted: hidden files are not shown. Of topics, for every key its values in order, or the last.
     pub(crate) fn shown(&self, storage: &SimStorage, kafka: &SimKafka) -> Vec<String> {
         let mut lines = Vec::new();
         for (path, bytes) in storage.objects(&self.output) {
@@ -97,7 +99,7 @@ impl SimJob {
             }
         }
         for topic in self.topics.iter().filter(|topic| topic.records.is_empty()) {
-            lines.extend(shown_by_key(kafka, &topic.name));
+            lines.extend(shown_by_key(kafka, &topic.name, topic.is_compacted));
         }
         lines.sort();
         lines

@@ -117,6 +117,7 @@ impl Compiler<'_> {
             return Err(SqlErrorKind::Unsupported(what).at(position));
         };
         let query = self.query(statement, parser)?;
+        self.conflict_clause(parser, connector.upsert)?;
         end(parser)?;
         let plan = fit(statement, query, table, &named, position)?;
         let lowered = self.lowered(statement, plan, position);
@@ -133,10 +134,10 @@ impl Compiler<'_> {
             );
             return Err(SqlErrorKind::Invalid(text).at(position));
         }
-        if connector.upsert && node.properties.changelog == ChangelogMode::Retract {
-            check_upsert_key(&node, table, connector.name).map_err(|kind| kind.at(position))?;
+        let mut node = with_declared_nulls(node, table);
+        if connector.upsert {
+            node = self.materialized(node, table);
         }
-        let node = with_declared_nulls(node, table);
         let properties = Properties { state: StateBound::None, ..node.properties.clone() };
         self.program.sinks.push(Arc::new(Node {
             spec: OperatorSpec::Sink(SinkSpec { table: Arc::clone(table) }),
@@ -185,28 +186,6 @@ impl Compiler<'_> {
         }
         node.inputs.iter().try_for_each(|input| self.check_sources(statement, input, fallback))
     }
-}
-
-/// Refuses updates that are told apart by other columns than those that the table's rows replace one another by: the row
-/// that an update takes the place of would stay.
-fn check_upsert_key(node: &Node, table: &TableDescriptor, connector: &str) -> Result<(), SqlErrorKind> {
-    let name = |column: &usize| node.schema.field(*column).name().clone();
-    let keys: Vec<Vec<String>> = node.properties.upsert_keys.iter().map(|k| k.iter().map(name).collect()).collect();
-    let is_primary =
-        |key: &&Vec<String>| key.iter().all(|c| table.primary_key.contains(c)) && key.len() == table.primary_key.len();
-    if keys.iter().any(|key| is_primary(&key)) {
-        return Ok(());
-    }
-    let told_apart = match keys.first() {
-        Some(key) => format!("its rows are told apart by ({})", key.join(", ")),
-        None => "no columns of its are known to tell its rows apart".to_owned(),
-    };
-    Err(SqlErrorKind::Invalid(format!(
-        "rows of table {} replace one another by its primary key ({}) (connector '{connector}'), but the query updates or \
-         deletes rows, and {told_apart}: let it group by the primary key",
-        table.name,
-        table.primary_key.join(", ")
-    )))
 }
 
 /// The node with the sink's NOT NULL columns as such: it then fails on a row with a NULL in one.

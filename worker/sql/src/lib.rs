@@ -23,6 +23,7 @@ mod script;
 mod sql_type;
 mod table_source;
 mod typing;
+mod upsert;
 mod window_tvf;
 
 pub use error::{SqlError, SqlErrorKind};
@@ -48,6 +49,10 @@ pub struct Catalog {
     pub formats: Vec<FormatDescriptor>,
     /// The settings that a script may `SET`.
     pub settings: Vec<SettingSpec>,
+    /// Settings that hold where the script sets none.
+    pub defaults: BTreeMap<String, String>,
+    /// Settings that go before the script's.
+    pub overrides: BTreeMap<String, String>,
 }
 
 /// Something that is allowed, but that the user should know.
@@ -173,6 +178,12 @@ impl Compiler<'_> {
         self.program.warnings.extend(note.map(|text| Warning { position, text }));
         self.program.settings.insert(key, value);
         Ok(())
+    }
+
+    /// The value of a setting for the statement at hand.
+    pub(crate) fn setting(&self, key: &str) -> Option<&str> {
+        let places = [&self.catalog.overrides, &self.program.settings, &self.catalog.defaults];
+        places.into_iter().find_map(|values| values.get(key)).map(String::as_str)
     }
 
     fn create_function(&mut self, parser: &mut Parser<'_>) -> Result<(), SqlError> {

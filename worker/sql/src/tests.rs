@@ -2,6 +2,7 @@
 
 use crate::{Catalog, Program, compile};
 use arrow::datatypes::DataType;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use streamfleet_logical::{
     ChangelogMode, ConnectorDescriptor, FormatDescriptor, Node, OperatorSpec, OptionKind, OptionSpec, SettingSpec,
@@ -50,7 +51,18 @@ fn catalog() -> Catalog {
                 check: None,
                 no_effect: Some("a test"),
             },
+            SettingSpec {
+                option: option(
+                    "table.exec.sink.upsert-materialize",
+                    OptionKind::OneOf(&["auto", "none", "force"]),
+                    false,
+                ),
+                check: None,
+                no_effect: None,
+            },
         ],
+        defaults: BTreeMap::new(),
+        overrides: BTreeMap::new(),
     }
 }
 
@@ -99,6 +111,7 @@ fn kinds(nodes: &[Arc<Node>]) -> Vec<&'static str> {
         OperatorSpec::Union => "union",
         OperatorSpec::Rank(_) => "rank",
         OperatorSpec::ChangelogNormalize(_) => "normalize",
+        OperatorSpec::UpsertMaterialize(_) => "materialize",
         OperatorSpec::Sink(_) => "sink",
     };
     nodes.iter().map(kind).collect()
@@ -519,8 +532,65 @@ fn tables_of_changes_give_and_take_them() {
     let script = |statement: &str| run(&format!("{LOGS}{statement}")).expect_err(statement);
     let error = script("INSERT INTO plain SELECT id, name FROM changes");
     assert!(error.contains("takes only new rows") && error.contains("table changes gives updates"), "{error}");
-    let error = script("INSERT INTO latest SELECT COUNT(*), name FROM changes GROUP BY name");
-    assert!(error.contains("by its primary key (id)") && error.contains("told apart by (name)"), "{error}");
+}
+
+/// The kinds of a plan's nodes from the sink down to the first that is no calculation, and what it is told apart by.
+fn upper_kinds(plan: &[Arc<Node>]) -> Vec<&'static str> {
+    let kinds = kinds(plan);
+    let end = kinds.iter().position(|k| !["sink", "calc", "materialize"].contains(k)).map_or(kinds.len(), |at| at + 1);
+    kinds[..end].iter().filter(|k| **k != "calc").copied().collect()
+}
+
+#[test]
+fn rows_told_apart_by_other_columns_than_the_sinks_key_are_materialized() {
+    const TWO: &str = "CREATE TABLE orders (id BIGINT, customer BIGINT, PRIMARY KEY (id) NOT ENFORCED)
+          WITH ('connector' = 'log', 'format' = 'debezium-json');
+        CREATE TABLE customers (id BIGINT, name STRING, PRIMARY KEY (id) NOT ENFORCED)
+          WITH ('connector' = 'log', 'format' = 'debezium-json');
+        CREATE TABLE pairs (a BIGINT, b BIGINT, name STRING, PRIMARY KEY (a, b) NOT ENFORCED)
+          WITH ('connector' = 'upsert-log', 'key.format' = 'json', 'value.format' = 'json');";
+    let upper = |statement: &str| {
+        let program = run(&format!("{LOGS}{TWO}{statement}")).expect(statement);
+        upper_kinds(&nodes(&program.sinks[0]))
+    };
+    for (select, is_materialized) in [
+        // Their key is the grouping's, not the table's.
+        ("INSERT INTO latest SELECT COUNT(*), name FROM changes GROUP BY name", true),
+        ("INSERT INTO latest SELECT id, MAX(name) FROM changes GROUP BY id", false),
+        // An order's row moves with its customer.
+        ("INSERT INTO latest SELECT o.id, c.name FROM orders o JOIN customers c ON o.customer = c.id", true),
+        ("INSERT INTO pairs SELECT o.id, c.id, c.name FROM orders o JOIN customers c ON o.customer = c.id", true),
+        ("INSERT INTO latest SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON o.customer = c.id", true),
+        // Each has at most one partner, and stays with it.
+        ("INSERT INTO latest SELECT o.id, c.name FROM orders o JOIN customers c ON o.id = c.id", false),
+        ("INSERT INTO latest SELECT c.id, c.name FROM orders o JOIN customers c ON o.id = c.id", false),
+        ("INSERT INTO latest SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON o.id = c.id", false),
+        ("INSERT INTO latest SELECT c.id, c.name FROM orders o LEFT JOIN customers c ON o.id = c.id", true),
+        ("INSERT INTO pairs SELECT o.id, c.id, c.name FROM orders o JOIN customers c ON o.id = c.id", false),
+    ] {
+        let expected: &[&str] = if is_materialized { &["sink", "materialize"] } else { &["sink"] };
+        let found = upper(select);
+        assert_eq!(&found[..found.len() - 1], expected, "{select}");
+    }
+    let select = "INSERT INTO latest SELECT COUNT(*), name FROM changes GROUP BY name";
+    let of = |mode: &str| upper(&format!("SET 'table.exec.sink.upsert-materialize' = '{mode}'; {select}"));
+    assert_eq!((of("NONE"), of("AUTO")), (vec!["sink", "group"], vec!["sink", "materialize", "group"]));
+    let plain = "INSERT INTO latest SELECT id, name FROM plain";
+    assert_eq!(upper(plain), ["sink", "scan"]);
+    let forced = upper(&format!("SET 'table.exec.sink.upsert-materialize' = 'FORCE'; {plain}"));
+    assert_eq!(forced, ["sink", "materialize", "scan"]);
+    assert_eq!(upper(&format!("{select} ON CONFLICT DO DEDUPLICATE")), ["sink", "materialize", "group"]);
+}
+
+#[test]
+fn other_ways_to_settle_conflicts_are_refused() {
+    let refused = |statement: &str| run(&format!("{LOGS}{statement}")).expect_err(statement);
+    let error = refused("INSERT INTO latest SELECT id, name FROM plain ON CONFLICT DO NOTHING");
+    assert!(error.contains("ON CONFLICT DO NOTHING") && error.contains("is not supported"), "{error}");
+    let error = refused("INSERT INTO names SELECT id FROM plain ON CONFLICT DO DEDUPLICATE");
+    assert!(error.contains("needs a table whose rows replace one another"), "{error}");
+    let error = refused("INSERT INTO latest SELECT id, name FROM plain ON CONFLICT DO SOMETHING");
+    assert!(error.contains("expected DEDUPLICATE, found SOMETHING"), "{error}");
 }
 
 #[test]

@@ -39,7 +39,8 @@ fn catalog() -> Catalog {
         metadata: vec![],
         ..ConnectorDescriptor::default()
     };
-    Catalog { connectors: vec![rows], formats: vec![], settings: vec![] }
+    let none = std::collections::BTreeMap::new;
+    Catalog { connectors: vec![rows], formats: vec![], settings: vec![], defaults: none(), overrides: none() }
 }
 
 /// The columns of `rows.json`.

@@ -3,8 +3,8 @@
 use super::client::{Headers, MaybeMessages, OutgoingBlock};
 use super::columns::{Columns, Metadata, Part};
 use crate::format::{MessageBuffer, MessageEncoder};
-use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::cast;
+use arrow::array::{Array, AsArray, RecordBatch, UInt32Array, make_comparator};
+use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::{SchemaRef, TimestampMillisecondType};
 use streamfleet_dataflow::DataflowError;
 use streamfleet_logical::{ColumnKind, TableDescriptor};
@@ -77,16 +77,36 @@ impl RowEncoder {
         Ok(Self { value: PartEncoder::new(table, &columns.value, place_of)?, key, timestamp, headers, is_upsert })
     }
 
+    /// The rows of an upsert stream that say something: of an update in two rows the second alone, if it takes the first
+    /// one's place. A first row whose second one is missing (a filter may have dropped it) or has another key stays.
+    fn telling(&self, rows: &Batch) -> Result<Option<UInt32Array>, DataflowError> {
+        let Some(kinds) = rows.kinds().filter(|kinds| kinds.values().contains(&(RowKind::UpdateBefore as i8))) else {
+            return Ok(None);
+        };
+        let key = self.key.as_ref().map_or(&[][..], |part| &part.columns);
+        let compare =
+            |column: &usize| make_comparator(rows.column(*column), rows.column(*column), SortOptions::default());
+        let comparators = key.iter().map(compare).collect::<Result<Vec<_>, _>>()?;
+        let is_replaced = |row: usize| {
+            kinds.value(row) == RowKind::UpdateBefore as i8
+                && row + 1 < rows.rows()
+                && kinds.value(row + 1) == RowKind::UpdateAfter as i8
+                && comparators.iter().all(|compare| compare(row, row + 1).is_eq())
+        };
+        let stay = (0..rows.rows()).filter(|row| !is_replaced(*row)).map(|row| row as u32);
+        Ok(Some(UInt32Array::from_iter_values(stay)))
+    }
+
     /// A record for every row; of an update in two rows only the second.
     pub fn encode(&mut self, rows: &Batch) -> Result<OutgoingBlock, DataflowError> {
         let taken;
-        let rows = match rows.kinds() {
-            Some(kinds) if self.is_upsert && kinds.values().contains(&(RowKind::UpdateBefore as i8)) => {
-                let stay = (0..rows.rows() as u32).filter(|row| rows.kind(*row as usize) != RowKind::UpdateBefore);
-                taken = rows.take(&UInt32Array::from_iter_values(stay))?;
+        let telling = if self.is_upsert { self.telling(rows)? } else { None };
+        let rows = match telling {
+            Some(telling) => {
+                taken = rows.take(&telling)?;
                 &taken
             }
-            _ => rows,
+            None => rows,
         };
         let mut block = OutgoingBlock::default();
         if rows.is_empty() {
@@ -94,7 +114,7 @@ impl RowEncoder {
         }
         block.values = MaybeMessages { messages: self.value.encode(rows)?, absent: Vec::new() };
         if self.is_upsert && rows.kinds().is_some() {
-            block.values.absent = (0..rows.rows()).map(|row| rows.kind(row) == RowKind::Delete).collect();
+            block.values.absent = (0..rows.rows()).map(|row| !rows.kind(row).is_addition()).collect();
         }
         if let Some(key) = &mut self.key {
             block.keys.messages = key.encode(rows)?;

@@ -386,15 +386,22 @@ fn the_newest_record_of_a_key_is_the_row() {
     let clock = Arc::<StepClock>::default();
     let sink_spec = SinkSpec { table: described };
     let mut sink = super::sink(&sink_spec, Arc::new(cluster.clone()), sink_context(&clock)).expect("sound");
-    let kinds = [RowKind::Insert, RowKind::UpdateBefore, RowKind::UpdateAfter, RowKind::Delete].map(|k| k as i8);
-    let changes = Batch::changelog(batch(&[1, 1, 1, 2]).records().clone(), kinds.to_vec().into()).expect("four");
+    // The update of 3 leaves its key, that of 5 has lost its second row.
+    use RowKind::{Delete, Insert, UpdateAfter, UpdateBefore};
+    let kinds = [Insert, UpdateBefore, UpdateAfter, Delete, UpdateBefore, UpdateAfter, UpdateBefore].map(|k| k as i8);
+    let changes = Batch::changelog(batch(&[1, 1, 1, 2, 3, 4, 5]).records().clone(), kinds.to_vec().into());
+    let changes = changes.expect("seven");
     while sink.write(&changes).expect("no error") == Flow::More {}
     let state = cluster.0.lock().unwrap();
     let block = &state.sent[0].1;
     let value = Some(&b"{\"id\":1,\"name\":\"n1\"}"[..]);
     let record = |index| (block.keys.get(index), block.values.get(index));
-    assert_eq!(block.len(), 3);
+    assert_eq!(block.len(), 6);
     assert_eq!(record(0), (Some(&b"1"[..]), value));
     assert_eq!(record(1), (Some(&b"1"[..]), value));
     assert_eq!(record(2), (Some(&b"2"[..]), None));
+    assert_eq!(record(3), (Some(&b"3"[..]), None));
+    assert_eq!(record(4).0, Some(&b"4"[..]));
+    assert!(record(4).1.is_some());
+    assert_eq!(record(5), (Some(&b"5"[..]), None));
 }

@@ -15,17 +15,16 @@
 //! right row when `time - lower` is not above it. Where the output must be append-only, and in batch mode, a left row without
 //! partner is given then (or at the end) and not before.
 
-mod chains;
 mod entries;
 mod filter;
 mod side;
 
+use super::chains::END;
 use super::{Operator, OperatorContext};
 use crate::{DataflowError, Flow, Output};
 use arrow::array::{ArrayRef, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{filter as keep, take};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
-use chains::END;
 use entries::{Entries, Entry};
 use filter::JoinFilter;
 use side::{Expiry, Keys, Side, SideSpec};

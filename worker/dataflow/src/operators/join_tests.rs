@@ -61,8 +61,6 @@ impl Case {
             filter: self.filter.clone(),
             filter_schema: Arc::new(joined_schema(&schema(), &schema())),
             bounds: self.bounds,
-            left_key: None,
-            right_key: None,
         }
     }
 

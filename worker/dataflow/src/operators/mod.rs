@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod aggregate_testing;
 mod calc;
+mod chains;
 mod changelog_normalize;
 mod group_aggregate;
 mod join;
@@ -12,6 +13,7 @@ mod stored_rows;
 #[cfg(test)]
 pub(crate) mod testing;
 mod union;
+mod upsert_materialize;
 mod window_aggregate;
 mod window_assign;
 mod window_rank;
@@ -102,6 +104,9 @@ pub fn build(spec: &OperatorSpec, context: OperatorContext) -> Result<Box<dyn Op
         },
         OperatorSpec::ChangelogNormalize(spec) => {
             Box::new(changelog_normalize::ChangelogNormalizeOperator::new(spec, context)?)
+        }
+        OperatorSpec::UpsertMaterialize(spec) => {
+            Box::new(upsert_materialize::UpsertMaterializeOperator::new(spec, context)?)
         }
         OperatorSpec::Union => Box::new(union::UnionOperator::new(context.output)),
         OperatorSpec::Scan(_) | OperatorSpec::Sink(_) => {

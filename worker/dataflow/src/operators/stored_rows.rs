@@ -4,6 +4,7 @@
 //! changelog are *counted*: the whole row is its identity, whatever its keys are said to be, and equal rows share a count.
 //! So a row is taken back rightly even if its old and new versions came by different ways and overtook each other.
 
+use super::key_index::{KeyRow, bitmap_bytes};
 use crate::DataflowError;
 use arrow::array::{ArrayRef, Int64Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
@@ -47,6 +48,8 @@ pub(super) struct StoredRows {
     rest: Vec<usize>,
     places: Vec<Place>,
     next_number: u64,
+    /// Where slots begin in the key of a row.
+    key_slots: usize,
     /// Value columns.
     count: usize,
     extra: usize,
@@ -89,6 +92,7 @@ impl StoredRows {
             }
         };
         let places = (0..input.fields().len()).map(place).collect();
+        let key_slots = bitmap_bytes(keys.len() + sub_key.len());
         let schema = TableSchema { name: name.to_owned(), key: fields(keys), sub_key, value };
         // Numbers are unique, and numbered rows are found by the operator's own indexes.
         let is_numbered = identity == Identity::Numbered;
@@ -100,6 +104,7 @@ impl StoredRows {
             rest,
             places,
             next_number: 0,
+            key_slots,
             count: 0,
             extra: extra_column,
             key_bytes: Rows::new(),
@@ -171,6 +176,18 @@ impl StoredRows {
     #[inline]
     pub fn find(&self, hash: u64, row: usize) -> Option<RowId> {
         self.table.find(hash, self.key_bytes.get(row))
+    }
+
+    /// A stored row's key columns, and what follows them.
+    #[inline]
+    pub fn key_row(&self, id: RowId) -> KeyRow<'_> {
+        KeyRow { layout: self.table.key_layout(), slots: self.key_slots, bytes: self.table.key(id) }
+    }
+
+    /// The same of a row of the encoded batch.
+    #[inline]
+    pub fn new_key_row(&self, row: usize) -> KeyRow<'_> {
+        KeyRow { layout: self.table.key_layout(), slots: self.key_slots, bytes: self.key_bytes.get(row) }
     }
 
     /// True if a stored row has the value of a row of the encoded batch.
@@ -305,6 +322,30 @@ impl Copies {
         self.keys.push(rows.table.key(id));
         self.values.push(rows.table.value(id));
         self.count += 1;
+    }
+
+    /// One of other copies.
+    pub fn push_copy(&mut self, other: &Self, index: usize) {
+        self.keys.push(other.keys.get(index));
+        self.values.push(other.values.get(index));
+        self.count += 1;
+    }
+
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// True if a stored row has the value that this copy has.
+    pub fn is_same(&self, index: usize, rows: &StoredRows, id: RowId) -> bool {
+        self.values.get(index) == rows.table.value(id)
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.values.clear();
+        self.count = 0;
     }
 
     /// All input columns of rows told apart by their key.

@@ -426,8 +426,9 @@ impl KafkaAtOnce {
 }
 
 /// What readers of committed records see of a topic: for every key its values in order, as one line.
-pub(crate) fn shown_by_key(kafka: &SimKafka, topic: &str) -> Vec<String> {
-    let text = |bytes: &Option<Vec<u8>>| bytes.as_deref().map_or("-".into(), String::from_utf8_lossy).into_owned();
+pub(crate) fn shown_by_key(kafka: &SimKafka, topic: &str, is_compacted: bool) -> Vec<String> {
+    const NONE: &str = "-";
+    let text = |bytes: &Option<Vec<u8>>| bytes.as_deref().map_or(NONE.into(), String::from_utf8_lossy).into_owned();
     let mut by_key: BTreeMap<String, Vec<String>> = BTreeMap::new();
     kafka.with_broker(|broker| {
         for partition in 0..broker.partition_count(topic) {
@@ -439,5 +440,9 @@ pub(crate) fn shown_by_key(kafka: &SimKafka, topic: &str) -> Vec<String> {
             }
         }
     });
+    if is_compacted {
+        by_key.values_mut().for_each(|values| *values = values.split_off(values.len() - 1));
+        by_key.retain(|_, values| values[0] != NONE);
+    }
     by_key.into_iter().map(|(key, values)| format!("{key}: {}", values.join(" "))).collect()
 }

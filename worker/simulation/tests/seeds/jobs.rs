@@ -63,7 +63,7 @@ pub fn between_files(mode: JobMode) -> SimJob {
 const PARTITIONS: i32 = 3;
 
 /// `partition_of` takes a record's number.
-fn topic(name: &str, values: impl Iterator<Item = String>, partition_of: impl Fn(u64) -> u64) -> SimTopic {
+pub fn topic(name: &str, values: impl Iterator<Item = String>, partition_of: impl Fn(u64) -> u64) -> SimTopic {
     let mut records = Vec::new();
     for (number, value) in values.enumerate() {
         let partition = (partition_of(number as u64) % PARTITIONS as u64) as i32;
@@ -73,24 +73,31 @@ fn topic(name: &str, values: impl Iterator<Item = String>, partition_of: impl Fn
         }
         records.push(SimRecord { partition, value, is_aborted: false });
     }
-    SimTopic { name: name.to_owned(), partitions: PARTITIONS, records }
+    SimTopic { name: name.to_owned(), partitions: PARTITIONS, records, is_compacted: false }
+}
+
+pub fn written_topic(name: &str, is_compacted: bool) -> SimTopic {
+    SimTopic { name: name.to_owned(), partitions: 2, records: Vec::new(), is_compacted }
 }
 
 fn lines(bytes: Vec<u8>) -> Vec<String> {
     String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
 }
 
+/// All that is committed.
+pub const READ: &str = "'connector' = 'kafka', 'properties.bootstrap.servers' = 'broker:9092', \
+    'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset', \
+    'properties.isolation.level' = 'read_committed'";
+
 /// The same between topics: committed records are read, three sinks write in transactions and one writes files, with
 /// one checkpoint for both.
 pub fn between_topics() -> SimJob {
-    const READ: &str = "'connector' = 'kafka', 'properties.bootstrap.servers' = 'broker:9092', 'format' = 'json', \
-        'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset', 'properties.isolation.level' = 'read_committed'";
     const WRITE: &str = "'connector' = 'kafka', 'properties.bootstrap.servers' = 'broker:9092', \
         'key.format' = 'json', 'value.format' = 'json', 'sink.delivery-guarantee' = 'exactly-once'";
     let script = format!(
         "CREATE TABLE orders (id BIGINT, customer BIGINT, amount BIGINT, ts TIMESTAMP(3),
-            WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ({READ}, 'topic' = 'orders');
-        CREATE TABLE customers (id BIGINT, name STRING) WITH ({READ}, 'topic' = 'customers');
+            WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ({READ}, 'format' = 'json', 'topic' = 'orders');
+        CREATE TABLE customers (id BIGINT, name STRING) WITH ({READ}, 'format' = 'json', 'topic' = 'customers');
         CREATE TABLE totals (ends TIMESTAMP(3), name STRING, orders BIGINT, amount BIGINT)
             WITH ({WRITE}, 'topic' = 'totals', 'key.fields' = 'name;ends');
         CREATE TABLE best (ends TIMESTAMP(3), place BIGINT, customer BIGINT, amount BIGINT)
@@ -102,7 +109,7 @@ pub fn between_topics() -> SimJob {
         INSERT INTO filed SELECT id FROM orders WHERE amount <= 10;"
     );
     let written = ["totals", "best", "copy"];
-    let empty = written.map(|name| SimTopic { name: name.to_owned(), partitions: 2, records: Vec::new() });
+    let empty = written.map(|name| written_topic(name, false));
     let mut topics = vec![
         // A customer's orders lie in one partition, in order.
         topic("orders", (0..FILES).flat_map(|file| lines(orders(file))), customer_of),

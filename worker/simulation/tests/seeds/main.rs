@@ -1,7 +1,9 @@
 //! Seeds: every run of a job under faults gives the output of the run without faults; bugs put in by hand are found.
 
+mod changelogs;
 mod jobs;
 
+use changelogs::between_changelogs;
 use jobs::{between_files, between_topics};
 use std::collections::BTreeSet;
 use streamfleet_launcher::JobMode;
@@ -100,6 +102,26 @@ fn seeds_between_topics_give_the_undisturbed_output() {
         &run_seeds(&between_topics(), 2 * seeds(), |seed| Faults::of_seed(seed).for_long_job()),
         &KAFKA_CRASH_POINTS,
     );
+}
+
+#[test]
+fn tables_kept_in_topics_by_key_are_what_their_definition_says() {
+    let output = undisturbed(&between_changelogs());
+    let without_partition = |line: &String| {
+        let (topic, rest) = line.split_once(' ').expect("a key");
+        format!("{} {rest}", topic.split_once('-').expect("a partition").0)
+    };
+    let mut shown: Vec<String> = output.iter().map(without_partition).collect();
+    shown.sort();
+    let expected = changelogs::expected();
+    assert!(expected.iter().any(|line| line.starts_with("much")), "{expected:?}");
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn seeds_of_changelogs_give_the_undisturbed_output() {
+    let job = between_changelogs();
+    run_seeds(&job, seeds().div_ceil(4), |seed| Faults::of_seed(seed).for_long_job());
 }
 
 /// Stops come behind the end of input too: a batch job gives its rows only there.

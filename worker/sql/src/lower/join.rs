@@ -103,39 +103,52 @@ fn joined(
     let left_width = left.node.schema.fields().len();
     let bounds = bounds(&left.node.properties, &right.node.properties, &on, filter, &schema, left_width);
     let changes = |s: &Side| s.node.properties.changelog == ChangelogMode::Retract;
-    let row_key = |s: &Side| changes(s).then(|| s.node.properties.upsert_keys.first().cloned()).flatten();
     let is_append_only = !changes(left) && !changes(right) && (kind == JoinKind::Inner || bounds.is_some());
     if bounds.is_none() {
         lowering.warn_unbounded("this join", "JOIN");
     }
-    let shift = |indices: &[usize]| indices.iter().map(|i| i + left_width).collect::<Vec<_>>();
-    let (l, r) = (&left.node.properties, &right.node.properties);
-    let mut upsert_keys = Vec::new();
-    for a in &l.upsert_keys {
-        for b in &r.upsert_keys {
-            upsert_keys.push([a.clone(), shift(b)].concat());
-        }
-    }
     let properties = Properties {
         changelog: if is_append_only { ChangelogMode::AppendOnly } else { ChangelogMode::Retract },
-        upsert_keys,
+        upsert_keys: upsert_keys(kind, left, right),
         // With bounds, a joined row is no later than the earlier of its two sides allows.
         time_attributes: match &bounds {
             Some(b) if b.lower == 0 && b.upper == 0 => vec![b.left_time, b.right_time + left_width],
             _ => vec![],
         },
-        window: l.window.filter(|_| bounds.is_some_and(|b| b.lower == 0 && b.upper == 0)),
+        window: left.node.properties.window.filter(|_| bounds.is_some_and(|b| b.lower == 0 && b.upper == 0)),
         state: if bounds.is_some() { StateBound::EventTime } else { StateBound::Unbounded },
     };
-    let spec = JoinSpec {
-        kind,
-        on,
-        filter: filter.cloned(),
-        filter_schema: Arc::clone(&schema),
-        bounds,
-        left_key: row_key(left),
-        right_key: row_key(right),
-    };
+    let spec = JoinSpec { kind, on, filter: filter.cloned(), filter_schema: Arc::clone(&schema), bounds };
     let inputs = vec![Arc::clone(&left.node), Arc::clone(&right.node)];
     Ok(Arc::new(Node { spec: OperatorSpec::Join(spec), inputs, schema, properties }))
+}
+
+/// Column sets that identify a joined row, each such that all changes of a row come from one subtask, in order, and that an
+/// update does not leave it.
+///
+/// A side's key serves only if it holds the join's columns: else an update may move its row to another subtask, and the new
+/// version may overtake the end of the old one.
+fn upsert_keys(kind: JoinKind, left: &Side, right: &Side) -> Vec<Vec<usize>> {
+    let keys_of = |side: &Side| -> Vec<Vec<usize>> {
+        let known = side.node.properties.upsert_keys.iter();
+        known.filter(|key| side.keys.iter().all(|column| key.contains(column))).cloned().collect()
+    };
+    let left_width = left.node.schema.fields().len();
+    let lefts = keys_of(left);
+    let rights: Vec<Vec<usize>> =
+        keys_of(right).iter().map(|key| key.iter().map(|column| column + left_width).collect()).collect();
+    // A side of which no two rows share the join's columns gives every row of the other at most one partner.
+    let is_single = |side: &Side, keys: &[Vec<usize>], first: usize| {
+        keys.iter().any(|key| key.iter().all(|column| side.keys.contains(&(column - first))))
+    };
+    let mut found = Vec::new();
+    if is_single(right, &rights, left_width) {
+        found.extend(lefts.iter().cloned());
+    }
+    // Of a left row without partner the right side's key is NULL.
+    if kind == JoinKind::Inner && is_single(left, &lefts, 0) {
+        found.extend(rights.iter().cloned());
+    }
+    found.extend(lefts.iter().flat_map(|l| rights.iter().map(|r| [l.as_slice(), r].concat())));
+    found
 }

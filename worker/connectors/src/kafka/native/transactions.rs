@@ -256,8 +256,9 @@ impl RawClient {
             | ResponseError::InvalidProducerIdMapping
             | ResponseError::TransactionalIdNotFound => {
                 "it was aborted before it could be committed (its time-out passed while the job was down, or somebody fenced \
-                 it), so rows of this checkpoint may be missing in the topic: start from an older checkpoint with \
-                 --from-savepoint to write them again, and raise 'properties.transaction.timeout.ms'"
+                 it), so rows of this checkpoint are missing in the topic, and every start will say this again: start from an older \
+                 checkpoint with --from-savepoint to write them again (what other sinks have committed since then is \
+                 there twice), and raise 'properties.transaction.timeout.ms'"
             }
             ResponseError::TransactionalIdAuthorizationFailed => {
                 "give the user the right to write with this transactional id"

@@ -1,7 +1,7 @@
 //! One side of a join: its rows in state, found by join key and by time.
 
-use super::chains::{Chains, END};
 use crate::DataflowError;
+use crate::operators::chains::{Chains, END};
 use crate::operators::key_index::{KeyRow, KeyShape, bitmap_bytes};
 use crate::operators::stored_rows::{Added, Identity, StoredRows, unknown_retraction};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
@@ -67,9 +67,8 @@ pub(super) struct Side {
     shape: KeyShape,
     /// Layout of the key columns alone.
     key_layout: Arc<RowLayout>,
-    /// Where slots begin in rows of `key_layout`, and in the table's.
+    /// Where slots begin in rows of `key_layout`.
     key_slots: usize,
-    table_slots: usize,
     chains: Chains,
     counts_matches: bool,
     expiry: Option<Expiry>,
@@ -85,7 +84,6 @@ impl Side {
             shape: KeyShape::new(&schema.key)?,
             key_layout: Arc::new(RowLayout::new(spec.name, &schema.key)?),
             key_slots: bitmap_bytes(schema.key.len()),
-            table_slots: bitmap_bytes(schema.key.len() + schema.sub_key.len()),
             chains: Chains::new(spec.is_changelog || spec.expiry.is_some()),
             counts_matches: spec.counts_matches,
             expiry: spec.expiry,
@@ -122,12 +120,7 @@ impl Side {
     fn has_key(&self, stored: RowId, keys: &Keys, row: usize) -> bool {
         let Some((layout, encoded)) = &keys.encoded else { return true };
         let key = KeyRow { layout, slots: self.key_slots, bytes: encoded.get(row) };
-        self.shape.same(key, self.key_row(stored))
-    }
-
-    fn key_row(&self, stored: RowId) -> KeyRow<'_> {
-        let table = &self.rows.table;
-        KeyRow { layout: table.key_layout(), slots: self.table_slots, bytes: table.key(stored) }
+        self.shape.same(key, self.rows.key_row(stored))
     }
 
     /// The stored row behind this one with the same key, or `END`.
@@ -151,14 +144,11 @@ impl Side {
             let hash = keys.hashes[row];
             if batch.kind(row).is_addition() {
                 let Added::New(id) = self.rows.add(hash, row) else { continue };
-                let (chains, table, shape) = (&mut self.chains, &self.rows.table, &self.shape);
-                let slots = self.table_slots;
+                let (chains, rows, shape) = (&mut self.chains, &self.rows, &self.shape);
                 chains.link(id, hash, |stored| match &keys.encoded {
                     None => true,
-                    Some((layout, encoded)) => shape.same(
-                        KeyRow { layout, slots: self.key_slots, bytes: encoded.get(row) },
-                        KeyRow { layout: table.key_layout(), slots, bytes: table.key(stored) },
-                    ),
+                    Some((layout, encoded)) => shape
+                        .same(KeyRow { layout, slots: self.key_slots, bytes: encoded.get(row) }, rows.key_row(stored)),
                 });
                 time.put(row, id);
                 continue;
@@ -219,10 +209,9 @@ impl Side {
             expiry.rows.clear();
         }
         for id in self.rows.restored() {
-            let (chains, table, shape) = (&mut self.chains, &self.rows.table, &self.shape);
-            let key = |row| KeyRow { layout: table.key_layout(), slots: self.table_slots, bytes: table.key(row) };
+            let (chains, rows, shape) = (&mut self.chains, &self.rows, &self.shape);
             let exact = shape.hash_is_exact();
-            chains.link(id, table.hash(id), |stored| exact || shape.same(key(id), key(stored)));
+            chains.link(id, rows.table.hash(id), |stored| exact || shape.same(rows.key_row(id), rows.key_row(stored)));
             if let Some(expiry) = &mut self.expiry {
                 let time = self.rows.get_i64(id, expiry.column).unwrap_or(Millis::MIN);
                 expiry.rows.entry(time).or_default().push(id);

@@ -1,6 +1,6 @@
-//! The rows of each join key, as linked lists over row ids.
+//! The rows of each key, as linked lists over row ids.
 
-use crate::operators::key_index::KeyIndex;
+use super::key_index::KeyIndex;
 use streamfleet_state::RowId;
 
 /// The end of a chain.
@@ -76,6 +76,11 @@ impl Chains {
         } else {
             self.heads.remove(hash, row.0);
         }
+    }
+
+    /// True for a row that was linked last of its key.
+    pub fn is_first(&self, row: RowId) -> bool {
+        self.contains(row) && self.previous.as_ref().is_some_and(|previous| previous[row.0 as usize] == END)
     }
 
     pub fn clear(&mut self) {
