@@ -11,7 +11,7 @@ use streamfleet_logical::{OperatorSpec, Position};
 use streamfleet_manifest::{JobMode, JobState, Manifest, ManifestError, SqlPlace, StateBackend};
 use streamfleet_plan::JobGraph;
 use streamfleet_runtime::state_tables;
-use streamfleet_sql::{Catalog, check_setting};
+use streamfleet_sql::{Catalog, RUNTIME_MODE, check_setting};
 use streamfleet_state::TableSchema;
 use streamfleet_storage::{S3Options, S3Place};
 use streamfleet_types::DEFAULT_MAX_PARALLELISM;
@@ -204,13 +204,20 @@ fn compile_script(
     mut warnings: Vec<String>,
 ) -> Result<CompiledJob, LauncherError> {
     let (connectors, formats) = connectors::descriptors();
-    let catalog = Catalog {
+    let spec = &manifest.spec;
+    let mut catalog = Catalog {
         connectors,
         formats,
         settings: known_settings(),
-        defaults: manifest.spec.job.config_as_text(),
+        defaults: spec.job.config_as_text(),
         overrides: overrides.config.clone(),
     };
+    if let Some(mode) = spec.job.mode {
+        catalog.defaults.entry(RUNTIME_MODE.to_owned()).or_insert_with(|| mode.name().to_owned());
+    }
+    if let Some(mode) = overrides.mode {
+        catalog.overrides.insert(RUNTIME_MODE.to_owned(), mode.name().to_owned());
+    }
     for (key, value) in &overrides.config {
         let note = check_setting(&catalog.settings, key, value);
         warnings.extend(note.map_err(|kind| LauncherError::Option(format!("--set: {kind}")))?);
@@ -227,8 +234,7 @@ fn compile_script(
     values.extend(before_all);
     let settings = Settings::new(values);
 
-    let spec = &manifest.spec;
-    let mode = overrides.mode.or(settings.mode()).or(spec.job.mode).unwrap_or(JobMode::Streaming);
+    let mode = settings.mode().unwrap_or(JobMode::Streaming);
     let of_workers = spec.worker.replicas.map(|replicas| replicas.saturating_mul(spec.worker.slots.unwrap_or(1)));
     let parallelism = match overrides.parallelism.or(spec.job.parallelism).or(of_workers) {
         Some(parallelism) => parallelism,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use streamfleet_logical::{OptionKind, OptionSpec, SettingSpec};
 use streamfleet_manifest::{JobMode, parse_duration};
+use streamfleet_sql::RUNTIME_MODE;
 use streamfleet_storage::{Encryption, S3Options};
 
 /// A job goes on when S3 is away for no longer than this.
@@ -25,7 +26,7 @@ pub fn known_settings() -> Vec<SettingSpec> {
     const PLANNER: &str = "the planner decides by itself; results are the same";
     vec![
         setting(
-            "execution.runtime-mode",
+            RUNTIME_MODE,
             OneOf(&["streaming", "batch"]),
             "streaming",
             "Results as rows come, or final results of bounded input. `--mode` goes before it.",
@@ -272,7 +273,7 @@ impl Settings {
 
     /// `execution.runtime-mode`.
     pub fn mode(&self) -> Option<JobMode> {
-        let text = self.text("execution.runtime-mode")?;
+        let text = self.text(RUNTIME_MODE)?;
         Some(if text.eq_ignore_ascii_case("batch") { JobMode::Batch } else { JobMode::Streaming })
     }
 }

@@ -131,6 +131,16 @@ pub enum JobMode {
     Batch,
 }
 
+impl JobMode {
+    /// Its name in manifests and settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Streaming => "streaming",
+            Self::Batch => "batch",
+        }
+    }
+}
+
 /// Running or suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -10,7 +10,7 @@ use crate::lower::Lowering;
 use crate::optimize::optimize;
 use crate::script::{StatementTokens, position_of};
 use crate::typing::typed;
-use crate::{Compiler, data_type, end};
+use crate::{Compiler, RUNTIME_MODE, data_type, end};
 use arrow::datatypes::{DataType, Field};
 use datafusion_common::{Column, DFSchema, DataFusionError, SchemaError};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
@@ -126,11 +126,11 @@ impl Compiler<'_> {
         let format = table.option("format").or_else(|| table.option("value.format"));
         let format = self.catalog.formats.iter().find(|f| connector.uses_format && Some(f.name) == format);
         let takes_changes = connector.sink_takes_changes || format.is_some_and(|f| f.changes);
-        if node.properties.changelog == ChangelogMode::Retract && !takes_changes {
+        let is_batch = self.setting(RUNTIME_MODE).is_some_and(|mode| mode.eq_ignore_ascii_case("batch"));
+        if let Some(why) = maker_of_changes(&node, is_batch).filter(|_| !takes_changes) {
             let text = format!(
-                "table {name} takes only new rows (connector '{}'), but the query updates or deletes rows: {}",
-                connector.name,
-                maker_of_changes(&node)
+                "table {name} takes only new rows (connector '{}'), but the query updates or deletes rows: {why}",
+                connector.name
             );
             return Err(SqlErrorKind::Invalid(text).at(position));
         }
@@ -209,21 +209,36 @@ fn with_declared_nulls(node: Arc<Node>, table: &TableDescriptor) -> Arc<Node> {
     })
 }
 
-/// The lowest operator that turns new rows into changes.
-fn maker_of_changes(node: &Arc<Node>) -> String {
-    for input in &node.inputs {
-        if input.properties.changelog == ChangelogMode::Retract {
-            return maker_of_changes(input);
+/// True if a node's rows may be updates and deletions. In a batch job, operators that keep rows give the final ones only.
+fn gives_changes(node: &Node, is_batch: bool) -> bool {
+    let any_input = || node.inputs.iter().any(|input| gives_changes(input, is_batch));
+    node.properties.changelog == ChangelogMode::Retract
+        && match &node.spec {
+            OperatorSpec::Scan(_) => true,
+            OperatorSpec::GroupAggregate(_)
+            | OperatorSpec::Rank(_)
+            | OperatorSpec::ChangelogNormalize(_)
+            | OperatorSpec::UpsertMaterialize(_) => !is_batch,
+            OperatorSpec::Join(_) => !is_batch || any_input(),
+            _ => any_input(),
         }
+}
+
+/// What the lowest operator does that turns new rows into changes, if one does.
+fn maker_of_changes(node: &Node, is_batch: bool) -> Option<String> {
+    if !gives_changes(node, is_batch) {
+        return None;
     }
-    match &node.spec {
+    if let Some(below) = node.inputs.iter().find_map(|input| maker_of_changes(input, is_batch)) {
+        return Some(below);
+    }
+    Some(match &node.spec {
         OperatorSpec::GroupAggregate(_) => "its GROUP BY is not over a window".to_owned(),
         OperatorSpec::Rank(_) => "its ROW_NUMBER replaces rows as better ones come".to_owned(),
         OperatorSpec::Join(_) => "its outer join takes NULL-padded rows back".to_owned(),
         OperatorSpec::Scan(scan) => format!("table {} gives updates and deletions", scan.table.name),
-        OperatorSpec::ChangelogNormalize(_) => "it reads a table whose rows replace one another".to_owned(),
         _ => "one of its operators".to_owned(),
-    }
+    })
 }
 
 fn is_written(column: &TableColumn) -> bool {

@@ -40,6 +40,9 @@ use std::fmt;
 use std::sync::Arc;
 use streamfleet_logical::{ConnectorDescriptor, FormatDescriptor, Node, Position, SettingSpec};
 
+/// The setting that says whether results are given as rows come, or when the input has ended.
+pub const RUNTIME_MODE: &str = "execution.runtime-mode";
+
 /// What connectors, formats and settings there are.
 #[derive(Debug, Clone)]
 pub struct Catalog {

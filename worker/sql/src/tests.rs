@@ -47,7 +47,7 @@ fn catalog() -> Catalog {
                 no_effect: None,
             },
             SettingSpec {
-                option: option("execution.runtime-mode", OptionKind::OneOf(&["batch"]), false),
+                option: option("execution.runtime-mode", OptionKind::OneOf(&["batch", "streaming"]), false),
                 check: None,
                 no_effect: Some("a test"),
             },
@@ -580,6 +580,26 @@ fn rows_told_apart_by_other_columns_than_the_sinks_key_are_materialized() {
     let forced = upper(&format!("SET 'table.exec.sink.upsert-materialize' = 'FORCE'; {plain}"));
     assert_eq!(forced, ["sink", "materialize", "scan"]);
     assert_eq!(upper(&format!("{select} ON CONFLICT DO DEDUPLICATE")), ["sink", "materialize", "group"]);
+}
+
+#[test]
+fn a_batch_job_gives_final_rows_to_any_table() {
+    let compiled = |mode: &str, select: &str| {
+        run(&format!("{LOGS}SET 'execution.runtime-mode' = '{mode}'; INSERT INTO plain {select}")).map(|_| ())
+    };
+    let select = "SELECT COUNT(*), name FROM plain GROUP BY name";
+    assert!(compiled("streaming", select).expect_err("updates").contains("its GROUP BY is not over a window"));
+    for select in [
+        select,
+        "SELECT COUNT(*), name FROM changes GROUP BY name",
+        "SELECT id, name FROM latest WHERE id > 3",
+        "SELECT a.id, b.name FROM plain a LEFT JOIN latest b ON a.id = b.id",
+    ] {
+        compiled("batch", select).expect(select);
+    }
+    for select in ["SELECT id, name FROM changes", "SELECT a.id, b.name FROM plain a JOIN changes b ON a.id = b.id"] {
+        assert!(compiled("batch", select).expect_err(select).contains("table changes gives updates"), "{select}");
+    }
 }
 
 #[test]
