@@ -13,6 +13,7 @@ import uuid
 
 CACHE = pathlib.Path(os.environ.get("CACHE") or pathlib.Path.home() / ".cache" / "streamfleet" / "v1")
 
+# Records of tests have times of their own, long past: the broker would delete them, half a minute after its start.
 CONFIG = """
 process.roles=broker,controller
 node.id=1
@@ -36,6 +37,7 @@ transaction.state.log.num.partitions=2
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 group.initial.rebalance.delay.ms=0
 log.cleaner.enable=false
+log.retention.ms=-1
 """
 
 
