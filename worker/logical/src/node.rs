@@ -260,7 +260,7 @@ pub struct ChangelogNormalizeSpec {
 
 /// Of all rows that share a key only the one that came last counts: what a table that replaces rows by this key must hold.
 /// For changelogs whose rows are told apart by other columns, or whose changes of one key may overtake each other. The
-/// output's columns are the input's; its changes are told apart by the key.
+/// output's columns are the input's; its changes are told apart by the key, and an update is its new row alone.
 #[derive(Debug, Clone)]
 pub struct UpsertMaterializeSpec {
     /// Input columns of the key.

@@ -89,7 +89,8 @@ impl SimJob {
         storage
     }
 
-    /// Every line that the sinks show, sorted: hidden files are not shown. Of topics, for every key its values in order, or the last.
+    /// Every line that the sinks show, sorted: hidden files are not shown. Of topics, for every key its values in order, or
+    /// the last one.
     pub(crate) fn shown(&self, storage: &SimStorage, kafka: &SimKafka) -> Vec<String> {
         let mut lines = Vec::new();
         for (path, bytes) in storage.objects(&self.output) {

@@ -534,7 +534,7 @@ fn tables_of_changes_give_and_take_them() {
     assert!(error.contains("takes only new rows") && error.contains("table changes gives updates"), "{error}");
 }
 
-/// The kinds of a plan's nodes from the sink down to the first that is no calculation, and what it is told apart by.
+/// The kinds of a plan's nodes from the sink down to the first that neither calculates nor materializes; no calculations.
 fn upper_kinds(plan: &[Arc<Node>]) -> Vec<&'static str> {
     let kinds = kinds(plan);
     let end = kinds.iter().position(|k| !["sink", "calc", "materialize"].contains(k)).map_or(kinds.len(), |at| at + 1);

@@ -1,11 +1,11 @@
 //! Changes on their way into a table whose rows replace one another by its primary key.
 
 use crate::Compiler;
+use crate::data_type::{word_follows, words};
 use crate::error::{SqlError, SqlErrorKind, from_parser};
 use crate::script::position_of;
 use sqlparser::ast::Ident;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::Token;
 use std::sync::Arc;
 use streamfleet_logical::{
     ChangelogMode, Node, OperatorSpec, Properties, StateBound, TableDescriptor, UpsertMaterializeSpec,
@@ -51,18 +51,10 @@ impl Compiler<'_> {
     /// `ON CONFLICT DO DEDUPLICATE` behind a query: the last row counts, as it does without these words.
     pub(crate) fn conflict_clause(&self, parser: &mut Parser<'_>, is_upsert: bool) -> Result<(), SqlError> {
         let position = position_of(&parser.peek_token());
-        let next_is = |parser: &mut Parser<'_>, word: &str| {
-            let is_word = matches!(&parser.peek_token().token, Token::Word(w) if w.quote_style.is_none()
-                && w.value.eq_ignore_ascii_case(word));
-            if is_word {
-                parser.next_token();
-            }
-            is_word
-        };
-        if !next_is(parser, "ON") {
+        if !word_follows(parser, "ON") {
             return Ok(());
         }
-        crate::data_type::words(parser, &["CONFLICT", "DO"])?;
+        words(parser, &["CONFLICT", "DO"])?;
         let at = position_of(&parser.peek_token());
         let Ident { value, .. } = parser.parse_identifier().map_err(|e| from_parser(&e, at))?;
         match value.to_uppercase().as_str() {

@@ -11,14 +11,13 @@
 //! # On time
 //! Nothing. In batch mode all rows are emitted at the end.
 
-use super::stored_rows::{Copies, Identity, StoredRows};
+use super::stored_rows::{Copies, FinalRows, Identity, StoredRows, records};
 use super::{Operator, OperatorContext};
 use crate::{DataflowError, Flow, Output};
-use arrow::array::{ArrayRef, Int8Array, RecordBatch, RecordBatchOptions};
+use arrow::array::Int8Array;
 use arrow::datatypes::SchemaRef;
-use std::sync::Arc;
 use streamfleet_logical::ChangelogNormalizeSpec;
-use streamfleet_state::{RowId, RowTable};
+use streamfleet_state::RowTable;
 use streamfleet_types::hash::hash_columns;
 use streamfleet_types::{Batch, Millis, RowKind};
 
@@ -28,8 +27,7 @@ pub struct ChangelogNormalizeOperator {
     output: SchemaRef,
     emits_before: bool,
     batch_mode: bool,
-    /// Rows still to be emitted at the end, last first.
-    final_rows: Vec<RowId>,
+    final_rows: FinalRows,
 }
 
 impl ChangelogNormalizeOperator {
@@ -41,28 +39,12 @@ impl ChangelogNormalizeOperator {
             output: context.output,
             emits_before: context.output_changes,
             batch_mode: context.batch_mode,
-            final_rows: Vec::new(),
+            final_rows: FinalRows::default(),
         })
     }
 
-    fn records(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, DataflowError> {
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &options)?)
-    }
-
     fn give_final(&mut self, output: &mut Output) -> Result<Flow, DataflowError> {
-        while !self.final_rows.is_empty() {
-            if !output.has_room() {
-                return Ok(Flow::More);
-            }
-            let from = self.final_rows.len().saturating_sub(Output::BATCH_ROWS);
-            let mut ids = self.final_rows.split_off(from);
-            ids.reverse();
-            let columns = self.rows.decoder(&ids).columns()?;
-            output.push(Batch::inserts(self.records(columns, ids.len())?));
-            ids.into_iter().for_each(|id| self.rows.table.remove(id));
-        }
-        Ok(Flow::Done)
+        self.final_rows.give(&mut self.rows, output, |columns, rows| records(&self.output, columns, rows))
     }
 }
 
@@ -117,7 +99,7 @@ impl Operator for ChangelogNormalizeOperator {
         if kinds.is_empty() {
             return Ok(Flow::Done);
         }
-        let records = self.records(changes.columns(&self.rows)?, kinds.len())?;
+        let records = records(&self.output, changes.columns(&self.rows)?, kinds.len())?;
         let inserts_only = kinds.iter().all(|k| *k == RowKind::Insert as i8);
         output.push(match inserts_only {
             true => Batch::inserts(records),
@@ -132,8 +114,7 @@ impl Operator for ChangelogNormalizeOperator {
 
     fn on_end(&mut self, output: &mut Output) -> Result<Flow, DataflowError> {
         if self.batch_mode {
-            self.final_rows = self.rows.table.iter().collect();
-            self.final_rows.reverse();
+            self.final_rows.begin(self.rows.table.iter());
         }
         self.give_final(output)
     }

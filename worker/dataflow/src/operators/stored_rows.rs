@@ -5,8 +5,8 @@
 //! So a row is taken back rightly even if its old and new versions came by different ways and overtook each other.
 
 use super::key_index::{KeyRow, bitmap_bytes};
-use crate::DataflowError;
-use arrow::array::{ArrayRef, Int64Array, UInt64Array};
+use crate::{DataflowError, Flow, Output};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use arrow::util::display::array_value_to_string;
 use std::sync::Arc;
@@ -358,6 +358,48 @@ impl Copies {
         };
         Ok(rows.places.iter().map(column).collect::<Result<_, _>>()?)
     }
+}
+
+/// Rows that a batch job gives once the input has ended.
+#[derive(Default)]
+pub(super) struct FinalRows {
+    /// The first one last.
+    left: Vec<RowId>,
+}
+
+impl FinalRows {
+    /// These are to be given, in this order.
+    pub fn begin(&mut self, rows: impl IntoIterator<Item = RowId>) {
+        self.left = rows.into_iter().collect();
+        self.left.reverse();
+    }
+
+    /// Gives rows as `+I` and forgets them, as long as there is room; `records` makes a batch of the input's columns.
+    pub fn give(
+        &mut self,
+        rows: &mut StoredRows,
+        output: &mut Output,
+        records: impl Fn(Vec<ArrayRef>, usize) -> Result<RecordBatch, DataflowError>,
+    ) -> Result<Flow, DataflowError> {
+        while !self.left.is_empty() {
+            if !output.has_room() {
+                return Ok(Flow::More);
+            }
+            let from = self.left.len().saturating_sub(Output::BATCH_ROWS);
+            let mut ids = self.left.split_off(from);
+            ids.reverse();
+            let columns = rows.decoder(&ids).columns()?;
+            output.push(Batch::inserts(records(columns, ids.len())?));
+            ids.into_iter().for_each(|id| rows.table.remove(id));
+        }
+        Ok(Flow::Done)
+    }
+}
+
+/// A batch of so many rows, which may have no column.
+pub(super) fn records(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, DataflowError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
 /// The error for a row taken back that was never given.

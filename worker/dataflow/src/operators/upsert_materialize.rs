@@ -6,21 +6,20 @@
 //!
 //! # On batch
 //! Rows are added and taken back one by one: the row taken back is the youngest of its key that is equal to it, and needs not
-//! be the last. Then every key whose last row has become another gives one change: `+I`, `-U` and `+U`, or `-D`. What a key
-//! held in between is not given, nor the same row again.
+//! be the last. Then every key whose last row has become another gives one change: `+I`, `+U` or `-D`. What a key held in
+//! between is not given, nor the same row again, nor the row before an update: a table by key has no use for it.
 //!
 //! # On time
 //! Nothing. In batch mode the last row of every key is emitted at the end.
 
 use super::chains::{Chains, END};
 use super::key_index::KeyShape;
-use super::stored_rows::{Added, Copies, Identity, StoredRows, unknown_retraction};
+use super::stored_rows::{Added, Copies, FinalRows, Identity, StoredRows, records, unknown_retraction};
 use super::{Operator, OperatorContext};
 use crate::{DataflowError, Flow, Output};
-use arrow::array::{ArrayRef, Int8Array, RecordBatch, RecordBatchOptions};
+use arrow::array::Int8Array;
 use arrow::datatypes::SchemaRef;
 use hashbrown::HashTable;
-use std::sync::Arc;
 use streamfleet_logical::UpsertMaterializeSpec;
 use streamfleet_state::{RowId, RowTable};
 use streamfleet_types::hash::hash_columns;
@@ -49,8 +48,7 @@ pub struct UpsertMaterializeOperator {
     touched: Vec<Touched>,
     by_hash: HashTable<u32>,
     befores: Copies,
-    /// Rows still to be emitted at the end, last first.
-    final_rows: Vec<RowId>,
+    final_rows: FinalRows,
 }
 
 impl UpsertMaterializeOperator {
@@ -68,13 +66,8 @@ impl UpsertMaterializeOperator {
             touched: Vec::new(),
             by_hash: HashTable::new(),
             befores: Copies::default(),
-            final_rows: Vec::new(),
+            final_rows: FinalRows::default(),
         })
-    }
-
-    fn records(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, DataflowError> {
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &options)?)
     }
 
     /// The last row of the key of a row of the encoded batch, or `END`.
@@ -144,9 +137,7 @@ impl UpsertMaterializeOperator {
                     kinds.push(RowKind::Delete as i8);
                 }
                 Some(before) if self.befores.is_same(before, &self.rows, last) => {}
-                Some(before) => {
-                    changes.push_copy(&self.befores, before);
-                    kinds.push(RowKind::UpdateBefore as i8);
+                Some(_) => {
                     changes.push_stored(&self.rows, last);
                     kinds.push(RowKind::UpdateAfter as i8);
                 }
@@ -155,24 +146,13 @@ impl UpsertMaterializeOperator {
         if kinds.is_empty() {
             return Ok(());
         }
-        let records = self.records(changes.columns(&self.rows)?, kinds.len())?;
+        let records = records(&self.output, changes.columns(&self.rows)?, kinds.len())?;
         output.push(Batch::changelog(records, Int8Array::from(kinds))?);
         Ok(())
     }
 
     fn give_final(&mut self, output: &mut Output) -> Result<Flow, DataflowError> {
-        while !self.final_rows.is_empty() {
-            if !output.has_room() {
-                return Ok(Flow::More);
-            }
-            let from = self.final_rows.len().saturating_sub(Output::BATCH_ROWS);
-            let mut ids = self.final_rows.split_off(from);
-            ids.reverse();
-            let columns = self.rows.decoder(&ids).columns()?;
-            output.push(Batch::inserts(self.records(columns, ids.len())?));
-            ids.into_iter().for_each(|id| self.rows.table.remove(id));
-        }
-        Ok(Flow::Done)
+        self.final_rows.give(&mut self.rows, output, |columns, rows| records(&self.output, columns, rows))
     }
 }
 
@@ -217,11 +197,9 @@ impl Operator for UpsertMaterializeOperator {
     fn on_end(&mut self, output: &mut Output) -> Result<Flow, DataflowError> {
         if self.batch_mode {
             let all: Vec<RowId> = self.rows.table.iter().collect();
-            let (mut last, others): (Vec<RowId>, Vec<RowId>) =
-                all.into_iter().partition(|id| self.chains.is_first(*id));
+            let (last, others): (Vec<RowId>, Vec<RowId>) = all.into_iter().partition(|id| self.chains.is_first(*id));
             others.into_iter().for_each(|id| self.rows.table.remove(id));
-            last.reverse();
-            self.final_rows = last;
+            self.final_rows.begin(last);
         }
         self.give_final(output)
     }

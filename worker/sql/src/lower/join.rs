@@ -133,22 +133,21 @@ fn upsert_keys(kind: JoinKind, left: &Side, right: &Side) -> Vec<Vec<usize>> {
         let known = side.node.properties.upsert_keys.iter();
         known.filter(|key| side.keys.iter().all(|column| key.contains(column))).cloned().collect()
     };
-    let left_width = left.node.schema.fields().len();
-    let lefts = keys_of(left);
-    let rights: Vec<Vec<usize>> =
-        keys_of(right).iter().map(|key| key.iter().map(|column| column + left_width).collect()).collect();
     // A side of which no two rows share the join's columns gives every row of the other at most one partner.
-    let is_single = |side: &Side, keys: &[Vec<usize>], first: usize| {
-        keys.iter().any(|key| key.iter().all(|column| side.keys.contains(&(column - first))))
-    };
-    let mut found = Vec::new();
-    if is_single(right, &rights, left_width) {
-        found.extend(lefts.iter().cloned());
+    let is_single =
+        |side: &Side, keys: &[Vec<usize>]| keys.iter().any(|key| key.iter().all(|column| side.keys.contains(column)));
+    let (lefts, mut rights) = (keys_of(left), keys_of(right));
+    let (left_is_single, right_is_single) = (is_single(left, &lefts), is_single(right, &rights));
+    let left_width = left.node.schema.fields().len();
+    rights.iter_mut().flatten().for_each(|column| *column += left_width);
+    let both = lefts.iter().flat_map(|l| rights.iter().map(|r| [l.as_slice(), r].concat()));
+    let mut found: Vec<Vec<usize>> = both.collect();
+    if right_is_single {
+        found.extend(lefts);
     }
     // Of a left row without partner the right side's key is NULL.
-    if kind == JoinKind::Inner && is_single(left, &lefts, 0) {
-        found.extend(rights.iter().cloned());
+    if kind == JoinKind::Inner && left_is_single {
+        found.extend(rights);
     }
-    found.extend(lefts.iter().flat_map(|l| rights.iter().map(|r| [l.as_slice(), r].concat())));
     found
 }

@@ -2,9 +2,9 @@
 
 use super::order::Order;
 use crate::operators::OperatorContext;
-use crate::operators::stored_rows::{Added, Identity, StoredRows};
+use crate::operators::stored_rows::{Added, FinalRows, Identity, StoredRows, records};
 use crate::{DataflowError, Flow, Output};
-use arrow::array::{ArrayRef, Int8Array, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{ArrayRef, Int8Array, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::SchemaRef;
 use hashbrown::HashTable;
@@ -26,8 +26,7 @@ pub(super) struct FirstRow {
     partitions: Rows,
     /// Of the batch being taken: its partitions, by hash, as indices into the batch's best rows.
     in_batch: HashTable<u32>,
-    /// Rows still to be emitted at the end, last first.
-    final_rows: Vec<RowId>,
+    final_rows: FinalRows,
 }
 
 impl FirstRow {
@@ -44,7 +43,7 @@ impl FirstRow {
             batch_mode: context.batch_mode,
             partitions: Rows::new(),
             in_batch: HashTable::new(),
-            final_rows: Vec::new(),
+            final_rows: FinalRows::default(),
         })
     }
 
@@ -173,35 +172,33 @@ impl FirstRow {
         Ok(())
     }
 
-    fn records(&self, mut columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, DataflowError> {
-        if self.output_rank {
-            columns.push(Arc::new(Int64Array::from_value(1, rows)));
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &options)?)
+    fn records(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, DataflowError> {
+        ranked(&self.output, self.output_rank, columns, rows)
     }
 
     pub fn on_end(&mut self, output: &mut Output) -> Result<Flow, DataflowError> {
         if self.batch_mode {
-            self.final_rows = self.rows.table.iter().collect();
-            self.final_rows.reverse();
+            self.final_rows.begin(self.rows.table.iter());
         }
         self.give_final(output)
     }
 
     /// Emits rows as `+I` and forgets them.
     pub fn give_final(&mut self, output: &mut Output) -> Result<Flow, DataflowError> {
-        while !self.final_rows.is_empty() {
-            if !output.has_room() {
-                return Ok(Flow::More);
-            }
-            let from = self.final_rows.len().saturating_sub(Output::BATCH_ROWS);
-            let mut ids = self.final_rows.split_off(from);
-            ids.reverse();
-            let columns = self.rows.decoder(&ids).columns()?;
-            output.push(Batch::inserts(self.records(columns, ids.len())?));
-            ids.into_iter().for_each(|id| self.rows.table.remove(id));
-        }
-        Ok(Flow::Done)
+        let (schema, output_rank) = (&self.output, self.output_rank);
+        self.final_rows.give(&mut self.rows, output, |columns, rows| ranked(schema, output_rank, columns, rows))
     }
+}
+
+/// First rows, with their rank if it is asked for.
+fn ranked(
+    schema: &SchemaRef,
+    output_rank: bool,
+    mut columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch, DataflowError> {
+    if output_rank {
+        columns.push(Arc::new(Int64Array::from_value(1, rows)));
+    }
+    records(schema, columns, rows)
 }
