@@ -5,7 +5,9 @@ import glob
 import json
 import os
 import pathlib
+import random
 import subprocess
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NEXMARK = ROOT / "deploy" / "examples" / "nexmark"
@@ -20,6 +22,24 @@ def run(binary, script, folder, *options):
     if done.returncode != 0:
         raise SystemExit(f"{script} {options}: exit code {done.returncode}\n{done.stderr}")
     return done.stdout
+
+
+def killed(binary, folder, script, kills):
+    """Runs a job to its end, killing it up to so many times on the way and letting it go on at other parallelisms."""
+    for kill in range(kills + 1):
+        command = [binary, "run", script, "--quiet", "--parallelism", str(random.randint(2, 3))]
+        command += ["--set", "execution.checkpointing.interval=100ms"]
+        with open(folder / "log.txt", "a") as log:
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+            if kill < kills:
+                time.sleep(random.uniform(0.2, 1.2))
+                process.kill()
+            code = process.wait(timeout=300)
+        if code == 0:
+            return kill
+        if kill == kills:
+            raise SystemExit(f"{script}: exit code {code}\n{(folder / 'log.txt').read_text()}")
+    return kills
 
 
 def nexmark_script(query, sink, events, rate):

@@ -11,15 +11,13 @@ import json
 import os
 import pathlib
 import random
-import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
 import topics  # noqa: E402
-from common import compare, json_rows, run  # noqa: E402
+from common import compare, json_rows, killed, run  # noqa: E402
 from kafka import Kafka  # noqa: E402
 
 JOIN = """
@@ -91,24 +89,6 @@ def compacted(address, topic):
     return collections.Counter(tuple(json.loads(value).values()) for value in last.values() if value is not None)
 
 
-def killed(binary, folder, kills):
-    """Runs the job to its end, killing it so many times on the way."""
-    for kill in range(kills + 1):
-        command = [binary, "run", "join.sql", "--quiet", "--parallelism", str(random.randint(2, 3))]
-        command += ["--set", "execution.checkpointing.interval=100ms"]
-        with open(folder / "log.txt", "a") as log:
-            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-            if kill < kills:
-                time.sleep(random.uniform(0.2, 1.2))
-                process.kill()
-            code = process.wait(timeout=300)
-        if code == 0:
-            return kill
-        if kill == kills:
-            raise SystemExit(f"changes: exit code {code}\n{(folder / 'log.txt').read_text()}")
-    return kills
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
@@ -141,7 +121,7 @@ def main():
         exactly = f"{write}, 'sink.delivery-guarantee' = 'exactly-once'"
         (folder / "join.sql").write_text(JOIN.format(read=read, write=exactly, limit=limit))
         (folder / "count.sql").write_text(COUNT.format(write=write))
-        kills = killed(binary, folder, kills=12)
+        kills = killed(binary, folder, "join.sql", kills=12)
         compare("changes: orders by customer", compacted(address, "named"), named)
         large = collections.Counter((name, amount) for name, amount in sums.items() if amount > limit)
         compare("changes: large sums", compacted(address, "large"), large)

@@ -13,6 +13,7 @@ pub mod kafka;
 mod nexmark;
 mod options;
 mod print;
+pub mod registry;
 #[cfg(test)]
 mod testing;
 

@@ -16,6 +16,16 @@ pub fn bad(table: &TableDescriptor, option: &str, detail: impl Into<String>) -> 
     }
 }
 
+/// The same for an option whose value may be a secret.
+pub fn hidden(table: &TableDescriptor, option: &str, detail: &str) -> DataflowError {
+    DataflowError::Option {
+        table: table.name.clone(),
+        option: option.to_owned(),
+        value: "(hidden)".to_owned(),
+        detail: detail.to_owned(),
+    }
+}
+
 /// A number, or `default` if the option is absent.
 pub fn number<T: FromStr>(table: &TableDescriptor, option: &str, default: T) -> Result<T, DataflowError> {
     Ok(optional_number(table, option)?.unwrap_or(default))

@@ -6,7 +6,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use streamfleet_dataflow::{Source, SourceContext, SourceStatus};
+use streamfleet_dataflow::{SinkContext, Source, SourceContext, SourceStatus};
 use streamfleet_env::{Clock, Completion, Storage, StorageRequest};
 use streamfleet_logical::{Column, ColumnKind, Position, ScanSpec, TableDescriptor};
 
@@ -31,7 +31,7 @@ struct NoStorage;
 
 impl Storage for NoStorage {
     fn submit(&self, _: StorageRequest, _: Completion) {
-        panic!("a generator needs no storage");
+        panic!("no storage is needed here");
     }
 }
 
@@ -46,6 +46,21 @@ pub fn context(subtask: u32, parallelism: u32, clock: &Arc<StepClock>) -> Source
         parallelism,
         batch_mode: false,
         unique: "u".to_owned(),
+    }
+}
+
+/// The same for a sink.
+pub fn sink_context(clock: &Arc<StepClock>) -> SinkContext {
+    let clock: Arc<dyn Clock> = Arc::<StepClock>::clone(clock);
+    SinkContext {
+        files: Arc::new(NoStorage),
+        clock,
+        waker: Arc::new(|| {}),
+        subtask: 0,
+        parallelism: 1,
+        checkpoint_interval: Duration::from_secs(10),
+        commit_within: Duration::from_secs(660),
+        unique: "uid-3-nonce-op-0".to_owned(),
     }
 }
 

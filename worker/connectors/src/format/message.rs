@@ -1,7 +1,9 @@
 //! Records that come one in a message, as from a log or a queue, whose ends are known.
 
 use super::Decoded;
+use crate::registry::{Registry, RegistryFault, RegistrySettings};
 use arrow::array::{Int8Array, RecordBatch};
+use std::sync::Arc;
 use streamfleet_dataflow::DataflowError;
 use streamfleet_types::Batch;
 
@@ -41,8 +43,32 @@ impl DecodedMessages {
     }
 }
 
+/// Opens a way to a registry.
+pub(crate) type OpenRegistry<'a> = &'a dyn Fn(RegistrySettings) -> Result<Box<dyn Registry>, RegistryFault>;
+
+/// What a format is given before its first message.
+pub(crate) struct Link<'a> {
+    /// Whose messages they are, for errors.
+    pub place: &'a str,
+    /// The subject of their schemas, if the table does not name one.
+    pub subject: String,
+    pub open: OpenRegistry<'a>,
+    /// To be called when something that was asked for is there.
+    pub waker: Arc<dyn Fn() + Send + Sync>,
+}
+
 /// Decodes messages.
 pub(crate) trait MessageDecoder: Send {
+    /// Opens ways to where more is known of messages. Called once, before anything is decoded.
+    fn connect(&mut self, _link: &Link<'_>) -> Result<(), DataflowError> {
+        Ok(())
+    }
+
+    /// True if everything is at hand that these messages need; else it was asked for, and the slot is woken when it comes.
+    fn is_ready(&mut self, _messages: &MessageBuffer) -> Result<bool, DataflowError> {
+        Ok(true)
+    }
+
     /// Takes the next message; its number is that of the messages taken since the last `finish`.
     fn take(&mut self, message: &[u8]);
 
@@ -80,6 +106,16 @@ impl AsMut<Vec<u8>> for MessageBuffer {
 
 /// Encodes rows, each as one message.
 pub(crate) trait MessageEncoder: Send {
+    /// Opens ways to where messages are told of. Called once, before anything is encoded.
+    fn connect(&mut self, _link: &Link<'_>) -> Result<(), DataflowError> {
+        Ok(())
+    }
+
+    /// True if rows can be encoded; else the slot is woken when they can.
+    fn is_ready(&mut self) -> Result<bool, DataflowError> {
+        Ok(true)
+    }
+
     /// Appends a message for every row.
     fn encode(&mut self, rows: &Batch, out: &mut MessageBuffer) -> Result<(), DataflowError>;
 }

@@ -15,7 +15,7 @@ mod values;
 
 pub(crate) use column::Column;
 pub use message::MessageBuffer;
-pub(crate) use message::{BadMessage, DecodedMessages, MessageDecoder, MessageEncoder};
+pub(crate) use message::{BadMessage, DecodedMessages, Link, MessageDecoder, MessageEncoder};
 pub(crate) use parquet::ParquetFile;
 pub use values::{ValueDecoder, ValueEncoder};
 
@@ -95,8 +95,14 @@ fn take_bytes(bytes: &mut Vec<u8>, at_least: usize) -> Vec<u8> {
 
 /// What the planner knows of the formats.
 pub fn descriptors() -> Vec<FormatDescriptor> {
-    let mut all =
-        vec![json::descriptor(), csv::descriptor(), raw::descriptor(), avro::descriptor(), parquet::descriptor()];
+    let mut all = vec![
+        json::descriptor(),
+        csv::descriptor(),
+        raw::descriptor(),
+        avro::descriptor(),
+        avro::confluent_descriptor(),
+        parquet::descriptor(),
+    ];
     all.extend(changes::descriptors());
     all
 }
@@ -110,6 +116,7 @@ pub(crate) enum Format {
     Parquet(parquet::ParquetOptions),
     Changes(ChangeOptions),
     Avro(avro::AvroOptions),
+    AvroConfluent(Box<avro::ConfluentOptions>),
 }
 
 impl Format {
@@ -121,6 +128,9 @@ impl Format {
             Some("raw") => raw::RawOptions::of(table).map(Self::Raw),
             Some("parquet") => parquet::ParquetOptions::of(table).map(Self::Parquet),
             Some("avro") => avro::AvroOptions::of(table).map(Self::Avro),
+            Some("avro-confluent") => {
+                avro::ConfluentOptions::of(table).map(|options| Self::AvroConfluent(Box::new(options)))
+            }
             Some("debezium-json") => ChangeOptions::of(table, Dialect::Debezium).map(Self::Changes),
             Some("canal-json") => ChangeOptions::of(table, Dialect::Canal).map(Self::Changes),
             Some("maxwell-json") => ChangeOptions::of(table, Dialect::Maxwell).map(Self::Changes),
@@ -164,6 +174,7 @@ impl Format {
             Self::Csv(_) => csv::has_type(data_type),
             Self::Raw(_) => raw::has_type(data_type),
             Self::Avro(options) => options.has_type(data_type),
+            Self::AvroConfluent(options) => options.avro.has_type(data_type),
             Self::Parquet(_) => true,
         };
         if let Self::Raw(_) = self {
@@ -182,6 +193,7 @@ impl Format {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Changes(options) => options.dialect.name(),
+            Self::AvroConfluent(_) => "avro-confluent",
             _ => self.extension(),
         }
     }
@@ -193,7 +205,7 @@ impl Format {
             Self::Csv(_) => "csv",
             Self::Raw(_) => "raw",
             Self::Parquet(_) => "parquet",
-            Self::Avro(_) => "avro",
+            Self::Avro(_) | Self::AvroConfluent(_) => "avro",
         }
     }
 
@@ -203,7 +215,7 @@ impl Format {
             Self::Json(options) => options.ignore_parse_errors,
             Self::Changes(options) => options.json.ignore_parse_errors,
             Self::Csv(options) => options.ignore_parse_errors,
-            Self::Raw(_) | Self::Parquet(_) | Self::Avro(_) => false,
+            Self::Raw(_) | Self::Parquet(_) | Self::Avro(_) | Self::AvroConfluent(_) => false,
         }
     }
 
@@ -220,7 +232,7 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options)?),
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
             Self::Parquet(_) => return Ok(None),
-            Self::Changes(_) | Self::Avro(_) => return Err(self.no_files()),
+            Self::Changes(_) | Self::Avro(_) | Self::AvroConfluent(_) => return Err(self.no_files()),
         }))
     }
 
@@ -235,7 +247,8 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options)?),
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
             Self::Changes(options) => Box::new(ChangeDecoder::new(schema, options)?),
-            Self::Avro(_) => Box::new(avro::AvroDecoder::new(schema, layout)?),
+            Self::Avro(options) => avro::decoder(schema, layout, *options)?,
+            Self::AvroConfluent(options) => Box::new(avro::ConfluentDecoder::new(schema, options)?),
             Self::Parquet(_) => return Err(self.no_messages()),
         })
     }
@@ -247,7 +260,8 @@ impl Format {
             Self::Csv(options) => Box::new(csv::CsvEncoder::new(table, options)),
             Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
             Self::Changes(options) => Box::new(ChangeEncoder::new(table, options)?),
-            Self::Avro(_) => Box::new(avro::AvroEncoder::new(table, schema)),
+            Self::Avro(options) => avro::encoder(table, schema, *options)?,
+            Self::AvroConfluent(options) => Box::new(avro::ConfluentEncoder::new(table, schema, options)?),
             Self::Parquet(_) => return Err(self.no_messages()),
         })
     }
@@ -274,7 +288,7 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonEncoder::new(options)),
             Self::Csv(options) => Box::new(csv::CsvEncoder::new(table, options)),
             Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
-            Self::Changes(_) | Self::Avro(_) => return Err(self.no_files()),
+            Self::Changes(_) | Self::Avro(_) | Self::AvroConfluent(_) => return Err(self.no_files()),
             Self::Parquet(options) => Box::new(parquet::ParquetEncoder::new(Arc::clone(schema), *options)?),
         })
     }

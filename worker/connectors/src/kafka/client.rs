@@ -4,6 +4,7 @@
 
 use crate::format::MessageBuffer;
 use crate::inbox::{Inbox, UnderWay};
+use crate::registry::{Registry, RegistryFault, RegistrySettings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -353,7 +354,7 @@ pub trait Transactions: Send + Sync {
     fn fence(&self, prefix: String, before: Term, done: Answer<usize>);
 }
 
-/// A way to Kafka clusters.
+/// A way to Kafka clusters and what belongs to them.
 pub trait Cluster: Send + Sync {
     /// A reader for a subtask; `under_way` counts the bytes that are in `inbox`.
     fn consumer(
@@ -370,6 +371,12 @@ pub trait Cluster: Send + Sync {
         inbox: Inbox<ProducerEvent>,
         under_way: Arc<UnderWay>,
     ) -> Result<Box<dyn Producer>, KafkaFault>;
+
+    /// A way to a schema registry.
+    ///
+    /// # Errors
+    /// It cannot be made; nobody was asked yet.
+    fn registry(&self, settings: RegistrySettings) -> Result<Box<dyn Registry>, RegistryFault>;
 
     /// Transactions of the cluster that these properties lead to.
     fn transactions(&self, properties: Properties) -> Result<Box<dyn Transactions>, KafkaFault>;

@@ -2,7 +2,7 @@
 
 use super::client::{MaybeMessages, RecordBlock};
 use super::columns::{Columns, Metadata, Part};
-use crate::format::{BadMessage, DecodedMessages, MessageDecoder};
+use crate::format::{BadMessage, DecodedMessages, Link, MessageDecoder};
 use arrow::array::{
     Array, ArrayRef, BinaryBuilder, Int8Array, Int32Array, Int64Array, MapBuilder, MapFieldNames, RecordBatch,
     RecordBatchOptions, StringArray, StringBuilder, TimestampMillisecondArray, UInt32Array, new_null_array,
@@ -106,6 +106,19 @@ impl BlockDecoder {
             key,
             is_upsert,
         })
+    }
+
+    /// Opens ways to where more is known of the records.
+    pub fn connect(&mut self, link: &Link<'_>) -> Result<(), DataflowError> {
+        self.value.decoder.connect(link)?;
+        self.key.as_mut().map_or(Ok(()), |key| key.decoder.connect(link))
+    }
+
+    /// True if everything is at hand that a block needs; else it was asked for, and the slot is woken when it comes.
+    pub fn is_ready(&mut self, block: &RecordBlock) -> Result<bool, DataflowError> {
+        let is_ready = self.value.decoder.is_ready(&block.values.messages)?;
+        let is_key_ready = self.key.as_mut().map_or(Ok(true), |key| key.decoder.is_ready(&block.keys.messages))?;
+        Ok(is_ready && is_key_ready)
     }
 
     /// True if the records' keys are needed.

@@ -2,7 +2,7 @@
 
 use super::client::{Headers, MaybeMessages, OutgoingBlock};
 use super::columns::{Columns, Metadata, Part};
-use crate::format::{MessageBuffer, MessageEncoder};
+use crate::format::{Link, MessageBuffer, MessageEncoder};
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array, make_comparator};
 use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::{SchemaRef, TimestampMillisecondType};
@@ -75,6 +75,18 @@ impl RowEncoder {
         }
         let key = columns.key.as_ref().map(|part| PartEncoder::new(table, part, place_of)).transpose()?;
         Ok(Self { value: PartEncoder::new(table, &columns.value, place_of)?, key, timestamp, headers, is_upsert })
+    }
+
+    /// Opens ways to where records are told of; `link`: of the value and of the key.
+    pub fn connect<'a>(&mut self, link: impl Fn(&'static str) -> Link<'a>) -> Result<(), DataflowError> {
+        self.value.encoder.connect(&link("value"))?;
+        self.key.as_mut().map_or(Ok(()), |key| key.encoder.connect(&link("key")))
+    }
+
+    /// True if rows can be encoded; else the slot is woken when they can.
+    pub fn is_ready(&mut self) -> Result<bool, DataflowError> {
+        let is_ready = self.value.encoder.is_ready()?;
+        Ok(self.key.as_mut().map_or(Ok(true), |key| key.encoder.is_ready())? && is_ready)
     }
 
     /// The rows of an upsert stream that say something: of an update in two rows the second alone, if it takes the first

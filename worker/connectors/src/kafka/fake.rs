@@ -6,6 +6,7 @@ use super::client::{
     TransactionHandle, Transactions,
 };
 use crate::inbox::{Inbox, UnderWay};
+use crate::registry::{self, RegisteredSchema, Registry, RegistryFault, RegistrySettings};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use streamfleet_types::Term;
@@ -24,6 +25,12 @@ pub(super) struct State {
     pub sent: Vec<(u64, OutgoingBlock)>,
     /// Flushes are not answered until this is false.
     pub holds_flushes: bool,
+    /// Schemas of the registry: the first has number 1.
+    pub schemas: Vec<String>,
+    /// What every question to the registry meets.
+    pub registry_fault: Option<RegistryFault>,
+    /// Questions to the registry are not answered until this is false.
+    pub holds_schemas: bool,
     held: Vec<Box<dyn FnOnce() + Send>>,
 }
 
@@ -50,9 +57,11 @@ impl FakeCluster {
         records.push((Some(key.as_bytes().to_vec()), value.map(|v| v.as_bytes().to_vec()), 5));
     }
 
-    pub fn release_flushes(&self) {
+    /// Gives the answers that were held back.
+    pub fn release(&self) {
         let held = std::mem::take(&mut self.0.lock().unwrap().held);
         self.0.lock().unwrap().holds_flushes = false;
+        self.0.lock().unwrap().holds_schemas = false;
         held.into_iter().for_each(|answer| answer());
     }
 }
@@ -178,7 +187,54 @@ impl Transactions for FakeTransactions {
     }
 }
 
+struct FakeRegistry(Arc<Mutex<State>>);
+
+impl Registry for FakeRegistry {
+    fn schema(&self, id: u32, done: registry::Answer<RegisteredSchema>) {
+        let mut state = self.0.lock().unwrap();
+        state.asked.push(format!("schema {id}"));
+        let text = state.schemas.get((id as usize).wrapping_sub(1)).cloned();
+        let schema = text.map(|text| RegisteredSchema { text, language: "AVRO".to_owned(), references: Vec::new() });
+        let unknown = RegistryFault { is_unknown: true, detail: format!("schema {id}: it is not there") };
+        let answer = state.registry_fault.clone().map_or_else(|| schema.ok_or(unknown), Err);
+        let answer: Box<dyn FnOnce() + Send> = Box::new(move || done(answer));
+        if state.holds_schemas {
+            state.held.push(answer);
+        } else {
+            drop(state);
+            answer();
+        }
+    }
+
+    fn id(&self, subject: String, schema: String, register: bool, done: registry::Answer<u32>) {
+        let mut state = self.0.lock().unwrap();
+        state.asked.push(format!("{} {subject}", if register { "register" } else { "look up" }));
+        let answer = state.registry_fault.clone().map_or_else(
+            || {
+                let known = state.schemas.iter().position(|s| *s == schema);
+                Ok(known.unwrap_or_else(|| {
+                    state.schemas.push(schema);
+                    state.schemas.len() - 1
+                }) as u32
+                    + 1)
+            },
+            Err,
+        );
+        let answer: Box<dyn FnOnce() + Send> = Box::new(move || done(answer));
+        if state.holds_schemas {
+            state.held.push(answer);
+        } else {
+            drop(state);
+            answer();
+        }
+    }
+}
+
 impl Cluster for FakeCluster {
+    fn registry(&self, _: RegistrySettings) -> Result<Box<dyn Registry>, RegistryFault> {
+        Ok(Box::new(FakeRegistry(Arc::clone(&self.0))))
+    }
+
     fn consumer(
         &self,
         settings: ConsumerSettings,

@@ -19,6 +19,8 @@ mod properties;
 mod protocol;
 #[cfg(test)]
 mod raw_copy;
+#[cfg(test)]
+mod schema_tests;
 mod sink;
 mod source;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::client::{
 };
 use super::encode::RowEncoder;
 use super::options::{Guarantee, WriteOptions};
+use crate::format::Link;
 use crate::inbox::{Inbox, UnderWay};
 use crate::options::bad;
 use std::cmp::Reverse;
@@ -147,6 +148,15 @@ impl KafkaSink {
         };
         let client = self.cluster.producer(settings, self.inbox.clone(), Arc::clone(&self.under_way));
         self.client = Some(client.map_err(|fault| self.fault(&fault))?);
+        let place = format!("table {}", self.table);
+        let cluster = Arc::clone(&self.cluster);
+        let open = move |settings| cluster.registry(settings);
+        self.encoder.connect(|part| Link {
+            place: &place,
+            subject: format!("{}-{part}", self.options.topic),
+            open: &open,
+            waker: Arc::clone(&self.context.waker),
+        })?;
         self.current = Some(self.open());
         if self.is_transactional() {
             self.ahead = Some(self.open());
@@ -216,7 +226,7 @@ impl Sink for KafkaSink {
     fn write(&mut self, batch: &Batch) -> Result<Flow, DataflowError> {
         self.begin()?;
         self.listen()?;
-        let is_ready = self.current.as_ref().is_some_and(|w| w.is_open);
+        let is_ready = self.encoder.is_ready()? && self.current.as_ref().is_some_and(|w| w.is_open);
         if !is_ready
             || (self.is_transactional() && !self.flushes.is_empty())
             || self.under_way.bytes() >= MOST_UNDER_WAY

@@ -13,7 +13,7 @@ use super::columns::Columns;
 use super::dead_letters::DeadLetters;
 use super::decode::{BlockDecoder, Rows};
 use super::options::{Bound, ReadOptions, Reset};
-use crate::format::BadMessage;
+use crate::format::{BadMessage, Link};
 use crate::inbox::{Inbox, UnderWay};
 use crate::options::bad;
 use serde_json::json;
@@ -88,6 +88,8 @@ pub(super) struct KafkaSource {
     /// Splits that have ended and are to be told of.
     ended: VecDeque<usize>,
     errors: SourceErrors,
+    /// Records that came, and whose format waits for what it needs.
+    held: Option<Box<RecordBlock>>,
 }
 
 fn on_bad(
@@ -157,6 +159,7 @@ impl KafkaSource {
             next_listing: None,
             ended: VecDeque::new(),
             errors: SourceErrors::default(),
+            held: None,
         })
     }
 
@@ -175,6 +178,12 @@ impl KafkaSource {
         };
         let consumer = self.cluster.consumer(settings, self.inbox.clone(), Arc::clone(&self.under_way));
         self.consumer = Some(consumer.map_err(|fault| self.fault(&fault))?);
+        self.decoder.connect(&Link {
+            place: &format!("table {}", self.table),
+            subject: String::new(),
+            open: &|settings| self.cluster.registry(settings),
+            waker: Arc::clone(&self.context.waker),
+        })?;
         if let OnBad::Keep(letters) = &mut self.on_bad {
             let begun = letters.begin(self.cluster.as_ref());
             begun.map_err(|fault| self.fault(&fault))?;
@@ -470,10 +479,16 @@ impl Source for KafkaSource {
             if let Some(index) = self.ended.pop_front() {
                 return Ok(SourceStatus::SplitEnded(index));
             }
-            let Some(event) = self.inbox.next() else { break };
+            let held = self.held.take().map(ConsumerEvent::Records);
+            let Some(event) = held.or_else(|| self.inbox.next()) else { break };
             match event {
                 ConsumerEvent::Partitions(partitions) => self.on_listed(partitions),
                 ConsumerEvent::Offsets { offsets, .. } => self.on_offsets(offsets)?,
+                // What came behind it waits too.
+                ConsumerEvent::Records(block) if !self.decoder.is_ready(&block)? => {
+                    self.held = Some(block);
+                    return Ok(SourceStatus::Waiting(None));
+                }
                 ConsumerEvent::Records(block) => {
                     if let Some(rows) = self.on_records(*block)? {
                         return Ok(SourceStatus::Rows(rows));

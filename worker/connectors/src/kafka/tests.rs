@@ -2,15 +2,13 @@
 
 use super::client::Cluster;
 use super::fake::FakeCluster;
-use crate::testing::{StepClock, context, rows, scan, table};
+use crate::testing::{StepClock, context, rows, scan, sink_context, table};
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-use streamfleet_dataflow::{Flow, Sink, SinkContext, Source, SourceStatus, SplitState};
-use streamfleet_env::{Clock, Storage};
+use streamfleet_dataflow::{Flow, Sink, Source, SourceStatus, SplitState};
 use streamfleet_logical::{ColumnKind, ScanSpec, SinkSpec};
 use streamfleet_types::{Batch, Epoch, RowKind, Term};
 
@@ -164,7 +162,7 @@ fn a_record_that_cannot_be_read_fails_is_left_out_or_kept_aside() {
     keeping.start().expect("begins");
     assert_eq!(drain(keeping.as_mut()), (vec!["0|NULL".to_owned(), "2|NULL".to_owned()], false));
     assert!(!keeping.splits_known(), "no position may pass a letter that is not acknowledged");
-    cluster.release_flushes();
+    cluster.release();
     assert_eq!(drain(keeping.as_mut()), (vec![], true));
     assert!(keeping.splits_known());
     let state = cluster.0.lock().unwrap();
@@ -207,25 +205,6 @@ fn keys_metadata_and_records_without_a_value_become_columns() {
     assert_eq!(plain.errors().skipped_records, 1);
 }
 
-fn sink_context(clock: &Arc<StepClock>) -> SinkContext {
-    struct NoFiles;
-    impl Storage for NoFiles {
-        fn submit(&self, _: streamfleet_env::StorageRequest, _: streamfleet_env::Completion) {
-            panic!("a topic is no file");
-        }
-    }
-    SinkContext {
-        files: Arc::new(NoFiles),
-        clock: Arc::clone(clock) as Arc<dyn Clock>,
-        waker: Arc::new(|| {}),
-        subtask: 0,
-        parallelism: 1,
-        checkpoint_interval: Duration::from_secs(10),
-        commit_within: Duration::from_secs(660),
-        unique: "uid-3-nonce-op-0".to_owned(),
-    }
-}
-
 fn exactly_once(options: &[(&'static str, &'static str)]) -> SinkSpec {
     let all = [&[("sink.delivery-guarantee", "exactly-once")], options].concat();
     SinkSpec { table: Arc::new(table(&columns(), &with(&all))) }
@@ -254,7 +233,7 @@ fn every_epoch_has_a_transaction_of_its_own() {
     sink.prepare(Epoch(1)).expect("closes");
     assert_eq!(sink.poll_prepared(Epoch(1)).expect("no error"), None);
     assert_eq!(sink.write(&batch(&[3])).expect("no error"), Flow::More, "rows wait for the flush, to keep their order");
-    cluster.release_flushes();
+    cluster.release();
     let handles = sink.poll_prepared(Epoch(1)).expect("no error").expect("flushed");
     assert_eq!(handles, [json!({"transactionalId": "id-0", "producerId": 7, "producerEpoch": 0})]);
     write(sink.as_mut(), &[3]);

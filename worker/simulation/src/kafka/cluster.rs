@@ -16,6 +16,7 @@ use streamfleet_connectors::kafka::client::{
     Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, RecordBlock, TopicPartition,
     TransactionHandle, Transactions, worth_fencing,
 };
+use streamfleet_connectors::registry::{Registry, RegistryFault, RegistrySettings};
 use streamfleet_env::Clock;
 use streamfleet_types::Term;
 use streamfleet_types::hash::hash_bytes;
@@ -63,6 +64,10 @@ impl Cluster for SimCluster {
         let timeout = timeout.map(Duration::from_millis);
         let writing = Mutex::default();
         Ok(Box::new(SimProducer(Arc::new(Writer { link, connection, settings, timeout, inbox, under_way, writing }))))
+    }
+
+    fn registry(&self, _: RegistrySettings) -> Result<Box<dyn Registry>, RegistryFault> {
+        Err(RegistryFault { is_unknown: false, detail: "there is no schema registry in a simulation".to_owned() })
     }
 
     fn transactions(&self, _: Properties) -> Result<Box<dyn Transactions>, KafkaFault> {

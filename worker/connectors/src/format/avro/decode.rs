@@ -1,58 +1,39 @@
 //! Avro records to columns. A message is checked as a whole before any column takes a value of it.
 
-use crate::format::Layout;
-use crate::format::column::{Column, Values, entry_fields};
+use super::shape::{RecordShape, Shape, Shapes, Unit};
+use crate::format::column::{Column, Values};
 use crate::format::message::{DecodedMessages, MessageDecoder};
 use crate::format::rows::{Fate, Rows};
 use crate::format::text::{TextRules, TimeStyle};
-use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
+use arrow::datatypes::SchemaRef;
+use std::borrow::Cow;
+use std::fmt;
 use streamfleet_dataflow::DataflowError;
 
-/// Decodes one record a message.
+/// Records within one another that are looked into, of such that may contain themselves.
+const MOST_DEPTH: u32 = 64;
+
+/// Rows for columns of this schema.
+pub(super) fn rows_of(schema: SchemaRef) -> Result<Rows, DataflowError> {
+    Rows::new(schema, TextRules { times: TimeStyle::Sql, plain_decimals: false }, false)
+}
+
+/// Decodes one record a message, all of one schema.
 pub(in crate::format) struct AvroDecoder {
-    /// All fields of a record.
-    fields: Vec<Field>,
-    /// The column that takes each of them, if one does.
-    columns: Vec<Option<usize>>,
+    shapes: Shapes,
     rows: Rows,
 }
 
 impl AvroDecoder {
-    pub fn new(schema: SchemaRef, layout: &Layout) -> Result<Self, DataflowError> {
-        let column = |field: usize| layout.places.iter().position(|place| *place == field);
-        let rules = TextRules { times: TimeStyle::Sql, plain_decimals: false };
-        Ok(Self {
-            columns: (0..layout.fields.len()).map(column).collect(),
-            fields: layout.fields.clone(),
-            rows: Rows::new(schema, rules, false)?,
-        })
-    }
-
-    fn record(&mut self, message: &[u8]) -> Result<(), Wrong> {
-        let mut cursor = Cursor { bytes: message, at: 0 };
-        self.fields.iter().try_for_each(|field| cursor.check(field.data_type(), field.is_nullable()))?;
-        if cursor.at < message.len() {
-            return Err(cursor.wrong("bytes behind the record: was it written under another schema?"));
-        }
-        cursor.at = 0;
-        let Rows { columns, fate, .. } = &mut self.rows;
-        for (field, column) in self.fields.iter().zip(&self.columns) {
-            match column {
-                Some(column) => cursor.take(field.data_type(), field.is_nullable(), &mut columns[*column], fate)?,
-                None => cursor.check(field.data_type(), field.is_nullable())?,
-            }
-        }
-        Ok(())
+    /// For columns of a schema, of which `shapes` says how they lie in a message.
+    pub(super) fn new(schema: SchemaRef, shapes: Shapes) -> Result<Self, DataflowError> {
+        Ok(Self { shapes, rows: rows_of(schema)? })
     }
 }
 
 impl MessageDecoder for AvroDecoder {
     fn take(&mut self, message: &[u8]) {
-        let number = self.rows.seen();
-        match self.record(message) {
-            Ok(()) => self.rows.end_row(number, number),
-            Err(wrong) => self.rows.bad(number, number, format!("{} at byte {}", wrong.what, wrong.at + 1)),
-        }
+        take_record(&mut self.rows, &self.shapes, message, 0);
     }
 
     fn finish(&mut self) -> Result<DecodedMessages, DataflowError> {
@@ -61,21 +42,48 @@ impl MessageDecoder for AvroDecoder {
     }
 }
 
+/// Takes a message whose record begins at this byte.
+pub(super) fn take_record(rows: &mut Rows, shapes: &Shapes, message: &[u8], start: usize) {
+    let number = rows.seen();
+    match record(rows, shapes, message, start) {
+        Ok(()) => rows.end_row(number, number),
+        Err(wrong) => rows.bad(number, number, wrong.to_string()),
+    }
+}
+
+fn record(rows: &mut Rows, shapes: &Shapes, message: &[u8], start: usize) -> Result<(), Wrong> {
+    let mut cursor = Cursor { bytes: message, at: start, passed: &shapes.passed };
+    cursor.check_record(&shapes.record, 0)?;
+    if cursor.at < message.len() {
+        return Err(cursor.wrong("bytes behind the record: was it written under another schema?"));
+    }
+    cursor.at = start;
+    cursor.take_record(&shapes.record, &mut rows.columns, &mut rows.fate)
+}
+
 /// What is wrong with a message, and where.
 struct Wrong {
-    what: &'static str,
+    what: Cow<'static, str>,
     at: usize,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.what, self.at + 1)
+    }
 }
 
 /// A place in a message.
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// See [`Shapes::passed`].
+    passed: &'a [RecordShape],
 }
 
 impl<'a> Cursor<'a> {
-    const fn wrong(&self, what: &'static str) -> Wrong {
-        Wrong { what, at: self.at }
+    fn wrong(&self, what: impl Into<Cow<'static, str>>) -> Wrong {
+        Wrong { what: what.into(), at: self.at }
     }
 
     fn take_bytes(&mut self, length: usize) -> Result<&'a [u8], Wrong> {
@@ -127,12 +135,24 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// False for NULL.
-    fn is_there(&mut self, nullable: bool) -> Result<bool, Wrong> {
-        match if nullable { self.long()? } else { 1 } {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(self.wrong("a branch that the union of null and a type does not have")),
+    /// Which of a union's branches follows.
+    fn branch<'s>(&mut self, shapes: &'s [Shape]) -> Result<&'s Shape, Wrong> {
+        let branch = self.long()?;
+        let found = usize::try_from(branch).ok().and_then(|branch| shapes.get(branch));
+        found.ok_or_else(|| self.wrong("a branch that the union does not have"))
+    }
+
+    /// Which of some names follows.
+    fn symbol<'s>(&mut self, symbols: &'s [String]) -> Result<&'s str, Wrong> {
+        let place = self.int()?;
+        let found = usize::try_from(place).ok().and_then(|place| symbols.get(place));
+        found.map(String::as_str).ok_or_else(|| self.wrong("a symbol that the enum does not have"))
+    }
+
+    fn decimal(&mut self, size: Option<usize>) -> Result<&'a [u8], Wrong> {
+        match size {
+            Some(size) => self.take_bytes(size),
+            None => self.variable(),
         }
     }
 
@@ -146,31 +166,40 @@ impl<'a> Cursor<'a> {
         Ok(count.unsigned_abs())
     }
 
+    fn check_record(&mut self, record: &RecordShape, depth: u32) -> Result<(), Wrong> {
+        record.fields.iter().try_for_each(|(_, shape)| self.check(shape, depth))
+    }
+
     /// Passes a value, which is checked.
-    fn check(&mut self, data_type: &DataType, nullable: bool) -> Result<(), Wrong> {
-        if !self.is_there(nullable)? {
-            return Ok(());
-        }
-        match data_type {
-            DataType::Boolean => self.boolean().map(|_| ()),
-            DataType::Float32 => self.fixed::<4>().map(|_| ()),
-            DataType::Float64 => self.fixed::<8>().map(|_| ()),
-            DataType::Utf8 => self.text().map(|_| ()),
-            DataType::Binary | DataType::Decimal128(..) => self.variable().map(|_| ()),
-            DataType::Int64 | DataType::Timestamp(..) => self.long().map(|_| ()),
-            DataType::Struct(fields) => fields.iter().try_for_each(|f| self.check(f.data_type(), f.is_nullable())),
-            DataType::List(element) => {
-                self.check_items(|cursor| cursor.check(element.data_type(), element.is_nullable()))
+    fn check(&mut self, shape: &Shape, depth: u32) -> Result<(), Wrong> {
+        match shape {
+            Shape::Null => Ok(()),
+            Shape::Boolean => self.boolean().map(|_| ()),
+            Shape::Int(_) => self.int().map(|_| ()),
+            Shape::Long(_) => self.long().map(|_| ()),
+            Shape::Float => self.fixed::<4>().map(|_| ()),
+            Shape::Double => self.fixed::<8>().map(|_| ()),
+            Shape::Text => self.text().map(|_| ()),
+            Shape::Bytes => self.variable().map(|_| ()),
+            Shape::Fixed(size) => self.take_bytes(*size).map(|_| ()),
+            Shape::Decimal { size, .. } => self.decimal(*size).map(|_| ()),
+            Shape::Symbol(symbols) => self.symbol(symbols).map(|_| ()),
+            Shape::Record(record) => self.check_record(record, depth),
+            Shape::Array(items) => self.check_items(|cursor| cursor.check(items, depth)),
+            Shape::Map(values) => self.check_items(|cursor| {
+                cursor.text()?;
+                cursor.check(values, depth)
+            }),
+            Shape::Union(shapes) => {
+                let shape = self.branch(shapes)?;
+                self.check(shape, depth)
             }
-            DataType::Map(entries, _) => match entry_fields(entries) {
-                Ok(fields) => self.check_items(|cursor| {
-                    cursor.text()?;
-                    cursor.check(fields[1].data_type(), fields[1].is_nullable())
-                }),
-                Err(_) => Err(self.wrong("a map without keys and values")),
-            },
-            // The rest are 32 bits wide or less.
-            _ => self.int().map(|_| ()),
+            Shape::Passed(_) if depth == MOST_DEPTH => Err(self.wrong("records too deep within one another")),
+            Shape::Passed(place) => {
+                let passed = self.passed;
+                self.check_record(&passed[*place], depth + 1)
+            }
+            Shape::Unfit(reason) => Err(self.wrong(reason.clone())),
         }
     }
 
@@ -190,73 +219,108 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads a value of a message that was checked.
-    fn take(
-        &mut self,
-        data_type: &DataType,
-        nullable: bool,
-        column: &mut Column,
-        fate: &mut Fate,
-    ) -> Result<(), Wrong> {
-        if !self.is_there(nullable)? {
-            fate.null(column);
-            return Ok(());
+    /// Reads a record of a message that was checked.
+    fn take_record(&mut self, record: &RecordShape, columns: &mut [Column], fate: &mut Fate) -> Result<(), Wrong> {
+        for (column, shape) in &record.fields {
+            match column {
+                Some(column) => self.take(shape, &mut columns[*column], fate)?,
+                None => self.check(shape, 0)?,
+            }
         }
-        match (&mut column.values, data_type) {
-            (Values::Boolean(b), _) => b.append_value(self.boolean()?),
-            (Values::Int8(b), _) => match i8::try_from(self.int()?) {
-                Ok(value) => b.append_value(value),
-                Err(_) => fate.unfit(column, "a whole number of more than 8 bits"),
-            },
-            (Values::Int16(b), _) => match i16::try_from(self.int()?) {
-                Ok(value) => b.append_value(value),
-                Err(_) => fate.unfit(column, "a whole number of more than 16 bits"),
-            },
-            (Values::Int32(b), _) => b.append_value(self.int()?),
-            (Values::Int64(b), _) => b.append_value(self.long()?),
-            (Values::Float32(b), _) => b.append_value(f32::from_le_bytes(self.fixed()?)),
-            (Values::Float64(b), _) => b.append_value(f64::from_le_bytes(self.fixed()?)),
-            (Values::Text(b), _) => b.append_value(self.text()?),
-            (Values::Bytes(b, _), _) => b.append_value(self.variable()?),
-            (Values::Date(b), _) => b.append_value(self.int()?),
-            (Values::Time(b), _) => match self.int()? {
-                value @ 0..86_400_000 => b.append_value(value),
+        record.absent.iter().for_each(|column| fate.null(&mut columns[*column]));
+        Ok(())
+    }
+
+    /// Reads a value of a message that was checked.
+    fn take(&mut self, shape: &Shape, column: &mut Column, fate: &mut Fate) -> Result<(), Wrong> {
+        match (&mut column.values, shape) {
+            (_, Shape::Union(shapes)) => {
+                let shape = self.branch(shapes)?;
+                return self.take(shape, column, fate);
+            }
+            (_, Shape::Null) => fate.null(column),
+            (Values::Boolean(b), Shape::Boolean) => b.append_value(self.boolean()?),
+            (Values::Int8(b), Shape::Int(_) | Shape::Long(_)) => match self.long()? {
+                value @ -0x80..0x80 => b.append_value(value as i8),
                 value => fate.unfit(column, value),
             },
-            (Values::Millis(b, _), _) => b.append_value(self.long()?),
-            (Values::Micros(b, _), DataType::Timestamp(TimeUnit::Microsecond, _)) => b.append_value(self.long()?),
-            (Values::Micros(..), _) => {
-                self.long()?;
-                fate.unfit(column, "a time of another unit");
+            (Values::Int16(b), Shape::Int(_) | Shape::Long(_)) => match self.long()? {
+                value @ -0x8000..0x8000 => b.append_value(value as i16),
+                value => fate.unfit(column, value),
+            },
+            (Values::Int32(b), Shape::Int(_) | Shape::Long(_)) => match i32::try_from(self.long()?) {
+                Ok(value) => b.append_value(value),
+                Err(_) => fate.unfit(column, "a whole number of more than 32 bits"),
+            },
+            (Values::Int64(b), Shape::Int(_) | Shape::Long(_)) => b.append_value(self.long()?),
+            (Values::Float32(b), Shape::Float) => b.append_value(f32::from_le_bytes(self.fixed()?)),
+            (Values::Float32(b), Shape::Int(_) | Shape::Long(_)) => b.append_value(self.long()? as f32),
+            (Values::Float64(b), Shape::Double) => b.append_value(f64::from_le_bytes(self.fixed()?)),
+            (Values::Float64(b), Shape::Float) => b.append_value(f32::from_le_bytes(self.fixed()?).into()),
+            (Values::Float64(b), Shape::Int(_) | Shape::Long(_)) => b.append_value(self.long()? as f64),
+            (Values::Text(b), Shape::Text) => b.append_value(self.text()?),
+            (Values::Text(b), Shape::Symbol(symbols)) => b.append_value(self.symbol(symbols)?),
+            (Values::Text(b), Shape::Bytes) => match std::str::from_utf8(self.variable()?) {
+                Ok(text) => b.append_value(text),
+                Err(_) => fate.unfit(column, "bytes that are no UTF-8"),
+            },
+            (Values::Bytes(b, _), Shape::Bytes | Shape::Text) => b.append_value(self.variable()?),
+            (Values::Bytes(b, _), Shape::Fixed(size)) => b.append_value(self.take_bytes(*size)?),
+            (Values::Bytes(b, _), Shape::Decimal { size, .. }) => b.append_value(self.decimal(*size)?),
+            (Values::Date(b), Shape::Int(_)) => b.append_value(self.int()?),
+            (Values::Time(b), Shape::Int(_) | Shape::Long(_)) => {
+                let value = self.long()?;
+                let millis = if *shape == Shape::Long(Unit::Micros) { value.div_euclid(1000) } else { value };
+                match millis {
+                    0..86_400_000 => b.append_value(millis as i32),
+                    _ => fate.unfit(column, value),
+                }
             }
-            (Values::Decimal(b, precision, _), _) => {
-                let value = unscaled(self.variable()?);
+            (Values::Millis(b, _), Shape::Long(unit)) => {
+                let value = self.long()?;
+                b.append_value(match unit {
+                    Unit::Micros => value.div_euclid(1000),
+                    Unit::Nanos => value.div_euclid(1_000_000),
+                    Unit::Unknown | Unit::Millis | Unit::Days => value,
+                });
+            }
+            (Values::Micros(b, _), Shape::Long(unit)) => {
+                let value = self.long()?;
+                let micros = match unit {
+                    Unit::Millis => value.checked_mul(1000),
+                    Unit::Nanos => Some(value.div_euclid(1000)),
+                    Unit::Unknown | Unit::Micros | Unit::Days => Some(value),
+                };
+                match micros {
+                    Some(micros) => b.append_value(micros),
+                    None => fate.unfit(column, value),
+                }
+            }
+            (Values::Decimal(b, precision, to), Shape::Decimal { size, scale: from }) => {
+                let value = unscaled(self.decimal(*size)?).and_then(|value| rescaled(value, *from, *to));
                 match value.filter(|v| v.unsigned_abs() < 10u128.pow(u32::from(*precision))) {
                     Some(value) => b.append_value(value),
                     None => fate.unfit(column, "a number of more digits"),
                 }
             }
-            (Values::Row(row), DataType::Struct(fields)) => {
-                for (field, column) in fields.iter().zip(&mut row.columns) {
-                    self.take(field.data_type(), field.is_nullable(), column, fate)?;
-                }
+            (Values::Row(row), Shape::Record(record)) => {
+                self.take_record(record, &mut row.columns, fate)?;
                 row.end();
             }
-            (Values::List(list), DataType::List(element)) => {
+            (Values::List(list), Shape::Array(items)) => {
                 loop {
                     let count = self.block()?;
                     if count == 0 {
                         break;
                     }
                     for _ in 0..count {
-                        self.take(element.data_type(), element.is_nullable(), &mut list.element, fate)?;
+                        self.take(items, &mut list.element, fate)?;
                         list.count();
                     }
                 }
                 list.end();
             }
-            (Values::Map(map), DataType::Map(entries, _)) => {
-                let Ok(fields) = entry_fields(entries) else { return Err(self.wrong("a map without keys")) };
+            (Values::Map(map), Shape::Map(values)) => {
                 loop {
                     let count = self.block()?;
                     if count == 0 {
@@ -264,18 +328,22 @@ impl<'a> Cursor<'a> {
                     }
                     for _ in 0..count {
                         fate.text(&mut map.key, self.text()?);
-                        self.take(fields[1].data_type(), fields[1].is_nullable(), &mut map.value, fate)?;
+                        self.take(values, &mut map.value, fate)?;
                         map.count();
                     }
                 }
                 map.end();
             }
-            (Values::Row(_) | Values::List(_) | Values::Map(_), _) => {
-                return Err(self.wrong("a value of another kind than its column"));
-            }
+            _ => return Err(self.wrong("a value of another kind than its column")),
         }
         Ok(())
     }
+}
+
+/// A number with another count of digits behind its point. `None`: it would lose some, or is too large.
+fn rescaled(value: i128, from: i8, to: i8) -> Option<i128> {
+    let power = 10i128.checked_pow(u32::from(from.abs_diff(to)))?;
+    if to >= from { value.checked_mul(power) } else { (value % power == 0).then_some(value / power) }
 }
 
 /// A number in as many bytes as it needs, the highest first. `None`: it has more than 128 bits.

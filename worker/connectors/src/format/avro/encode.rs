@@ -1,10 +1,11 @@
 //! Columns to Avro records.
 
+use super::shape::{RecordShape, Shape};
 use crate::format::message::{MessageBuffer, MessageEncoder};
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    SchemaRef, Time32MillisecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    DataType, Date32Type, Decimal128Type, Field, Fields, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, SchemaRef, Time32MillisecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
 };
 use streamfleet_dataflow::DataflowError;
 use streamfleet_types::Batch;
@@ -13,24 +14,35 @@ use streamfleet_types::Batch;
 pub(in crate::format) struct AvroEncoder {
     table: String,
     schema: SchemaRef,
+    record: RecordShape,
 }
 
 impl AvroEncoder {
-    pub fn new(table: &str, schema: &SchemaRef) -> Self {
-        Self { table: table.to_owned(), schema: SchemaRef::clone(schema) }
+    /// For rows of these columns, all of which `record` has, as [`super::shape::why_not_written`] says.
+    pub(super) fn new(table: &str, schema: &SchemaRef, record: RecordShape) -> Self {
+        Self { table: table.to_owned(), schema: SchemaRef::clone(schema), record }
+    }
+
+    /// Appends a message for every row; each begins with these bytes.
+    pub(super) fn encode_behind(
+        &mut self,
+        head: &[u8],
+        rows: &Batch,
+        out: &mut MessageBuffer,
+    ) -> Result<(), DataflowError> {
+        for row in 0..rows.rows() {
+            out.bytes.extend_from_slice(head);
+            put_record(&mut out.bytes, &self.record, self.schema.fields(), rows.records().columns(), row)
+                .map_err(|column| DataflowError::Null { operator: format!("table {}", self.table), column })?;
+            out.end();
+        }
+        Ok(())
     }
 }
 
 impl MessageEncoder for AvroEncoder {
     fn encode(&mut self, rows: &Batch, out: &mut MessageBuffer) -> Result<(), DataflowError> {
-        for row in 0..rows.rows() {
-            for (field, column) in self.schema.fields().iter().zip(rows.records().columns()) {
-                value(&mut out.bytes, field, column, row)
-                    .map_err(|column| DataflowError::Null { operator: format!("table {}", self.table), column })?;
-            }
-            out.end();
-        }
-        Ok(())
+        self.encode_behind(&[], rows, out)
     }
 }
 
@@ -57,49 +69,62 @@ fn unscaled(out: &mut Vec<u8>, value: i128) {
     variable(out, &bytes[start..]);
 }
 
-/// Writes a value. `Err`: the field that would need a NULL and takes none.
-fn value(out: &mut Vec<u8>, field: &Field, column: &dyn Array, row: usize) -> Result<(), String> {
-    match (column.is_null(row), field.is_nullable()) {
-        (true, true) => {
-            long(out, 0);
-            return Ok(());
-        }
-        (true, false) => return Err(field.name().clone()),
-        (false, true) => long(out, 1),
-        (false, false) => {}
+/// Writes a record. `Err`: the field that would need a NULL and takes none.
+fn put_record(
+    out: &mut Vec<u8>,
+    record: &RecordShape,
+    fields: &Fields,
+    columns: &[ArrayRef],
+    row: usize,
+) -> Result<(), String> {
+    for (column, shape) in &record.fields {
+        let column = column.expect("a field without a column is refused before");
+        put(out, shape, &fields[column], columns[column].as_ref(), row)?;
     }
-    match field.data_type() {
-        DataType::Boolean => out.push(u8::from(column.as_boolean().value(row))),
-        DataType::Int8 => long(out, column.as_primitive::<Int8Type>().value(row).into()),
-        DataType::Int16 => long(out, column.as_primitive::<Int16Type>().value(row).into()),
-        DataType::Int32 => long(out, column.as_primitive::<Int32Type>().value(row).into()),
-        DataType::Int64 => long(out, column.as_primitive::<Int64Type>().value(row)),
-        DataType::Float32 => out.extend(column.as_primitive::<Float32Type>().value(row).to_le_bytes()),
-        DataType::Float64 => out.extend(column.as_primitive::<Float64Type>().value(row).to_le_bytes()),
-        DataType::Utf8 => variable(out, column.as_string::<i32>().value(row).as_bytes()),
-        DataType::Binary => variable(out, column.as_binary::<i32>().value(row)),
-        DataType::Decimal128(..) => unscaled(out, column.as_primitive::<Decimal128Type>().value(row)),
-        DataType::Date32 => long(out, column.as_primitive::<Date32Type>().value(row).into()),
-        DataType::Time32(_) => long(out, column.as_primitive::<Time32MillisecondType>().value(row).into()),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+    Ok(())
+}
+
+/// Writes a value. `Err`: the field that would need a NULL and takes none.
+fn put(out: &mut Vec<u8>, shape: &Shape, field: &Field, column: &dyn Array, row: usize) -> Result<(), String> {
+    let is_null = column.is_null(row);
+    match (shape, field.data_type()) {
+        (Shape::Union(shapes), _) => {
+            let branch = shapes.iter().position(|branch| (*branch == Shape::Null) == is_null);
+            let branch = branch.ok_or_else(|| field.name().clone())?;
+            long(out, branch as i64);
+            return put(out, &shapes[branch], field, column, row);
+        }
+        (Shape::Null, _) => {}
+        _ if is_null => return Err(field.name().clone()),
+        (_, DataType::Boolean) => out.push(u8::from(column.as_boolean().value(row))),
+        (_, DataType::Int8) => long(out, column.as_primitive::<Int8Type>().value(row).into()),
+        (_, DataType::Int16) => long(out, column.as_primitive::<Int16Type>().value(row).into()),
+        (_, DataType::Int32) => long(out, column.as_primitive::<Int32Type>().value(row).into()),
+        (_, DataType::Int64) => long(out, column.as_primitive::<Int64Type>().value(row)),
+        (_, DataType::Float32) => out.extend(column.as_primitive::<Float32Type>().value(row).to_le_bytes()),
+        (_, DataType::Float64) => out.extend(column.as_primitive::<Float64Type>().value(row).to_le_bytes()),
+        (_, DataType::Utf8) => variable(out, column.as_string::<i32>().value(row).as_bytes()),
+        (_, DataType::Binary) => variable(out, column.as_binary::<i32>().value(row)),
+        (_, DataType::Decimal128(..)) => unscaled(out, column.as_primitive::<Decimal128Type>().value(row)),
+        (_, DataType::Date32) => long(out, column.as_primitive::<Date32Type>().value(row).into()),
+        (_, DataType::Time32(_)) => long(out, column.as_primitive::<Time32MillisecondType>().value(row).into()),
+        (_, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
             long(out, column.as_primitive::<TimestampMicrosecondType>().value(row));
         }
-        DataType::Timestamp(..) => long(out, column.as_primitive::<TimestampMillisecondType>().value(row)),
-        DataType::Struct(fields) => {
-            for (field, column) in fields.iter().zip(column.as_struct().columns()) {
-                value(out, field, column, row)?;
-            }
+        (_, DataType::Timestamp(..)) => long(out, column.as_primitive::<TimestampMillisecondType>().value(row)),
+        (Shape::Record(record), DataType::Struct(fields)) => {
+            put_record(out, record, fields, column.as_struct().columns(), row)?;
         }
-        DataType::List(element) => {
+        (Shape::Array(items), DataType::List(element)) => {
             let lists = column.as_list::<i32>();
             let (start, end) = (lists.value_offsets()[row], lists.value_offsets()[row + 1]);
             if end > start {
                 long(out, (end - start).into());
-                (start..end).try_for_each(|item| value(out, element, lists.values(), item as usize))?;
+                (start..end).try_for_each(|item| put(out, items, element, lists.values(), item as usize))?;
             }
             long(out, 0);
         }
-        DataType::Map(..) => {
+        (Shape::Map(shape), DataType::Map(..)) => {
             let maps = column.as_map();
             let (start, end) = (maps.value_offsets()[row], maps.value_offsets()[row + 1]);
             let keys = maps.keys().as_string::<i32>();
@@ -108,12 +133,12 @@ fn value(out: &mut Vec<u8>, field: &Field, column: &dyn Array, row: usize) -> Re
                 long(out, (end - start).into());
                 for item in start..end {
                     variable(out, keys.value(item as usize).as_bytes());
-                    value(out, values, maps.values(), item as usize)?;
+                    put(out, shape, values, maps.values(), item as usize)?;
                 }
             }
             long(out, 0);
         }
-        other => unreachable!("columns of type {other} are refused before"),
+        (_, other) => unreachable!("columns of type {other} are refused before"),
     }
     Ok(())
 }

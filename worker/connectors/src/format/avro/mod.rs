@@ -1,19 +1,30 @@
-//! Avro's binary encoding, one record a message, under the schema that Flink derives from a table: a column that takes NULL
-//! is a union of `null` and its type, in this order.
+//! Avro's binary encoding, one record a message: under the schema that Flink derives from a table, or under schemas that a
+//! registry keeps.
 
+mod confluent;
 mod decode;
 mod encode;
+mod schema;
+mod shape;
+#[cfg(test)]
+mod shape_tests;
 #[cfg(test)]
 mod tests;
 
-pub(super) use decode::AvroDecoder;
-pub(super) use encode::AvroEncoder;
+pub(crate) use confluent::ConfluentOptions;
+pub(super) use confluent::{ConfluentDecoder, ConfluentEncoder, descriptor as confluent_descriptor};
 
+use crate::format::Layout;
 use crate::format::column::entry_fields;
+use crate::format::message::{MessageDecoder, MessageEncoder};
 use crate::options::{self, option};
-use arrow::datatypes::{DataType, TimeUnit};
+use apache_avro::Schema;
+use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef, TimeUnit};
+use decode::AvroDecoder;
+use encode::AvroEncoder;
+use shape::Shapes;
 use streamfleet_dataflow::DataflowError;
-use streamfleet_logical::{FormatDescriptor, OptionKind, TableDescriptor};
+use streamfleet_logical::{FormatDescriptor, OptionKind, OptionSpec, TableDescriptor};
 
 /// The format's options.
 #[derive(Debug, Clone, Copy)]
@@ -29,14 +40,18 @@ pub(super) fn descriptor() -> FormatDescriptor {
         changes: false,
         options: vec![
             option("avro.encoding", OptionKind::OneOf(&["binary"]), "binary", "How a record is written."),
-            option(
-                "avro.timestamp_mapping.legacy",
-                OptionKind::Boolean,
-                "true",
-                "`true`: the only points in time are TIMESTAMP with up to three digits, as `timestamp-millis`. `false`: TIMESTAMP is `local-timestamp-millis` or `-micros`, TIMESTAMP_LTZ is `timestamp-millis` or `-micros`.",
-            ),
+            times_option("avro.timestamp_mapping.legacy"),
         ],
     }
+}
+
+const fn times_option(name: &'static str) -> OptionSpec {
+    option(
+        name,
+        OptionKind::Boolean,
+        "true",
+        "`true`: the only points in time are TIMESTAMP with up to three digits, as `timestamp-millis`. `false`: TIMESTAMP is `local-timestamp-millis` or `-micros`, TIMESTAMP_LTZ is `timestamp-millis` or `-micros`.",
+    )
 }
 
 impl AvroOptions {
@@ -45,7 +60,12 @@ impl AvroOptions {
         if table.option("avro.encoding").is_some_and(|encoding| encoding != "binary") {
             return Err(options::bad(table, "avro.encoding", "it is binary"));
         }
-        Ok(Self { has_few_times: options::boolean(table, "avro.timestamp_mapping.legacy", true)? })
+        Self::under(table, "avro.")
+    }
+
+    /// Those that begin with this prefix.
+    fn under(table: &TableDescriptor, prefix: &str) -> Result<Self, DataflowError> {
+        Ok(Self { has_few_times: options::boolean(table, &format!("{prefix}timestamp_mapping.legacy"), true)? })
     }
 
     /// True if values of the type can be read and written.
@@ -73,4 +93,45 @@ impl AvroOptions {
             _ => false,
         }
     }
+}
+
+/// The schema that Flink derives from columns: its text, and what it says.
+fn derived<'a>(
+    place: &str,
+    columns: impl IntoIterator<Item = &'a FieldRef>,
+    options: AvroOptions,
+) -> Result<(String, Schema), DataflowError> {
+    schema::of_columns(columns, !options.has_few_times).map_err(|detail| DataflowError::Unsupported {
+        operator: place.to_owned(),
+        detail: format!("the columns as an Avro schema: {detail}"),
+    })
+}
+
+/// A decoder for records of a table, for columns of this schema.
+pub(super) fn decoder(
+    schema: SchemaRef,
+    layout: &Layout,
+    options: AvroOptions,
+) -> Result<Box<dyn MessageDecoder>, DataflowError> {
+    let fields = Fields::from(layout.fields.clone());
+    let (_, writer) = derived("format 'avro'", &fields, options)?;
+    let shapes = shapes_of(&writer, schema.fields())?;
+    Ok(Box::new(AvroDecoder::new(schema, shapes)?))
+}
+
+/// An encoder for rows of these columns.
+pub(super) fn encoder(
+    table: &str,
+    columns: &SchemaRef,
+    options: AvroOptions,
+) -> Result<Box<dyn MessageEncoder>, DataflowError> {
+    let (_, writer) = derived(&format!("table {table}"), columns.fields(), options)?;
+    let shapes = shapes_of(&writer, columns.fields())?;
+    Ok(Box::new(AvroEncoder::new(table, columns, shapes.record)))
+}
+
+/// How values of columns lie under the schema that was derived from them.
+fn shapes_of(writer: &Schema, columns: &Fields) -> Result<Shapes, DataflowError> {
+    Shapes::of(writer, &[], columns)
+        .map_err(|detail| DataflowError::Unsupported { operator: "format 'avro'".to_owned(), detail })
 }

@@ -93,7 +93,7 @@ fn what_is_no_record_is_told() {
         "1 the record ends within a value at byte 2",
         "2 the record ends within a value at byte 4",
         "3 bytes behind the record: was it written under another schema? at byte 3",
-        "4 a branch that the union of null and a type does not have at byte 3",
+        "4 a branch that the union does not have at byte 3",
         "5 a string that is no UTF-8 at byte 5",
         "6 a whole number of more than 32 bits at byte 6",
         "7 a whole number of more than 64 bits at byte 11",

@@ -14,6 +14,7 @@ use super::client::{
     Properties, REACH_WITHIN, Transactions,
 };
 use crate::inbox::{Inbox, UnderWay};
+use crate::registry::{HttpRegistry, Registry, RegistryFault, RegistrySettings};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use std::sync::Arc;
@@ -39,6 +40,10 @@ impl Cluster for NativeCluster {
         under_way: Arc<UnderWay>,
     ) -> Result<Box<dyn Producer>, KafkaFault> {
         Ok(Box::new(producer::NativeProducer::start(settings, inbox, under_way)?))
+    }
+
+    fn registry(&self, settings: RegistrySettings) -> Result<Box<dyn Registry>, RegistryFault> {
+        Ok(Box::new(HttpRegistry::start(settings)?))
     }
 
     fn transactions(&self, properties: Properties) -> Result<Box<dyn Transactions>, KafkaFault> {

@@ -1,0 +1,206 @@
+"""Avro under a schema registry, on a real broker, written and read by another implementation.
+
+Orders are written by fastavro under two versions of a schema. A job reads them as one table and writes them under schemas of
+its own, key and value, exactly once, while it is killed and the registry answers 503 half the time or not at all. What fastavro
+reads then must be every order. Records that no schema says how to read are kept aside. What cannot be got over is told.
+"""
+
+import argparse
+import collections
+import io
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import fastavro
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
+
+import topics  # noqa: E402
+from common import compare, killed  # noqa: E402
+from kafka import Kafka  # noqa: E402
+from registry import registry  # noqa: E402
+
+ORDERS = 60_000
+
+LINE = {"type": "record", "name": "Line", "fields": [
+    {"name": "sku", "type": "string"},
+    {"name": "count", "type": "int"},
+]}
+
+FIRST = {"type": "record", "name": "Order", "namespace": "shop", "fields": [
+    {"name": "id", "type": "int"},
+    {"name": "status", "type": {"type": "enum", "name": "Status", "symbols": ["OPEN", "PAID", "GONE"]}},
+    {"name": "amount", "type": {"type": "bytes", "logicalType": "decimal", "precision": 10, "scale": 2}},
+    {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+    {"name": "lines", "type": {"type": "array", "items": LINE}},
+]}
+
+# Another order of fields, a wider number, a field that the table lacks, and one that the first version lacks.
+SECOND = {"type": "record", "name": "Order", "namespace": "shop", "fields": [
+    {"name": "comment", "type": ["null", "string"], "default": None},
+    {"name": "lines", "type": {"type": "array", "items": LINE}},
+    {"name": "source", "type": {"type": "map", "values": ["string", "long"]}, "default": {}},
+    {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+    {"name": "amount", "type": {"type": "bytes", "logicalType": "decimal", "precision": 10, "scale": 2}},
+    {"name": "status", "type": {"type": "enum", "name": "Status", "symbols": ["OPEN", "PAID", "GONE"]}},
+    {"name": "id", "type": "long"},
+]}
+
+COLUMNS = """id BIGINT, status STRING, amount DECIMAL(10, 2), `at` TIMESTAMP(3),
+  lines ARRAY<ROW<sku STRING, `count` INT>>, comment STRING"""
+
+JOB = """
+CREATE TABLE orders ({columns})
+  WITH ('connector' = 'kafka', 'topic' = 'orders', 'format' = 'avro-confluent', 'avro-confluent.url' = '{url}',
+        'avro-confluent.basic-auth.user-info' = 'job:secret', 'scan.startup.mode' = 'earliest-offset',
+        'scan.bounded.mode' = 'latest-offset', 'scan.errors' = 'dead-letter', 'scan.errors.dead-letter.topic' = 'dead',
+        'properties.bootstrap.servers' = '{address}');
+CREATE TABLE copied ({columns})
+  WITH ('connector' = 'kafka', 'topic' = 'copied', 'key.format' = 'avro-confluent', 'key.fields' = 'id',
+        'key.avro-confluent.url' = '{url}', 'key.avro-confluent.basic-auth.user-info' = 'job:secret',
+        'value.format' = 'avro-confluent', 'value.avro-confluent.url' = '{url}',
+        'value.avro-confluent.basic-auth.user-info' = 'job:secret',
+        'sink.delivery-guarantee' = 'exactly-once', 'properties.bootstrap.servers' = '{address}');
+INSERT INTO copied SELECT * FROM orders;
+"""
+
+REFUSED = """
+CREATE TABLE orders (id BIGINT, status STRING)
+  WITH ('connector' = 'kafka', 'topic' = 'orders', 'format' = 'avro-confluent', 'avro-confluent.url' = '{url}',
+        'avro-confluent.basic-auth.user-info' = '{user}', 'avro-confluent.retry-timeout' = '2 s',
+        'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset', 'scan.errors' = 'skip',
+        'properties.bootstrap.servers' = '{address}');
+CREATE TABLE copied (id BIGINT NOT NULL, extra {extra} NOT NULL)
+  WITH ('connector' = 'kafka', 'topic' = 'copied', 'format' = 'avro-confluent', 'avro-confluent.url' = '{url}',
+        'avro-confluent.basic-auth.user-info' = '{user}', 'avro-confluent.retry-timeout' = '2 s',
+        'avro-confluent.subject' = '{subject}', 'properties.bootstrap.servers' = '{address}');
+INSERT INTO copied SELECT id, {value} FROM orders;
+"""
+
+
+def encoded(number, schema, row):
+    out = io.BytesIO()
+    out.write(b"\0" + number.to_bytes(4, "big"))
+    fastavro.schemaless_writer(out, schema, row)
+    return out.getvalue()
+
+
+def decoded(served, message):
+    number = int.from_bytes(message[1:5], "big")
+    if message[0] != 0 or not 1 <= number <= len(served.schemas):
+        raise SystemExit(f"no message of the registry's form: {message[:20]}")
+    return fastavro.schemaless_reader(io.BytesIO(message[5:]), fastavro.parse_schema(json.loads(served.schemas[number - 1])))
+
+
+def orders():
+    """Orders as Python's rows, whose times have whole milliseconds."""
+    import datetime
+    import decimal
+
+    start = datetime.datetime(2024, 2, 28, tzinfo=datetime.timezone.utc)
+    for key in range(ORDERS):
+        lines = [{"sku": f"s{random.randrange(100)}", "count": random.randrange(-5, 1000)} for _ in range(random.randrange(4))]
+        yield {
+            "id": key,
+            "status": random.choice(["OPEN", "PAID", "GONE"]),
+            "amount": decimal.Decimal(random.randrange(-99_999_999, 99_999_999)).scaleb(-2),
+            "at": start + datetime.timedelta(milliseconds=random.randrange(10**9)),
+            "lines": lines,
+            "comment": random.choice([None, "", "schön"]),
+            "source": {"a": "b", "c": 7},
+        }
+
+
+def row_of(order):
+    lines = tuple((line["sku"], line["count"]) for line in order["lines"])
+    return order["id"], order["status"], str(order["amount"]), order["at"].timestamp(), lines, order["comment"]
+
+
+def trouble(served, until):
+    """Lets the registry be down, and answer half the time."""
+    while not until.is_set():
+        served.refusing = random.random() < 0.3
+        served.unavailable = 0.5
+        until.wait(random.uniform(0.1, 0.5))
+    served.refusing, served.unavailable = False, 0.0
+
+
+def refusals(binary, folder, served, address):
+    """What cannot be got over, each with its error."""
+    def tried(name, expected, url=served.url, user="job:secret", extra="BIGINT", value="id", subject="fresh"):
+        (folder / "refused.sql").write_text(
+            REFUSED.format(url=url, user=user, extra=extra, value=value, subject=subject, address=address))
+        began = time.time()
+        done = subprocess.run([binary, "run", "refused.sql", "--quiet"], cwd=folder, capture_output=True, text=True, timeout=120)
+        if done.returncode == 0 or expected not in done.stderr or "secret" in done.stderr:
+            raise SystemExit(f"{name}: exit code {done.returncode}, expected `{expected}`\n{done.stderr}")
+        print(f"  {name}: told after {time.time() - began:.1f} s", flush=True)
+
+    tried("registry down", "no answer for", url="http://127.0.0.1:1")
+    tried("wrong password", "the credentials are refused (401", user="job:secret-of-another")
+    served.add("taken-value", {"type": "record", "name": "r", "fields": [{"name": "id", "type": "long"}]})
+    tried("incompatible schema", "it is incompatible with what is registered", extra="STRING", value="status", subject="taken-value")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--seed", type=int, default=None)
+    arguments = parser.parse_args()
+    seed = arguments.seed if arguments.seed is not None else random.randrange(1 << 32)
+    random.seed(seed)
+    print(f"kafka registry: seed {seed}", flush=True)
+    binary = str(pathlib.Path(arguments.bin).resolve())
+    os.environ.pop("STREAMFLEET_CRASH_AT", None)
+    with tempfile.TemporaryDirectory() as top, Kafka() as kafka, registry("job:secret") as served:
+        folder = pathlib.Path(top)
+        topics.create(kafka.address, "orders", "copied", "dead", partitions=3)
+        versions = [(served.add("orders-value", schema), fastavro.parse_schema(schema)) for schema in (FIRST, SECOND)]
+        expected, records = collections.Counter(), []
+        for order in orders():
+            number, schema = versions[random.random() < 0.5 + order["id"] / ORDERS / 2]
+            if number == versions[0][0]:
+                order["comment"] = None
+            expected[row_of(order)] += 1
+            records.append((str(order["id"]).encode(), encoded(number, schema, order)))
+        broken = [b"{\"id\": 1}", b"", b"\0\0\0\0\1", b"\0\0\1\0\0abc", encoded(*versions[1], order) + b"x"]
+        for message in broken:
+            records.insert(random.randrange(len(records)), (b"broken", message))
+        topics.fill(kafka.address, "orders", records)
+        (folder / "job.sql").write_text(JOB.format(columns=COLUMNS, url=served.url, address=kafka.address))
+        is_over = threading.Event()
+        troubling = threading.Thread(target=trouble, args=(served, is_over))
+        troubling.start()
+        try:
+            kills = killed(binary, folder, "job.sql", kills=6)
+        finally:
+            is_over.set()
+            troubling.join()
+        found = collections.Counter()
+        for messages in topics.read(kafka.address, "copied").values():
+            for key, value in messages:
+                order = decoded(served, value)
+                if decoded(served, key) != {"id": order["id"]}:
+                    raise SystemExit(f"the key of {order} is {decoded(served, key)}")
+                found[row_of(order)] += 1
+        compare("registry: copied orders", found, expected)
+        dead = set(topics.values(kafka.address, "dead"))
+        if dead != set(broken):
+            raise SystemExit(f"dead letters: {dead}, expected {broken}")
+        subjects = {name: len(versions) for name, versions in served.subjects.items()}
+        if subjects != {"orders-value": 2, "copied-value": 1, "copied-key": 1}:
+            raise SystemExit(f"subjects: {subjects}")
+        asked = len(served.asked)
+        refusals(binary, folder, served, kafka.address)
+    print(f"kafka registry: {ORDERS} orders of two schemas, {kills} kills, {asked} questions to the registry: exact")
+
+
+if __name__ == "__main__":
+    main()

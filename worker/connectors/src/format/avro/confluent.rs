@@ -1,0 +1,269 @@
+//! Avro records whose schema a registry keeps: a zero byte, the schema's number in four bytes, the record.
+//!
+//! A record is read by the schema that it was written under, whose fields go to the columns of the same names. Schemas are asked
+//! for when a message first names them, and kept.
+
+use super::AvroOptions;
+use super::decode::{rows_of, take_record};
+use super::encode::AvroEncoder;
+use super::shape::{Shapes, why_not_written};
+use super::{derived, schema};
+use crate::format::message::{DecodedMessages, Link, MessageBuffer, MessageDecoder, MessageEncoder};
+use crate::format::rows::Rows;
+use crate::inbox::Inbox;
+use crate::options::{bad, boolean, option};
+use crate::registry::{self, RegisteredSchema, Registry, RegistryFault, RegistrySettings};
+use arrow::datatypes::SchemaRef;
+use std::collections::{HashMap, HashSet};
+use streamfleet_dataflow::DataflowError;
+use streamfleet_logical::{FormatDescriptor, OptionKind, TableDescriptor};
+use streamfleet_types::Batch;
+
+/// What begins every message.
+const MAGIC: u8 = 0;
+
+/// Bytes before the record.
+const HEAD: usize = 5;
+
+/// Schemas that are kept before all are forgotten: numbers in broken messages are any.
+const MOST_KNOWN: usize = 10_000;
+
+/// The format's options.
+#[derive(Debug, Clone)]
+pub(crate) struct ConfluentOptions {
+    pub avro: AvroOptions,
+    settings: RegistrySettings,
+    subject: Option<String>,
+    /// The schema that rows are written under, if not the table's own.
+    schema: Option<String>,
+    registers: bool,
+}
+
+/// What the planner knows of it.
+pub(in crate::format) fn descriptor() -> FormatDescriptor {
+    let mut options = registry::options();
+    options.extend([
+        option(
+            "avro-confluent.subject",
+            OptionKind::Text,
+            "",
+            "The subject that the schema of written rows is registered under; by default the topic's name with `-value` or `-key`.",
+        ),
+        option(
+            "avro-confluent.schema",
+            OptionKind::Text,
+            "",
+            "The schema of written rows, which must have the table's columns; by default the one that Flink derives from them.",
+        ),
+        option(
+            "avro-confluent.properties.auto.register.schemas",
+            OptionKind::Boolean,
+            "true",
+            "`false`: the schema must be registered already.",
+        ),
+        super::times_option("avro-confluent.timestamp_mapping.legacy"),
+    ]);
+    FormatDescriptor { name: "avro-confluent", changes: false, options }
+}
+
+impl ConfluentOptions {
+    /// Reads them.
+    pub fn of(table: &TableDescriptor) -> Result<Self, DataflowError> {
+        const SCHEMA: &str = "avro-confluent.schema";
+        let text = |name: &str| table.option(name).filter(|text| !text.trim().is_empty()).map(str::to_owned);
+        if let Some(text) = text(SCHEMA) {
+            schema::parse(&text).map_err(|detail| bad(table, SCHEMA, detail))?;
+        }
+        Ok(Self {
+            avro: AvroOptions::under(table, "avro-confluent.")?,
+            settings: RegistrySettings::of(table, "avro-confluent.")?,
+            subject: text("avro-confluent.subject"),
+            schema: text(SCHEMA),
+            registers: boolean(table, "avro-confluent.properties.auto.register.schemas", true)?,
+        })
+    }
+}
+
+/// A way to a registry, and what comes back.
+struct Desk<T> {
+    place: String,
+    registry: Box<dyn Registry>,
+    inbox: Inbox<T>,
+}
+
+impl<T> Desk<T> {
+    fn open(settings: &RegistrySettings, link: &Link<'_>) -> Result<Self, DataflowError> {
+        let registry = (link.open)(settings.clone()).map_err(|fault| failed(link.place, &fault))?;
+        Ok(Self { place: link.place.to_owned(), registry, inbox: Inbox::new(std::sync::Arc::clone(&link.waker)) })
+    }
+}
+
+fn failed(place: &str, fault: &RegistryFault) -> DataflowError {
+    DataflowError::External { place: place.to_owned(), detail: fault.detail.clone() }
+}
+
+/// Decodes messages of any schemas.
+pub(in crate::format) struct ConfluentDecoder {
+    schema: SchemaRef,
+    settings: RegistrySettings,
+    desk: Option<Desk<(u32, Result<RegisteredSchema, RegistryFault>)>>,
+    rows: Rows,
+    /// Schemas by their numbers; of such that do not do, why.
+    known: HashMap<u32, Result<Shapes, String>>,
+    asked: HashSet<u32>,
+}
+
+impl ConfluentDecoder {
+    /// For columns of this schema.
+    pub fn new(schema: SchemaRef, options: &ConfluentOptions) -> Result<Self, DataflowError> {
+        Ok(Self {
+            rows: rows_of(SchemaRef::clone(&schema))?,
+            schema,
+            settings: options.settings.clone(),
+            desk: None,
+            known: HashMap::new(),
+            asked: HashSet::new(),
+        })
+    }
+
+    fn compile(&self, id: u32, schema: &RegisteredSchema) -> Result<Shapes, String> {
+        let of = |detail: String| format!("schema {id} in the registry: {detail}");
+        if schema.language != "AVRO" {
+            return Err(of(format!("it is written in {}, not in AVRO", schema.language)));
+        }
+        let (schema, references) = schema::parse_with(&schema.text, &schema.references).map_err(of)?;
+        Shapes::of(&schema, &references, self.schema.fields()).map_err(of)
+    }
+
+    fn listen(&mut self) -> Result<(), DataflowError> {
+        let Some(desk) = &self.desk else { return Ok(()) };
+        while let Some((id, answer)) = desk.inbox.next() {
+            let known = match answer {
+                Ok(schema) => self.compile(id, &schema),
+                Err(fault) if fault.is_unknown => Err(fault.detail),
+                Err(fault) => return Err(failed(&desk.place, &fault)),
+            };
+            self.asked.remove(&id);
+            self.known.insert(id, known);
+        }
+        Ok(())
+    }
+}
+
+/// The number of a message's schema.
+fn id_of(message: &[u8]) -> Option<u32> {
+    match message {
+        [MAGIC, a, b, c, d, ..] => Some(u32::from_be_bytes([*a, *b, *c, *d])),
+        _ => None,
+    }
+}
+
+impl MessageDecoder for ConfluentDecoder {
+    fn connect(&mut self, link: &Link<'_>) -> Result<(), DataflowError> {
+        self.desk = Some(Desk::open(&self.settings, link)?);
+        Ok(())
+    }
+
+    fn is_ready(&mut self, messages: &MessageBuffer) -> Result<bool, DataflowError> {
+        self.listen()?;
+        let mut is_ready = true;
+        let mut last = None;
+        for index in 0..messages.ends.len() {
+            let Some(id) = id_of(messages.get(index)).filter(|id| last != Some(*id)) else { continue };
+            last = Some(id);
+            if self.known.contains_key(&id) {
+                continue;
+            }
+            is_ready = false;
+            if let Some(desk) = self.desk.as_ref().filter(|_| self.asked.insert(id)) {
+                let inbox = desk.inbox.clone();
+                desk.registry.schema(id, Box::new(move |answer| inbox.put((id, answer))));
+            }
+        }
+        Ok(is_ready)
+    }
+
+    fn take(&mut self, message: &[u8]) {
+        let number = self.rows.seen();
+        let reason = match id_of(message).map(|id| self.known.get(&id)) {
+            Some(Some(Ok(shapes))) => return take_record(&mut self.rows, shapes, message, HEAD),
+            Some(Some(Err(reason))) => reason.clone(),
+            Some(None) => "its schema is not known".to_owned(),
+            None => "it does not begin with a zero byte and a schema's number: was it written without a registry?"
+                .to_owned(),
+        };
+        self.rows.bad(number, number, reason);
+    }
+
+    fn finish(&mut self) -> Result<DecodedMessages, DataflowError> {
+        if self.known.len() > MOST_KNOWN {
+            self.known.clear();
+        }
+        let taken = self.rows.seen();
+        Ok(DecodedMessages::of_rows(self.rows.finish(0)?, taken))
+    }
+}
+
+/// Encodes rows under one schema, which is registered first.
+pub(in crate::format) struct ConfluentEncoder {
+    inner: AvroEncoder,
+    settings: RegistrySettings,
+    subject: Option<String>,
+    text: String,
+    registers: bool,
+    desk: Option<Desk<Result<u32, RegistryFault>>>,
+    head: Option<[u8; HEAD]>,
+}
+
+impl ConfluentEncoder {
+    /// For rows of these columns.
+    pub fn new(table: &str, columns: &SchemaRef, options: &ConfluentOptions) -> Result<Self, DataflowError> {
+        let unsupported = |detail: String| DataflowError::Unsupported {
+            operator: format!("table {table}"),
+            detail: format!("format 'avro-confluent': {detail}"),
+        };
+        let (text, schema) = match &options.schema {
+            Some(text) => (text.clone(), schema::parse(text).map_err(unsupported)?),
+            None => derived(table, columns.fields(), options.avro)?,
+        };
+        let shapes = Shapes::of(&schema, &[], columns.fields()).map_err(unsupported)?;
+        if let Some(why) = why_not_written(&shapes.record, columns.fields()) {
+            return Err(unsupported(format!("rows cannot be written under 'avro-confluent.schema': {why}")));
+        }
+        Ok(Self {
+            inner: AvroEncoder::new(table, columns, shapes.record),
+            settings: options.settings.clone(),
+            subject: options.subject.clone(),
+            text,
+            registers: options.registers,
+            desk: None,
+            head: None,
+        })
+    }
+}
+
+impl MessageEncoder for ConfluentEncoder {
+    fn connect(&mut self, link: &Link<'_>) -> Result<(), DataflowError> {
+        let desk = Desk::open(&self.settings, link)?;
+        let inbox = desk.inbox.clone();
+        let subject = self.subject.clone().unwrap_or_else(|| link.subject.clone());
+        desk.registry.id(subject, self.text.clone(), self.registers, Box::new(move |answer| inbox.put(answer)));
+        self.desk = Some(desk);
+        Ok(())
+    }
+
+    fn is_ready(&mut self) -> Result<bool, DataflowError> {
+        if let Some(desk) = &self.desk
+            && let Some(answer) = desk.inbox.next()
+        {
+            let [a, b, c, d] = answer.map_err(|fault| failed(&desk.place, &fault))?.to_be_bytes();
+            self.head = Some([MAGIC, a, b, c, d]);
+        }
+        Ok(self.head.is_some())
+    }
+
+    fn encode(&mut self, rows: &Batch, out: &mut MessageBuffer) -> Result<(), DataflowError> {
+        let head = self.head.expect("rows come when the schema has its number");
+        self.inner.encode_behind(&head, rows, out)
+    }
+}

@@ -1,0 +1,155 @@
+//! How a registry is reached, by the options of Flink's formats.
+
+use crate::options::{self, option};
+use percent_encoding::percent_decode_str;
+use reqwest::Url;
+use std::fmt;
+use std::time::Duration;
+use streamfleet_dataflow::DataflowError;
+use streamfleet_logical::{OptionKind, OptionSpec, TableDescriptor};
+
+/// How long a registry that does not answer is asked again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who asks.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Credentials {
+    None,
+    Basic { user: String, password: String },
+    Bearer(String),
+}
+
+/// How a registry is reached.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// Its addresses, without credentials: the next is asked if one does not answer.
+    pub(super) urls: Vec<Url>,
+    pub(super) credentials: Credentials,
+    /// A file of certificates that are trusted, in PEM.
+    pub(super) trusted: Option<String>,
+    /// A file of the client's own key and certificates, in PEM.
+    pub(super) identity: Option<String>,
+    pub(super) patience: Duration,
+}
+
+impl fmt::Debug for RegistrySettings {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistrySettings")
+            .field("urls", &self.place())
+            .field("has_credentials", &(self.credentials != Credentials::None))
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the planner knows of a format's options for its registry.
+pub(crate) fn options() -> Vec<OptionSpec> {
+    let text = |name, help| option(name, OptionKind::Text, "", help);
+    vec![
+        OptionSpec {
+            required: true,
+            ..text("avro-confluent.url", "The registry's address, or several, separated by commas.")
+        },
+        option(
+            "avro-confluent.basic-auth.credentials-source",
+            OptionKind::OneOf(&["USER_INFO", "URL"]),
+            "",
+            "Where user and password are: in `basic-auth.user-info`, or in the address.",
+        ),
+        text("avro-confluent.basic-auth.user-info", "`user:password`."),
+        option(
+            "avro-confluent.bearer-auth.credentials-source",
+            OptionKind::OneOf(&["STATIC_TOKEN"]),
+            "",
+            "The token is in `bearer-auth.token`.",
+        ),
+        text("avro-confluent.bearer-auth.token", "The token that is shown to the registry."),
+        text("avro-confluent.ssl.truststore.location", "A file of trusted certificates, in PEM."),
+        text("avro-confluent.ssl.keystore.location", "A file of the client's own key and certificates, in PEM."),
+        option(
+            "avro-confluent.retry-timeout",
+            OptionKind::Duration,
+            "1 min",
+            "How long a registry that does not answer is asked again before the job fails.",
+        ),
+    ]
+}
+
+impl RegistrySettings {
+    /// What the options of a table say that begin with this prefix, such as `avro-confluent.`.
+    pub fn of(table: &TableDescriptor, prefix: &str) -> Result<Self, DataflowError> {
+        let name = |option: &str| format!("{prefix}{option}");
+        let get = |option: &str| table.option(&name(option)).map(str::trim).filter(|text| !text.is_empty());
+        // Values may be secrets: errors do not show them.
+        let bad = |option: &str, detail: &str| options::hidden(table, &name(option), detail);
+        let mut urls = Vec::new();
+        let mut in_url = None;
+        for text in get("url").unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            let mut url =
+                Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+            let Some(url) = &mut url else {
+                return Err(bad("url", "the registry's address is needed, as http://host:port"));
+            };
+            if !url.username().is_empty() {
+                let password = url.password().unwrap_or_default();
+                let part = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+                in_url = in_url.or(Some((part(url.username()), part(password))));
+            }
+            // An address with a host takes both.
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            urls.push(url.clone());
+        }
+        if urls.is_empty() {
+            return Err(bad("url", "the registry's address is needed, as http://host:port"));
+        }
+        let credentials = match (get("basic-auth.user-info"), get("bearer-auth.token"), in_url) {
+            (Some(_), Some(_), _) => {
+                return Err(bad("bearer-auth.token", "'basic-auth.user-info' is given too: one of both is enough"));
+            }
+            (Some(text), None, _) => match text.split_once(':') {
+                Some((user, password)) => Credentials::Basic { user: user.to_owned(), password: password.to_owned() },
+                None => return Err(bad("basic-auth.user-info", "it is user:password")),
+            },
+            (None, Some(token), _) => Credentials::Bearer(token.to_owned()),
+            (None, None, Some((user, password))) => Credentials::Basic { user, password },
+            (None, None, None) => Credentials::None,
+        };
+        for (source, expected, option, is_there) in [
+            (
+                "basic-auth.credentials-source",
+                &["USER_INFO", "URL"][..],
+                "basic-auth.user-info",
+                matches!(credentials, Credentials::Basic { .. }),
+            ),
+            (
+                "bearer-auth.credentials-source",
+                &["STATIC_TOKEN"][..],
+                "bearer-auth.token",
+                matches!(credentials, Credentials::Bearer(_)),
+            ),
+        ] {
+            match get(source) {
+                Some(text) if !expected.contains(&text) => {
+                    return Err(options::bad(table, &name(source), format!("it is {}", expected.join(" or "))));
+                }
+                Some(_) if !is_there => {
+                    return Err(bad(option, &format!("'{}' says that there are credentials", name(source))));
+                }
+                _ => {}
+            }
+        }
+        Ok(Self {
+            urls,
+            credentials,
+            trusted: get("ssl.truststore.location").map(str::to_owned),
+            identity: get("ssl.keystore.location").map(str::to_owned),
+            patience: options::duration(table, &name("retry-timeout"))?.unwrap_or(PATIENCE),
+        })
+    }
+
+    /// Its addresses, for people.
+    pub fn place(&self) -> String {
+        self.urls.iter().map(|url| url.as_str().trim_end_matches('/')).collect::<Vec<_>>().join(", ")
+    }
+}
