@@ -65,12 +65,13 @@ impl ReadOptions {
         }
         // The whole topic makes the table.
         let default = if table.connector() == "upsert-kafka" { "earliest-offset" } else { "group-offsets" };
+        let topics = topics(table)?;
         let startup = match table.option("scan.startup.mode").unwrap_or(default) {
             "earliest-offset" => Bound::Earliest,
             "latest-offset" => Bound::Latest,
             "group-offsets" => Bound::Group,
             "timestamp" => Bound::Timestamp(millis(table, "scan.startup.timestamp-millis")?),
-            "specific-offsets" => Bound::Specific(specific(table, "scan.startup.specific-offsets")?),
+            "specific-offsets" => Bound::Specific(specific(table, &topics, "scan.startup.specific-offsets")?),
             _ => {
                 let detail = "it is earliest-offset, latest-offset, group-offsets, timestamp or specific-offsets";
                 return Err(bad(table, "scan.startup.mode", detail));
@@ -81,7 +82,7 @@ impl ReadOptions {
             "latest-offset" => Some(Bound::Latest),
             "group-offsets" => Some(Bound::Group),
             "timestamp" => Some(Bound::Timestamp(millis(table, "scan.bounded.timestamp-millis")?)),
-            "specific-offsets" => Some(Bound::Specific(specific(table, "scan.bounded.specific-offsets")?)),
+            "specific-offsets" => Some(Bound::Specific(specific(table, &topics, "scan.bounded.specific-offsets")?)),
             _ => {
                 let detail = "it is unbounded, latest-offset, group-offsets, timestamp or specific-offsets";
                 return Err(bad(table, "scan.bounded.mode", detail));
@@ -99,7 +100,7 @@ impl ReadOptions {
         };
         let discovery = options::duration(table, "scan.topic-partition-discovery.interval")?.unwrap_or(DISCOVERY);
         Ok(Self {
-            topics: topics(table)?,
+            topics,
             tells_group: table.option("properties.group.id").is_some()
                 && options::boolean(table, "properties.commit.offsets.on.checkpoint", true)?,
             properties,
@@ -112,9 +113,10 @@ impl ReadOptions {
 }
 
 fn topics(table: &TableDescriptor) -> Result<Topics, DataflowError> {
-    match (list(table, "topic"), table.option("topic-pattern")) {
+    match (topic_names(table), table.option("topic-pattern")) {
         (names, None) if !names.is_empty() => Ok(Topics::Names(names)),
-        (names, Some(pattern)) if names.is_empty() => match Regex::new(pattern) {
+        // The whole name must match, though a part of it may match sooner: `a|ab`.
+        (names, Some(pattern)) if names.is_empty() => match whole(pattern) {
             Ok(regex) => Ok(Topics::Pattern(regex)),
             Err(error) => Err(bad(table, "topic-pattern", format!("it is no regular expression: {error}"))),
         },
@@ -122,8 +124,30 @@ fn topics(table: &TableDescriptor) -> Result<Topics, DataflowError> {
     }
 }
 
+fn whole(pattern: &str) -> Result<Regex, regex::Error> {
+    // By itself first, for the error to show it as it was written.
+    Regex::new(pattern)?;
+    Regex::new(&format!("^(?:{pattern})$"))
+}
+
+/// The topics that are named; one that is named twice counts once.
+fn topic_names(table: &TableDescriptor) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in list(table, "topic") {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 /// `partition:0,offset:42;partition:1,offset:300`.
-fn specific(table: &TableDescriptor, option: &str) -> Result<BTreeMap<i32, i64>, DataflowError> {
+fn specific(table: &TableDescriptor, topics: &Topics, option: &str) -> Result<BTreeMap<i32, i64>, DataflowError> {
+    // An offset belongs to a partition of one topic, and the option names none.
+    if !matches!(topics, Topics::Names(names) if names.len() == 1) {
+        let detail = "offsets can be named for a single topic only: make a table of each topic, or choose another mode";
+        return Err(bad(table, option, detail));
+    }
     let one = |text: &str| {
         let (partition, offset) = text.split_once(',')?;
         let partition = partition.trim().strip_prefix("partition:")?.trim().parse().ok()?;
@@ -159,7 +183,7 @@ pub(super) struct WriteOptions {
 impl WriteOptions {
     pub fn of(table: &TableDescriptor) -> Result<Self, DataflowError> {
         let mut properties = properties::of(table)?;
-        let names = list(table, "topic");
+        let names = topic_names(table);
         let [topic] = names.as_slice() else {
             return Err(bad(table, "topic", "exactly one topic is needed to write"));
         };
@@ -250,5 +274,46 @@ mod tests {
         assert_eq!(found.properties["message.timeout.ms"], "60000");
         assert_eq!(found.transaction_timeout, Duration::from_secs(60));
         assert_eq!(found.properties["partitioner"], "murmur2_random");
+    }
+
+    #[test]
+    fn a_topic_that_is_named_twice_counts_once() {
+        let found = read(&[("scan.startup.mode", "earliest-offset"), ("topic", "a; b;a")]).expect("usable");
+        assert!(matches!(&found.topics, Topics::Names(names) if *names == ["a", "b"]), "{:?}", found.topics);
+    }
+
+    #[test]
+    fn a_pattern_matches_whole_names() {
+        let of = |pattern| {
+            let found = read(&[("scan.startup.mode", "earliest-offset"), ("topic", ""), ("topic-pattern", pattern)]);
+            found.map(|options| ["a", "ab", "xab"].map(|topic| options.topics.has(topic)))
+        };
+        assert_eq!(of("a|ab"), Ok([true, true, false]));
+        assert_eq!(of("b"), Ok([false; 3]));
+        let error = of("(").expect_err("no expression");
+        assert!(error.contains("option 'topic-pattern' = '('"), "{error}");
+        let named = Topics::Names(vec!["ab".to_owned()]);
+        assert!(named.has("ab") && !named.has("a"));
+    }
+
+    #[test]
+    fn offsets_are_named_for_one_topic_only() {
+        let startup =
+            [("scan.startup.mode", "specific-offsets"), ("scan.startup.specific-offsets", "partition:0,offset:1")];
+        let bounded = [
+            ("scan.startup.mode", "earliest-offset"),
+            ("scan.bounded.mode", "specific-offsets"),
+            ("scan.bounded.specific-offsets", "partition:0,offset:1"),
+        ];
+        for options in [&startup[..], &bounded] {
+            let option = options[options.len() - 1].0;
+            for topics in [&[("topic", "a;b")][..], &[("topic", ""), ("topic-pattern", "a")]] {
+                let error = read(&[options, topics].concat()).expect_err("several topics");
+                let expected =
+                    format!("option '{option}' = 'partition:0,offset:1': offsets can be named for a single topic");
+                assert!(error.contains(&expected), "{error}");
+            }
+            read(&[options, &[("topic", "a;a")]].concat()).expect("one topic");
+        }
     }
 }

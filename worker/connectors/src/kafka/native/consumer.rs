@@ -334,12 +334,11 @@ impl Reader {
                     );
                 }
             }
-            Topics::Pattern(pattern) => {
+            pattern @ Topics::Pattern(_) => {
                 let metadata = self
                     .retried("the topics cannot be listed", || self.consumer.fetch_metadata(None, REQUEST_TIMEOUT))?;
                 for topic in metadata.topics() {
-                    let whole = pattern.find(topic.name()).is_some_and(|m| m.len() == topic.name().len());
-                    if whole && topic.error().is_none() {
+                    if pattern.has(topic.name()) && topic.error().is_none() {
                         let name: Arc<str> = topic.name().into();
                         let of = |p: &rdkafka::metadata::MetadataPartition| TopicPartition {
                             topic: Arc::clone(&name),
