@@ -26,7 +26,7 @@ mod tests;
 
 pub use native::NativeCluster;
 
-use crate::options::{bad, option};
+use crate::options::option;
 use client::{Cluster, Properties};
 use columns::Metadata;
 use std::sync::Arc;
@@ -232,5 +232,8 @@ pub(crate) fn is_bounded(spec: &ScanSpec) -> Result<bool, DataflowError> {
 
 /// Refuses client properties before anything is begun.
 fn check_properties(table: &TableDescriptor, properties: &Properties) -> Result<(), DataflowError> {
-    native::check(properties).map_err(|fault| bad(table, "properties.bootstrap.servers", fault.detail))
+    match native::bad_property(properties) {
+        Some((property, what)) => Err(properties::refused(table, &property, &what)),
+        None => Ok(()),
+    }
 }

@@ -103,9 +103,8 @@ fn on_bad(
         }
         (Some("dead-letter"), Some(topic)) => {
             let mut properties = super::properties::of(table)?;
-            properties.insert("enable.idempotence".to_owned(), "true".to_owned());
-            properties.retain(|key, _| !READERS_ONLY.contains(&key.as_str()));
-            if matches!(&options.topics, super::client::Topics::Names(names) if names.iter().any(|n| n == topic)) {
+            super::properties::for_letters(&mut properties);
+            if options.topics.has(topic) {
                 return Err(bad(table, TOPIC, "the table reads this topic itself"));
             }
             let letters = DeadLetters::new(&table.name, topic, properties, Arc::clone(&context.waker));
@@ -118,9 +117,6 @@ fn on_bad(
         (Some(_), None) => Err(bad(table, "scan.errors", "it is fail, skip or dead-letter")),
     }
 }
-
-/// Properties that a writer does not take.
-const READERS_ONLY: [&str; 4] = ["group.id", "isolation.level", "fetch.min.bytes", "fetch.max.bytes"];
 
 impl KafkaSource {
     pub fn new(
