@@ -335,6 +335,32 @@ fn a_time_out_that_is_too_short_is_refused() {
 }
 
 #[test]
+fn options_of_flinks_sinks_that_change_nothing_are_taken() {
+    let make = |connector: &str, more: &[(&str, &str)]| {
+        let all = [&[("connector", connector), ("key.format", "csv"), ("value.format", "json"), ("format", "")], more];
+        let mut described = table(&columns(), &with(&all.concat()));
+        described.primary_key = vec!["id".to_owned()];
+        if connector == "kafka" {
+            described.options.insert("key.fields".to_owned(), "id".to_owned());
+        }
+        let spec = SinkSpec { table: Arc::new(described) };
+        let made = super::sink(&spec, Arc::new(FakeCluster::default()), sink_context(&Arc::default()));
+        made.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let (rows, interval) = (("sink.buffer-flush.max-rows", "1000"), ("sink.buffer-flush.interval", "1s"));
+    assert_eq!(make("kafka", &[("sink.parallelism", "4")]), Ok(()));
+    assert_eq!(make("upsert-kafka", &[("sink.parallelism", "4"), rows, interval]), Ok(()));
+    let declared = |descriptor: streamfleet_logical::ConnectorDescriptor| {
+        descriptor.options.into_iter().map(|o| o.name).filter(|name| name.starts_with("sink.")).count()
+    };
+    assert_eq!((declared(super::descriptor()), declared(super::upsert_descriptor())), (4, 5));
+    let error = make("upsert-kafka", &[rows]).expect_err("one without the other");
+    assert!(error.contains("option 'sink.buffer-flush.max-rows' = '1000': it goes with"), "{error}");
+    let error = make("kafka", &[("sink.parallelism", "0")]).expect_err("nobody would write");
+    assert!(error.contains("option 'sink.parallelism' = '0'"), "{error}");
+}
+
+#[test]
 fn at_least_once_writes_through_one_producer_and_waits_for_it() {
     let cluster = FakeCluster::default();
     let clock = Arc::<StepClock>::default();
