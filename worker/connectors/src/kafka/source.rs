@@ -187,7 +187,7 @@ impl KafkaSource {
         self.ask(ConsumerCommand::List);
     }
 
-    fn on_listed(&mut self, partitions: Vec<TopicPartition>) {
+    fn on_listed(&mut self, partitions: Vec<TopicPartition>) -> Result<(), DataflowError> {
         self.is_listing = false;
         self.next_listing = self.options.discovery.map(|interval| self.context.clock.monotonic() + interval);
         let (subtask, parallelism) = (self.context.subtask, self.context.parallelism);
@@ -206,7 +206,7 @@ impl KafkaSource {
                 (specific(&start, &partition), self.options.bounded.as_ref().and_then(|b| specific(b, &partition)));
             self.new.push(New { partition, start, stop });
         }
-        self.next_lookup();
+        self.next_lookup()
     }
 
     /// Queues what must be asked for a bound of these partitions.
@@ -228,16 +228,32 @@ impl KafkaSource {
     }
 
     /// Asks for the next offsets; when all are there, reading begins.
-    fn next_lookup(&mut self) {
+    fn next_lookup(&mut self) -> Result<(), DataflowError> {
         if let Some(lookup) = self.lookups.front() {
             self.ask(ConsumerCommand::Offsets { at: lookup.at, partitions: lookup.partitions.clone() });
-            return;
+            return Ok(());
         }
         for New { partition, start, stop } in std::mem::take(&mut self.new) {
             let next = start.expect("looked up above");
+            self.check_begin(&partition, next, stop)?;
             self.add_split(partition, next, stop, false);
         }
         self.known = true;
+        Ok(())
+    }
+
+    /// Reading from behind a partition's end would end at once, as if there were nothing; without a bound the brokers say it.
+    fn check_begin(&self, partition: &TopicPartition, next: i64, stop: Option<i64>) -> Result<(), DataflowError> {
+        let ReadOptions { startup, bounded, .. } = &self.options;
+        if !matches!((startup, bounded), (Bound::Specific(_), Some(Bound::Latest))) {
+            return Ok(());
+        }
+        let Some(end) = stop.filter(|end| next > *end) else { return Ok(()) };
+        let TopicPartition { topic, partition } = partition;
+        Err(self.fault(&KafkaFault::new(format!(
+            "topic {topic}, partition {partition}: it ends before offset {end}, and 'scan.startup.specific-offsets' begins at \
+             offset {next}: name an offset that it has"
+        ))))
     }
 
     fn on_offsets(&mut self, offsets: Vec<(TopicPartition, Option<i64>)>) -> Result<(), DataflowError> {
@@ -268,8 +284,7 @@ impl KafkaSource {
             };
             self.lookups.push_front(Lookup { at: instead, partitions: without, is_start });
         }
-        self.next_lookup();
-        Ok(())
+        self.next_lookup()
     }
 
     fn add_split(&mut self, partition: TopicPartition, next: i64, stop: Option<i64>, finished: bool) {
@@ -468,7 +483,7 @@ impl Source for KafkaSource {
             }
             let Some(event) = self.inbox.next() else { break };
             match event {
-                ConsumerEvent::Partitions(partitions) => self.on_listed(partitions),
+                ConsumerEvent::Partitions(partitions) => self.on_listed(partitions)?,
                 ConsumerEvent::Offsets { offsets, .. } => self.on_offsets(offsets)?,
                 ConsumerEvent::Records(block) => {
                     if let Some(rows) = self.on_records(*block)? {

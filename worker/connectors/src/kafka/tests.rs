@@ -106,6 +106,39 @@ fn reading_begins_where_the_mode_says() {
 }
 
 #[test]
+fn an_offset_behind_the_end_is_no_empty_table() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":0}", "{\"id\":1}"]);
+    let clock = Arc::<StepClock>::default();
+    let begin = |offset: &str| {
+        let at = format!("partition:0,offset:{offset}");
+        let options = [
+            ("scan.startup.mode", "specific-offsets"),
+            ("scan.startup.specific-offsets", at.as_str()),
+            ("scan.bounded.mode", "latest-offset"),
+        ];
+        let mut source = source(&cluster, &spec(&options), &clock);
+        source.start().expect("begins");
+        source
+    };
+    assert_eq!(drain(begin("2").as_mut()), (vec![], true));
+    let error = begin("3").poll().expect_err("no such offset").to_string();
+    let expected = "table t: topic t, partition 0: it ends before offset 2, and 'scan.startup.specific-offsets' begins at offset 3";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn topics_of_the_checkpoint_are_read_on() {
+    let cluster = FakeCluster::default();
+    cluster.put("old", 0, &["{\"id\":0}", "{\"id\":1}"]);
+    let spec = spec(&[("topic", "new"), ("scan.startup.mode", "earliest-offset")]);
+    let mut source = source(&cluster, &spec, &Arc::<StepClock>::default());
+    let position = SplitState { name: "old-0".to_owned(), position: json!({"offset": 1}), finished: false };
+    source.restore(vec![position]).expect("its own position");
+    assert_eq!(drain(source.as_mut()).0, ["1|NULL"]);
+}
+
+#[test]
 fn a_group_without_offsets_needs_to_be_told_where_to_begin() {
     let cluster = FakeCluster::default();
     cluster.put("t", 0, &["{\"id\":0}"]);
