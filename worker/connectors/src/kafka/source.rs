@@ -23,6 +23,7 @@ use std::time::Duration;
 use streamfleet_dataflow::{DataflowError, Source, SourceBatch, SourceContext, SourceErrors, SourceStatus, SplitState};
 use streamfleet_logical::{ScanSpec, TableDescriptor};
 use streamfleet_types::hash::hash_bytes;
+use tracing::warn;
 
 /// Bytes of fetched records that wait for the slot.
 const MOST_UNDER_WAY: usize = 16 << 20;
@@ -396,6 +397,28 @@ impl KafkaSource {
     }
 }
 
+/// What a checkpoint holds otherwise than the table's options say by now. As in Flink the checkpoint holds.
+fn changed(options: &ReadOptions, splits: &[Split]) -> Vec<String> {
+    let say = |text: &str, is: &dyn Fn(&Split) -> bool| {
+        let names: Vec<String> =
+            splits.iter().filter(|s| !s.finished && is(s)).map(|s| s.partition.to_string()).collect();
+        (!names.is_empty()).then(|| text.replace("{}", &names.join(", ")))
+    };
+    let of_other_topics = say(
+        "partitions {} of the checkpoint are of topics that 'topic' or 'topic-pattern' does not name any more: they are read on",
+        &|s| !options.topics.has(&s.partition.topic),
+    );
+    let without_end = say(
+        "'scan.bounded.mode' was unbounded when the checkpoint was made: partitions {} are read without an end",
+        &|s| options.bounded.is_some() && s.stop.is_none(),
+    );
+    let with_end = say(
+        "'scan.bounded.mode' was not unbounded when the checkpoint was made: partitions {} are read to their bound of then",
+        &|s| options.bounded.is_none() && s.stop.is_some(),
+    );
+    [of_other_topics, without_end, with_end].into_iter().flatten().collect()
+}
+
 /// The offset that a bound names for a partition itself.
 fn specific(bound: &Bound, partition: &TopicPartition) -> Option<i64> {
     match bound {
@@ -457,6 +480,9 @@ impl Source for KafkaSource {
                 ),
             })?;
             self.add_split(partition, next, split.position["stop"].as_i64(), split.finished);
+        }
+        for text in changed(&self.options, &self.splits) {
+            warn!("table {}: {text}; to begin anew start the job with --from-nothing", self.table);
         }
         // What is bounded was listed when it began.
         self.known = self.options.bounded.is_some();
@@ -558,5 +584,28 @@ mod tests {
         let parsed = parse_split("my-topic-3").expect("a partition");
         assert_eq!((&*parsed.topic, parsed.partition), ("my-topic", 3));
         assert_eq!(parse_split("x"), None);
+    }
+
+    #[test]
+    fn what_changed_over_a_checkpoint_is_told() {
+        let options = |more: &[(&str, &str)]| {
+            let all = [&[("connector", "kafka"), ("properties.bootstrap.servers", "b:1")], more].concat();
+            ReadOptions::of(&crate::testing::table(&[], &all)).expect("usable")
+        };
+        let split = |name: &str, stop, finished| {
+            let partition = parse_split(name).expect("a partition");
+            Split { partition, next: 5, stop, finished, again_at: None }
+        };
+        let earliest = ("scan.startup.mode", "earliest-offset");
+        let old = [split("old-0", None, false), split("new-1", None, false), split("gone-0", None, true)];
+        let said = changed(&options(&[earliest, ("topic", "new;other")]), &old);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with("partitions old-0 of the checkpoint are of topics"), "{said:?}");
+        assert!(changed(&options(&[earliest, ("topic-pattern", "old|new")]), &old).is_empty());
+        let said = changed(&options(&[earliest, ("topic", "new;old"), ("scan.bounded.mode", "latest-offset")]), &old);
+        assert!(said[0].ends_with("partitions old-0, new-1 are read without an end"), "{said:?}");
+        let bounded = [split("new-0", Some(9), false), split("new-1", Some(3), true)];
+        let said = changed(&options(&[earliest, ("topic", "new")]), &bounded);
+        assert!(said[0].ends_with("partitions new-0 are read to their bound of then"), "{said:?}");
     }
 }
