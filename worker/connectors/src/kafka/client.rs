@@ -39,6 +39,16 @@ pub enum Topics {
     Pattern(regex::Regex),
 }
 
+impl Topics {
+    /// True if this topic is one of them.
+    pub fn has(&self, topic: &str) -> bool {
+        match self {
+            Self::Names(names) => names.iter().any(|name| name == topic),
+            Self::Pattern(pattern) => pattern.find(topic).is_some_and(|found| found.len() == topic.len()),
+        }
+    }
+}
+
 /// What an offset is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OffsetsAt {

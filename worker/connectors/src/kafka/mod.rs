@@ -28,12 +28,16 @@ mod tests;
 
 pub use native::NativeCluster;
 
-use crate::options::{bad, option};
+use crate::options::{bad, duration, number, option, optional_number};
 use client::{Cluster, Properties};
 use columns::Metadata;
 use std::sync::Arc;
 use streamfleet_dataflow::{Committer, DataflowError, Sink, SinkContext, Source, SourceContext};
 use streamfleet_logical::{ConnectorDescriptor, OptionKind, OptionSpec, ScanSpec, SinkSpec, TableDescriptor};
+
+/// Flink holds changes back by these, to write one record a key: fewer records, and the same rows.
+const BUFFERED_ROWS: &str = "sink.buffer-flush.max-rows";
+const BUFFERED_FOR: &str = "sink.buffer-flush.interval";
 
 /// What the planner knows of it.
 pub(crate) fn descriptor() -> ConnectorDescriptor {
@@ -93,6 +97,18 @@ pub(crate) fn upsert_descriptor() -> ConnectorDescriptor {
     options.push(bounded_mode());
     options.push(bounded_offsets());
     options.push(bounded_time());
+    options.push(option(
+        BUFFERED_ROWS,
+        OptionKind::Integer,
+        "0",
+        "Taken, and without effect: every change is written, and the newest record of a key is the row all the same.",
+    ));
+    options.push(option(
+        BUFFERED_FOR,
+        OptionKind::Duration,
+        "0 s",
+        "Taken, and without effect, as `sink.buffer-flush.max-rows`.",
+    ));
     ConnectorDescriptor {
         name: "upsert-kafka",
         source: true,
@@ -183,6 +199,7 @@ fn common_options() -> Vec<OptionSpec> {
             "With `exactly-once` rows are written in transactions that end with their checkpoint: readers need `isolation.level=read_committed`.",
         ),
         text("sink.transactional-id-prefix", "streamfleet", "Begins every transactional id."),
+        option("sink.parallelism", OptionKind::Integer, "", "Taken, and without effect: a job has one parallelism."),
     ]
 }
 
@@ -213,6 +230,7 @@ pub(crate) fn sink(
     context: SinkContext,
 ) -> Result<Box<dyn Sink>, DataflowError> {
     let is_upsert = is_upsert(&spec.table);
+    check_without_effect(&spec.table)?;
     Ok(Box::new(sink::KafkaSink::new(spec, cluster, context, is_upsert)?))
 }
 
@@ -232,7 +250,24 @@ pub(crate) fn is_bounded(spec: &ScanSpec) -> Result<bool, DataflowError> {
     Ok(options::ReadOptions::of(&spec.table)?.bounded.is_some())
 }
 
+/// Options of Flink's that change nothing here must have values that Flink takes.
+fn check_without_effect(table: &TableDescriptor) -> Result<(), DataflowError> {
+    if optional_number::<u32>(table, "sink.parallelism")? == Some(0) {
+        return Err(bad(table, "sink.parallelism", "it is 1 at least; leave it out: a job has one parallelism"));
+    }
+    let rows = number::<u32>(table, BUFFERED_ROWS, 0)?;
+    let span = duration(table, BUFFERED_FOR)?.unwrap_or_default();
+    if (rows == 0) != span.is_zero() {
+        let detail = format!("it goes with '{BUFFERED_FOR}': both are more than zero, or neither is");
+        return Err(bad(table, BUFFERED_ROWS, detail));
+    }
+    Ok(())
+}
+
 /// Refuses client properties before anything is begun.
 fn check_properties(table: &TableDescriptor, properties: &Properties) -> Result<(), DataflowError> {
-    native::check(properties).map_err(|fault| bad(table, "properties.bootstrap.servers", fault.detail))
+    match native::bad_property(properties) {
+        Some((property, what)) => Err(properties::refused(table, &property, &what)),
+        None => Ok(()),
+    }
 }

@@ -13,6 +13,9 @@ use streamfleet_logical::TableDescriptor;
 /// Flink looks for new partitions so often.
 const DISCOVERY: Duration = Duration::from_secs(300);
 
+/// librdkafka takes no smaller `fetch.max.bytes` than its `message.max.bytes`, which is this.
+const LEAST_FETCH: u64 = 1_000_000;
+
 /// The brokers' own limit, unless they were told another.
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(900);
 
@@ -63,14 +66,21 @@ impl ReadOptions {
         {
             properties.insert(key.to_owned(), value.to_owned());
         }
+        // The most that a writer of the table sends would else raise what one fetch holds, and refuse a smaller one.
+        properties.remove("message.max.bytes");
+        let fetched = properties.get("fetch.max.bytes").and_then(|text| text.parse::<u64>().ok());
+        if let Some(bytes) = fetched.filter(|bytes| *bytes < LEAST_FETCH) {
+            properties.insert("message.max.bytes".to_owned(), bytes.to_string());
+        }
         // The whole topic makes the table.
         let default = if table.connector() == "upsert-kafka" { "earliest-offset" } else { "group-offsets" };
+        let topics = topics(table)?;
         let startup = match table.option("scan.startup.mode").unwrap_or(default) {
             "earliest-offset" => Bound::Earliest,
             "latest-offset" => Bound::Latest,
             "group-offsets" => Bound::Group,
             "timestamp" => Bound::Timestamp(millis(table, "scan.startup.timestamp-millis")?),
-            "specific-offsets" => Bound::Specific(specific(table, "scan.startup.specific-offsets")?),
+            "specific-offsets" => Bound::Specific(specific(table, &topics, "scan.startup.specific-offsets")?),
             _ => {
                 let detail = "it is earliest-offset, latest-offset, group-offsets, timestamp or specific-offsets";
                 return Err(bad(table, "scan.startup.mode", detail));
@@ -81,7 +91,7 @@ impl ReadOptions {
             "latest-offset" => Some(Bound::Latest),
             "group-offsets" => Some(Bound::Group),
             "timestamp" => Some(Bound::Timestamp(millis(table, "scan.bounded.timestamp-millis")?)),
-            "specific-offsets" => Some(Bound::Specific(specific(table, "scan.bounded.specific-offsets")?)),
+            "specific-offsets" => Some(Bound::Specific(specific(table, &topics, "scan.bounded.specific-offsets")?)),
             _ => {
                 let detail = "it is unbounded, latest-offset, group-offsets, timestamp or specific-offsets";
                 return Err(bad(table, "scan.bounded.mode", detail));
@@ -97,9 +107,13 @@ impl ReadOptions {
             "none" => Reset::Fail,
             _ => return Err(bad(table, "properties.auto.offset.reset", "it is earliest, latest or none")),
         };
-        let discovery = options::duration(table, "scan.topic-partition-discovery.interval")?.unwrap_or(DISCOVERY);
+        let discovery = match options::duration(table, "scan.topic-partition-discovery.interval")? {
+            Some(interval) => interval,
+            None => options::optional_number::<i64>(table, &format!("properties.{}", properties::DISCOVERY))?
+                .map_or(DISCOVERY, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
+        };
         Ok(Self {
-            topics: topics(table)?,
+            topics,
             tells_group: table.option("properties.group.id").is_some()
                 && options::boolean(table, "properties.commit.offsets.on.checkpoint", true)?,
             properties,
@@ -112,9 +126,10 @@ impl ReadOptions {
 }
 
 fn topics(table: &TableDescriptor) -> Result<Topics, DataflowError> {
-    match (list(table, "topic"), table.option("topic-pattern")) {
+    match (topic_names(table), table.option("topic-pattern")) {
         (names, None) if !names.is_empty() => Ok(Topics::Names(names)),
-        (names, Some(pattern)) if names.is_empty() => match Regex::new(pattern) {
+        // The whole name must match, though a part of it may match sooner: `a|ab`.
+        (names, Some(pattern)) if names.is_empty() => match whole(pattern) {
             Ok(regex) => Ok(Topics::Pattern(regex)),
             Err(error) => Err(bad(table, "topic-pattern", format!("it is no regular expression: {error}"))),
         },
@@ -122,8 +137,30 @@ fn topics(table: &TableDescriptor) -> Result<Topics, DataflowError> {
     }
 }
 
+fn whole(pattern: &str) -> Result<Regex, regex::Error> {
+    // By itself first, for the error to show it as it was written.
+    Regex::new(pattern)?;
+    Regex::new(&format!("^(?:{pattern})$"))
+}
+
+/// The topics that are named; one that is named twice counts once.
+fn topic_names(table: &TableDescriptor) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in list(table, "topic") {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 /// `partition:0,offset:42;partition:1,offset:300`.
-fn specific(table: &TableDescriptor, option: &str) -> Result<BTreeMap<i32, i64>, DataflowError> {
+fn specific(table: &TableDescriptor, topics: &Topics, option: &str) -> Result<BTreeMap<i32, i64>, DataflowError> {
+    // An offset belongs to a partition of one topic, and the option names none.
+    if !matches!(topics, Topics::Names(names) if names.len() == 1) {
+        let detail = "offsets can be named for a single topic only: make a table of each topic, or choose another mode";
+        return Err(bad(table, option, detail));
+    }
     let one = |text: &str| {
         let (partition, offset) = text.split_once(',')?;
         let partition = partition.trim().strip_prefix("partition:")?.trim().parse().ok()?;
@@ -159,10 +196,11 @@ pub(super) struct WriteOptions {
 impl WriteOptions {
     pub fn of(table: &TableDescriptor) -> Result<Self, DataflowError> {
         let mut properties = properties::of(table)?;
-        let names = list(table, "topic");
+        let names = topic_names(table);
         let [topic] = names.as_slice() else {
             return Err(bad(table, "topic", "exactly one topic is needed to write"));
         };
+        options::boolean(table, "properties.enable.idempotence", false)?;
         let guarantee = match table.option("sink.delivery-guarantee").unwrap_or("at-least-once") {
             "none" => Guarantee::None,
             "at-least-once" => Guarantee::AtLeastOnce,
@@ -181,17 +219,30 @@ impl WriteOptions {
             options::number(table, "properties.transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis() as u64)?;
         // As the Java client distributes keys.
         properties.entry("partitioner".to_owned()).or_insert_with(|| "murmur2_random".to_owned());
-        match guarantee {
-            Guarantee::ExactlyOnce => {
+        let weakness = properties::weakness(table);
+        match (guarantee, weakness) {
+            (Guarantee::ExactlyOnce, Some((option, why))) => {
+                let detail = format!("{why}: leave it out, or use another 'sink.delivery-guarantee' than exactly-once");
+                return Err(bad(table, option, detail));
+            }
+            (_, Some((option, why))) if options::boolean(table, "properties.enable.idempotence", false)? => {
+                let detail = format!("{why}: leave it out, or 'properties.enable.idempotence' = 'true'");
+                return Err(bad(table, option, detail));
+            }
+            (Guarantee::ExactlyOnce, None) => {
                 properties.insert("transaction.timeout.ms".to_owned(), timeout.to_string());
                 // A record waits as long as its transaction may.
                 properties.insert("message.timeout.ms".to_owned(), timeout.to_string());
             }
             // Without it a retry may change the order, or write twice.
-            Guarantee::AtLeastOnce => {
+            (Guarantee::AtLeastOnce, None) => {
                 properties.insert("enable.idempotence".to_owned(), "true".to_owned());
             }
-            Guarantee::None => {}
+            // As with the Java client, who wants it so has it so.
+            (Guarantee::AtLeastOnce, Some((option, why))) => {
+                properties::warn_once(table, &format!("'{option}' weakens 'sink.delivery-guarantee': {why}"));
+            }
+            (Guarantee::None, _) => {}
         }
         Ok(Self {
             topic: topic.clone(),
@@ -250,5 +301,107 @@ mod tests {
         assert_eq!(found.properties["message.timeout.ms"], "60000");
         assert_eq!(found.transaction_timeout, Duration::from_secs(60));
         assert_eq!(found.properties["partitioner"], "murmur2_random");
+    }
+
+    #[test]
+    fn a_topic_that_is_named_twice_counts_once() {
+        let found = read(&[("scan.startup.mode", "earliest-offset"), ("topic", "a; b;a")]).expect("usable");
+        assert!(matches!(&found.topics, Topics::Names(names) if *names == ["a", "b"]), "{:?}", found.topics);
+    }
+
+    #[test]
+    fn a_pattern_matches_whole_names() {
+        let of = |pattern| {
+            let found = read(&[("scan.startup.mode", "earliest-offset"), ("topic", ""), ("topic-pattern", pattern)]);
+            found.map(|options| ["a", "ab", "xab"].map(|topic| options.topics.has(topic)))
+        };
+        assert_eq!(of("a|ab"), Ok([true, true, false]));
+        assert_eq!(of("b"), Ok([false; 3]));
+        let error = of("(").expect_err("no expression");
+        assert!(error.contains("option 'topic-pattern' = '('"), "{error}");
+        let named = Topics::Names(vec!["ab".to_owned()]);
+        assert!(named.has("ab") && !named.has("a"));
+    }
+
+    #[test]
+    fn offsets_are_named_for_one_topic_only() {
+        let startup =
+            [("scan.startup.mode", "specific-offsets"), ("scan.startup.specific-offsets", "partition:0,offset:1")];
+        let bounded = [
+            ("scan.startup.mode", "earliest-offset"),
+            ("scan.bounded.mode", "specific-offsets"),
+            ("scan.bounded.specific-offsets", "partition:0,offset:1"),
+        ];
+        for options in [&startup[..], &bounded] {
+            let option = options[options.len() - 1].0;
+            for topics in [&[("topic", "a;b")][..], &[("topic", ""), ("topic-pattern", "a")]] {
+                let error = read(&[options, topics].concat()).expect_err("several topics");
+                let expected =
+                    format!("option '{option}' = 'partition:0,offset:1': offsets can be named for a single topic");
+                assert!(error.contains(&expected), "{error}");
+            }
+            read(&[options, &[("topic", "a;a")]].concat()).expect("one topic");
+        }
+    }
+
+    fn write(options: &[(&str, &str)]) -> Result<WriteOptions, String> {
+        let mut all = vec![("connector", "kafka"), ("properties.bootstrap.servers", "b:9092"), ("topic", "t")];
+        all.extend(options);
+        WriteOptions::of(&table(&[], &all)).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn settings_that_weaken_a_writer_are_followed_unless_they_contradict() {
+        let idempotence = |options: &[(&str, &str)]| {
+            write(options).map(|found| found.properties.get("enable.idempotence").cloned().unwrap_or_default())
+        };
+        assert_eq!(idempotence(&[]).as_deref(), Ok("true"));
+        assert_eq!(idempotence(&[("properties.acks", "all"), ("properties.retries", "3")]).as_deref(), Ok("true"));
+        assert_eq!(idempotence(&[("properties.enable.idempotence", "false")]).as_deref(), Ok("false"));
+        let weak = [
+            ("properties.acks", "0"),
+            ("properties.acks", "1"),
+            ("properties.retries", "0"),
+            ("properties.max.in.flight.requests.per.connection", "20"),
+            ("properties.enable.idempotence", "false"),
+        ];
+        for (option, value) in weak {
+            let exactly_once = write(&[(option, value), ("sink.delivery-guarantee", "exactly-once")]);
+            let error = exactly_once.expect_err("a contradiction");
+            assert!(error.starts_with(&format!("table t: option '{option}' = '{value}': ")), "{error}");
+            assert!(error.contains("than exactly-once"), "{error}");
+            if option != "properties.enable.idempotence" {
+                assert_eq!(idempotence(&[(option, value)]).as_deref(), Ok(""), "{option}");
+                let error = write(&[(option, value), ("properties.enable.idempotence", "true")]);
+                assert!(error.expect_err("a contradiction").contains("'properties.enable.idempotence' = 'true'"));
+            }
+        }
+        let error = write(&[("properties.enable.idempotence", "maybe")]).expect_err("neither");
+        assert!(error.contains("true or false is needed"), "{error}");
+    }
+
+    #[test]
+    fn new_partitions_are_looked_for_as_either_option_says() {
+        let discovery = |options: &[(&str, &str)]| {
+            read(&[&[("scan.startup.mode", "earliest-offset")], options].concat()).expect("usable").discovery
+        };
+        let property = "properties.partition.discovery.interval.ms";
+        assert_eq!(discovery(&[]), Some(DISCOVERY));
+        assert_eq!(discovery(&[(property, "2000")]), Some(Duration::from_secs(2)));
+        assert_eq!(discovery(&[(property, "-1")]), None);
+        let both = [(property, "2000"), ("scan.topic-partition-discovery.interval", "7 s")];
+        assert_eq!(discovery(&both), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_fetch_may_be_smaller_than_what_is_written() {
+        let options = [
+            ("scan.startup.mode", "earliest-offset"),
+            ("properties.max.request.size", "20000000"),
+            ("properties.fetch.max.bytes", "65536"),
+        ];
+        let found = read(&options).expect("usable").properties;
+        assert_eq!((&*found["fetch.max.bytes"], &*found["message.max.bytes"]), ("65536", "65536"));
+        assert_eq!(read(&options[..2]).expect("usable").properties.get("message.max.bytes"), None);
     }
 }

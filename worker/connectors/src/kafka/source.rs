@@ -23,6 +23,7 @@ use std::time::Duration;
 use streamfleet_dataflow::{DataflowError, Source, SourceBatch, SourceContext, SourceErrors, SourceStatus, SplitState};
 use streamfleet_logical::{ScanSpec, TableDescriptor};
 use streamfleet_types::hash::hash_bytes;
+use tracing::warn;
 
 /// Bytes of fetched records that wait for the slot.
 const MOST_UNDER_WAY: usize = 16 << 20;
@@ -105,9 +106,8 @@ fn on_bad(
         }
         (Some("dead-letter"), Some(topic)) => {
             let mut properties = super::properties::of(table)?;
-            properties.insert("enable.idempotence".to_owned(), "true".to_owned());
-            properties.retain(|key, _| !READERS_ONLY.contains(&key.as_str()));
-            if matches!(&options.topics, super::client::Topics::Names(names) if names.iter().any(|n| n == topic)) {
+            super::properties::for_letters(&mut properties);
+            if options.topics.has(topic) {
                 return Err(bad(table, TOPIC, "the table reads this topic itself"));
             }
             let letters = DeadLetters::new(&table.name, topic, properties, Arc::clone(&context.waker));
@@ -120,9 +120,6 @@ fn on_bad(
         (Some(_), None) => Err(bad(table, "scan.errors", "it is fail, skip or dead-letter")),
     }
 }
-
-/// Properties that a writer does not take.
-const READERS_ONLY: [&str; 4] = ["group.id", "isolation.level", "fetch.min.bytes", "fetch.max.bytes"];
 
 impl KafkaSource {
     pub fn new(
@@ -200,7 +197,7 @@ impl KafkaSource {
         self.ask(ConsumerCommand::List);
     }
 
-    fn on_listed(&mut self, partitions: Vec<TopicPartition>) {
+    fn on_listed(&mut self, partitions: Vec<TopicPartition>) -> Result<(), DataflowError> {
         self.is_listing = false;
         self.next_listing = self.options.discovery.map(|interval| self.context.clock.monotonic() + interval);
         let (subtask, parallelism) = (self.context.subtask, self.context.parallelism);
@@ -219,7 +216,7 @@ impl KafkaSource {
                 (specific(&start, &partition), self.options.bounded.as_ref().and_then(|b| specific(b, &partition)));
             self.new.push(New { partition, start, stop });
         }
-        self.next_lookup();
+        self.next_lookup()
     }
 
     /// Queues what must be asked for a bound of these partitions.
@@ -241,16 +238,32 @@ impl KafkaSource {
     }
 
     /// Asks for the next offsets; when all are there, reading begins.
-    fn next_lookup(&mut self) {
+    fn next_lookup(&mut self) -> Result<(), DataflowError> {
         if let Some(lookup) = self.lookups.front() {
             self.ask(ConsumerCommand::Offsets { at: lookup.at, partitions: lookup.partitions.clone() });
-            return;
+            return Ok(());
         }
         for New { partition, start, stop } in std::mem::take(&mut self.new) {
             let next = start.expect("looked up above");
+            self.check_begin(&partition, next, stop)?;
             self.add_split(partition, next, stop, false);
         }
         self.known = true;
+        Ok(())
+    }
+
+    /// Reading from behind a partition's end would end at once, as if there were nothing; without a bound the brokers say it.
+    fn check_begin(&self, partition: &TopicPartition, next: i64, stop: Option<i64>) -> Result<(), DataflowError> {
+        let ReadOptions { startup, bounded, .. } = &self.options;
+        if !matches!((startup, bounded), (Bound::Specific(_), Some(Bound::Latest))) {
+            return Ok(());
+        }
+        let Some(end) = stop.filter(|end| next > *end) else { return Ok(()) };
+        let TopicPartition { topic, partition } = partition;
+        Err(self.fault(&KafkaFault::new(format!(
+            "topic {topic}, partition {partition}: it ends before offset {end}, and 'scan.startup.specific-offsets' begins at \
+             offset {next}: name an offset that it has"
+        ))))
     }
 
     fn on_offsets(&mut self, offsets: Vec<(TopicPartition, Option<i64>)>) -> Result<(), DataflowError> {
@@ -281,8 +294,7 @@ impl KafkaSource {
             };
             self.lookups.push_front(Lookup { at: instead, partitions: without, is_start });
         }
-        self.next_lookup();
-        Ok(())
+        self.next_lookup()
     }
 
     fn add_split(&mut self, partition: TopicPartition, next: i64, stop: Option<i64>, finished: bool) {
@@ -394,6 +406,28 @@ impl KafkaSource {
     }
 }
 
+/// What a checkpoint holds otherwise than the table's options say by now. As in Flink the checkpoint holds.
+fn changed(options: &ReadOptions, splits: &[Split]) -> Vec<String> {
+    let say = |text: &str, is: &dyn Fn(&Split) -> bool| {
+        let names: Vec<String> =
+            splits.iter().filter(|s| !s.finished && is(s)).map(|s| s.partition.to_string()).collect();
+        (!names.is_empty()).then(|| text.replace("{}", &names.join(", ")))
+    };
+    let of_other_topics = say(
+        "partitions {} of the checkpoint are of topics that 'topic' or 'topic-pattern' does not name any more: they are read on",
+        &|s| !options.topics.has(&s.partition.topic),
+    );
+    let without_end = say(
+        "'scan.bounded.mode' was unbounded when the checkpoint was made: partitions {} are read without an end",
+        &|s| options.bounded.is_some() && s.stop.is_none(),
+    );
+    let with_end = say(
+        "'scan.bounded.mode' was not unbounded when the checkpoint was made: partitions {} are read to their bound of then",
+        &|s| options.bounded.is_none() && s.stop.is_some(),
+    );
+    [of_other_topics, without_end, with_end].into_iter().flatten().collect()
+}
+
 /// The offset that a bound names for a partition itself.
 fn specific(bound: &Bound, partition: &TopicPartition) -> Option<i64> {
     match bound {
@@ -456,6 +490,9 @@ impl Source for KafkaSource {
             })?;
             self.add_split(partition, next, split.position["stop"].as_i64(), split.finished);
         }
+        for text in changed(&self.options, &self.splits) {
+            warn!("table {}: {text}; to begin anew start the job with --from-nothing", self.table);
+        }
         // What is bounded was listed when it began.
         self.known = self.options.bounded.is_some();
         if self.options.discovery.is_some() {
@@ -482,7 +519,7 @@ impl Source for KafkaSource {
             let held = self.held.take().map(ConsumerEvent::Records);
             let Some(event) = held.or_else(|| self.inbox.next()) else { break };
             match event {
-                ConsumerEvent::Partitions(partitions) => self.on_listed(partitions),
+                ConsumerEvent::Partitions(partitions) => self.on_listed(partitions)?,
                 ConsumerEvent::Offsets { offsets, .. } => self.on_offsets(offsets)?,
                 // What came behind it waits too.
                 ConsumerEvent::Records(block) if !self.decoder.is_ready(&block)? => {
@@ -562,5 +599,28 @@ mod tests {
         let parsed = parse_split("my-topic-3").expect("a partition");
         assert_eq!((&*parsed.topic, parsed.partition), ("my-topic", 3));
         assert_eq!(parse_split("x"), None);
+    }
+
+    #[test]
+    fn what_changed_over_a_checkpoint_is_told() {
+        let options = |more: &[(&str, &str)]| {
+            let all = [&[("connector", "kafka"), ("properties.bootstrap.servers", "b:1")], more].concat();
+            ReadOptions::of(&crate::testing::table(&[], &all)).expect("usable")
+        };
+        let split = |name: &str, stop, finished| {
+            let partition = parse_split(name).expect("a partition");
+            Split { partition, next: 5, stop, finished, again_at: None }
+        };
+        let earliest = ("scan.startup.mode", "earliest-offset");
+        let old = [split("old-0", None, false), split("new-1", None, false), split("gone-0", None, true)];
+        let said = changed(&options(&[earliest, ("topic", "new;other")]), &old);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with("partitions old-0 of the checkpoint are of topics"), "{said:?}");
+        assert!(changed(&options(&[earliest, ("topic-pattern", "old|new")]), &old).is_empty());
+        let said = changed(&options(&[earliest, ("topic", "new;old"), ("scan.bounded.mode", "latest-offset")]), &old);
+        assert!(said[0].ends_with("partitions old-0, new-1 are read without an end"), "{said:?}");
+        let bounded = [split("new-0", Some(9), false), split("new-1", Some(3), true)];
+        let said = changed(&options(&[earliest, ("topic", "new")]), &bounded);
+        assert!(said[0].ends_with("partitions new-0 are read to their bound of then"), "{said:?}");
     }
 }

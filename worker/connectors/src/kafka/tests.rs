@@ -104,6 +104,39 @@ fn reading_begins_where_the_mode_says() {
 }
 
 #[test]
+fn an_offset_behind_the_end_is_no_empty_table() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":0}", "{\"id\":1}"]);
+    let clock = Arc::<StepClock>::default();
+    let begin = |offset: &str| {
+        let at = format!("partition:0,offset:{offset}");
+        let options = [
+            ("scan.startup.mode", "specific-offsets"),
+            ("scan.startup.specific-offsets", at.as_str()),
+            ("scan.bounded.mode", "latest-offset"),
+        ];
+        let mut source = source(&cluster, &spec(&options), &clock);
+        source.start().expect("begins");
+        source
+    };
+    assert_eq!(drain(begin("2").as_mut()), (vec![], true));
+    let error = begin("3").poll().expect_err("no such offset").to_string();
+    let expected = "table t: topic t, partition 0: it ends before offset 2, and 'scan.startup.specific-offsets' begins at offset 3";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn topics_of_the_checkpoint_are_read_on() {
+    let cluster = FakeCluster::default();
+    cluster.put("old", 0, &["{\"id\":0}", "{\"id\":1}"]);
+    let spec = spec(&[("topic", "new"), ("scan.startup.mode", "earliest-offset")]);
+    let mut source = source(&cluster, &spec, &Arc::<StepClock>::default());
+    let position = SplitState { name: "old-0".to_owned(), position: json!({"offset": 1}), finished: false };
+    source.restore(vec![position]).expect("its own position");
+    assert_eq!(drain(source.as_mut()).0, ["1|NULL"]);
+}
+
+#[test]
 fn a_group_without_offsets_needs_to_be_told_where_to_begin() {
     let cluster = FakeCluster::default();
     cluster.put("t", 0, &["{\"id\":0}"]);
@@ -311,6 +344,32 @@ fn a_time_out_that_is_too_short_is_refused() {
     let error = super::sink(&exactly_once(&oauth), Arc::new(FakeCluster::default()), sink_context(&clock));
     let error = error.err().expect("transactions could not be finished").to_string();
     assert!(error.contains("PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 only"), "{error}");
+}
+
+#[test]
+fn options_of_flinks_sinks_that_change_nothing_are_taken() {
+    let make = |connector: &str, more: &[(&str, &str)]| {
+        let all = [&[("connector", connector), ("key.format", "csv"), ("value.format", "json"), ("format", "")], more];
+        let mut described = table(&columns(), &with(&all.concat()));
+        described.primary_key = vec!["id".to_owned()];
+        if connector == "kafka" {
+            described.options.insert("key.fields".to_owned(), "id".to_owned());
+        }
+        let spec = SinkSpec { table: Arc::new(described) };
+        let made = super::sink(&spec, Arc::new(FakeCluster::default()), sink_context(&Arc::default()));
+        made.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let (rows, interval) = (("sink.buffer-flush.max-rows", "1000"), ("sink.buffer-flush.interval", "1s"));
+    assert_eq!(make("kafka", &[("sink.parallelism", "4")]), Ok(()));
+    assert_eq!(make("upsert-kafka", &[("sink.parallelism", "4"), rows, interval]), Ok(()));
+    let declared = |descriptor: streamfleet_logical::ConnectorDescriptor| {
+        descriptor.options.into_iter().map(|o| o.name).filter(|name| name.starts_with("sink.")).count()
+    };
+    assert_eq!((declared(super::descriptor()), declared(super::upsert_descriptor())), (4, 5));
+    let error = make("upsert-kafka", &[rows]).expect_err("one without the other");
+    assert!(error.contains("option 'sink.buffer-flush.max-rows' = '1000': it goes with"), "{error}");
+    let error = make("kafka", &[("sink.parallelism", "0")]).expect_err("nobody would write");
+    assert!(error.contains("option 'sink.parallelism' = '0'"), "{error}");
 }
 
 #[test]

@@ -191,11 +191,13 @@ impl Reader {
         let at = place.map_or_else(String::new, |(partition, offset)| {
             format!("topic {}, partition {}, offset {offset}: ", partition.topic, partition.partition)
         });
-        let (what, advice) = match error.rdkafka_error_code()? {
+        let code = error.rdkafka_error_code()?;
+        let (what, advice) = match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => (
                 "there is no such offset any more, or not yet",
-                "the topic was made anew, or its oldest records were deleted before they were read: start the job with \
-                 --from-nothing, or with an older or newer checkpoint",
+                "an option names an offset that the partition does not have, the topic was made anew, or its oldest records \
+                 were deleted before they were read: name another, or start the job with --from-nothing, or with an older \
+                 or newer checkpoint",
             ),
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownPartition
@@ -211,7 +213,17 @@ impl Reader {
             RDKafkaErrorCode::Fatal => ("the client gave up", "start the job again"),
             _ => return None,
         };
-        Some(KafkaFault::new(format!("{at}{what} ({}): {advice}", text_of(error))))
+        let is_offset = matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange);
+        let range = place.filter(|_| is_offset).map_or_else(String::new, |(partition, _)| self.range_of(partition));
+        Some(KafkaFault::new(format!("{at}{what}{range} ({}): {advice}", text_of(error))))
+    }
+
+    /// Which offsets a partition has, for an error: if the brokers do not say it, the error goes without.
+    fn range_of(&self, TopicPartition { topic, partition }: &TopicPartition) -> String {
+        match self.consumer.fetch_watermarks(topic, *partition, REQUEST_TIMEOUT) {
+            Ok((begin, end)) => format!(", the partition begins at offset {begin} and ends before {end}"),
+            Err(_) => String::new(),
+        }
     }
 
     fn perform(&mut self, command: ConsumerCommand) -> Result<(), KafkaFault> {
@@ -334,12 +346,11 @@ impl Reader {
                     );
                 }
             }
-            Topics::Pattern(pattern) => {
+            pattern @ Topics::Pattern(_) => {
                 let metadata = self
                     .retried("the topics cannot be listed", || self.consumer.fetch_metadata(None, REQUEST_TIMEOUT))?;
                 for topic in metadata.topics() {
-                    let whole = pattern.find(topic.name()).is_some_and(|m| m.len() == topic.name().len());
-                    if whole && topic.error().is_none() {
+                    if pattern.has(topic.name()) && topic.error().is_none() {
                         let name: Arc<str> = topic.name().into();
                         let of = |p: &rdkafka::metadata::MetadataPartition| TopicPartition {
                             topic: Arc::clone(&name),

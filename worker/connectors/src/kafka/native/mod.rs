@@ -68,6 +68,15 @@ pub(super) fn check(properties: &Properties) -> Result<(), KafkaFault> {
     }
 }
 
+/// A property that librdkafka does not know or whose value it does not take, and what it says.
+pub(super) fn bad_property(properties: &Properties) -> Option<(String, String)> {
+    match config(properties).create_native_config() {
+        Err(KafkaError::ClientConfig(_, what, key, _)) => Some((key, what)),
+        // Anything else shows when a client is made.
+        _ => None,
+    }
+}
+
 fn refused(error: &KafkaError) -> KafkaFault {
     match error {
         // The value may be a secret.

@@ -4,7 +4,8 @@ use super::NativeCluster;
 use super::reach::Reach;
 use crate::inbox::Inbox;
 use crate::kafka::client::{
-    Cluster, MaybeMessages, OutgoingBlock, Partitioner, ProducerCommand, ProducerEvent, ProducerSettings, Properties,
+    Cluster, ConsumerCommand, ConsumerEvent, ConsumerSettings, MaybeMessages, OutgoingBlock, Partitioner,
+    ProducerCommand, ProducerEvent, ProducerSettings, Properties, TopicPartition, Topics,
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_response::ApiVersion;
@@ -129,6 +130,57 @@ fn block(values: &[&[u8]]) -> OutgoingBlock {
     OutgoingBlock { values: messages, ..OutgoingBlock::default() }
 }
 
+fn next_of<T>(inbox: &Inbox<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        match inbox.next() {
+            Some(event) => return event,
+            None => assert!(begin.elapsed() < Duration::from_secs(60), "nothing comes"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_offset_that_a_partition_does_not_have_is_told_with_those_it_has() {
+    let mock = MockCluster::new(1).expect("a cluster");
+    mock.create_topic("t", 1, 1).expect("a topic");
+    let properties: Properties = [("bootstrap.servers".to_owned(), mock.bootstrap_servers())].into();
+    let settings = ProducerSettings {
+        properties: properties.clone(),
+        topic: "t".to_owned(),
+        partitioner: Partitioner::Default,
+        subtask: 0,
+    };
+    let inbox = Inbox::new(Arc::new(|| {}));
+    let writer = NativeCluster.producer(settings, inbox.clone(), Arc::default()).expect("sound settings");
+    writer.ask(ProducerCommand::Open { producer: 0, transactional_id: None });
+    assert!(matches!(next_of(&inbox), ProducerEvent::Opened { .. }));
+    writer.ask(ProducerCommand::Send { producer: 0, block: block(&[b"a", b"b", b"c"]) });
+    writer.ask(ProducerCommand::Flush { producer: 0 });
+    assert!(matches!(next_of(&inbox), ProducerEvent::Flushed { .. }));
+    let mut properties = properties;
+    for (key, value) in [("group.id", "g"), ("enable.auto.commit", "false"), ("auto.offset.reset", "error")] {
+        properties.insert(key.to_owned(), value.to_owned());
+    }
+    let settings = ConsumerSettings {
+        properties,
+        topics: Topics::Names(vec!["t".to_owned()]),
+        keys: false,
+        headers: false,
+        bounded: false,
+        most_under_way: usize::MAX,
+    };
+    let inbox = Inbox::new(Arc::new(|| {}));
+    let reader = NativeCluster.consumer(settings, inbox.clone(), Arc::default()).expect("sound settings");
+    reader.ask(ConsumerCommand::Read { partition: TopicPartition { topic: "t".into(), partition: 0 }, offset: 99 });
+    let ConsumerEvent::Failed(fault) = next_of(&inbox) else { panic!("a failure is expected") };
+    let text = fault.to_string();
+    let expected = "topic t, partition 0, offset 99: there is no such offset any more, or not yet, the partition begins at \
+                    offset 0 and ends before 3";
+    assert!(text.starts_with(expected), "{text}");
+}
+
 /// Such a transaction is open still when the broker is asked, but without the records.
 #[test]
 fn records_of_a_transaction_that_failed_are_missed() {
@@ -139,16 +191,7 @@ fn records_of_a_transaction_that_failed_are_missed() {
         ProducerSettings { properties, topic: "t".to_owned(), partitioner: Partitioner::Default, subtask: 0 };
     let inbox = Inbox::new(Arc::new(|| {}));
     let writer = NativeCluster.producer(settings, inbox.clone(), Arc::default()).expect("sound settings");
-    let next = || {
-        let begin = Instant::now();
-        loop {
-            match inbox.next() {
-                Some(event) => return event,
-                None => assert!(begin.elapsed() < Duration::from_secs(60), "nothing comes"),
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    };
+    let next = || next_of(&inbox);
     writer.ask(ProducerCommand::Open { producer: 0, transactional_id: Some("x".to_owned()) });
     assert!(matches!(next(), ProducerEvent::Opened { producer: 0 }));
     let refusal = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
