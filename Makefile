@@ -72,7 +72,7 @@ kafka: build servers ## Kill a job between real topics KAFKA_KILLS times (100); 
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka.py --bin $(BIN) --kills $(or $(KAFKA_KILLS),100)
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_faults.py --bin $(BIN)
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_changes.py --bin $(BIN)
-	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_registry.py --bin $(BIN)
+	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_formats.py --bin $(BIN)
 
 simulate: build ## Simulate SEEDS seeds (1000).
 	@STREAMFLEET_SEEDS=$(or $(SEEDS),1000) $(CARGO) test --release --locked -p streamfleet-simulation -- --nocapture seeds

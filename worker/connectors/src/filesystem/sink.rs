@@ -119,6 +119,7 @@ impl FileSink {
         let format = Format::of(table)?;
         let held: Vec<Field> = splitter.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
         format.check(&table.name, &held)?;
+        format.check_files()?;
         let mut sink = Self {
             table: table.name.clone(),
             format,

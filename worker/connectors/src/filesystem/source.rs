@@ -181,6 +181,7 @@ impl FileSource {
         }
         let format = Format::of(table)?;
         format.check(&table.name, &held)?;
+        format.check_files()?;
         Ok(Self {
             table: table.name.clone(),
             choice: Choice::of(table, path_of(table)?, partitioning.clone())?,

@@ -6,6 +6,7 @@ mod csv;
 mod json;
 mod message;
 mod parquet;
+mod protobuf;
 mod raw;
 mod rows;
 #[cfg(test)]
@@ -101,6 +102,7 @@ pub fn descriptors() -> Vec<FormatDescriptor> {
         raw::descriptor(),
         avro::descriptor(),
         avro::confluent_descriptor(),
+        protobuf::descriptor(),
         parquet::descriptor(),
     ];
     all.extend(changes::descriptors());
@@ -117,6 +119,7 @@ pub(crate) enum Format {
     Changes(ChangeOptions),
     Avro(avro::AvroOptions),
     AvroConfluent(Box<avro::ConfluentOptions>),
+    Protobuf(Box<protobuf::ProtobufOptions>),
 }
 
 impl Format {
@@ -131,6 +134,7 @@ impl Format {
             Some("avro-confluent") => {
                 avro::ConfluentOptions::of(table).map(|options| Self::AvroConfluent(Box::new(options)))
             }
+            Some("protobuf") => protobuf::ProtobufOptions::of(table).map(|options| Self::Protobuf(Box::new(options))),
             Some("debezium-json") => ChangeOptions::of(table, Dialect::Debezium).map(Self::Changes),
             Some("canal-json") => ChangeOptions::of(table, Dialect::Canal).map(Self::Changes),
             Some("maxwell-json") => ChangeOptions::of(table, Dialect::Maxwell).map(Self::Changes),
@@ -175,7 +179,8 @@ impl Format {
             Self::Raw(_) => raw::has_type(data_type),
             Self::Avro(options) => options.has_type(data_type),
             Self::AvroConfluent(options) => options.avro.has_type(data_type),
-            Self::Parquet(_) => true,
+            // The message says more than a type.
+            Self::Parquet(_) | Self::Protobuf(_) => true,
         };
         if let Self::Raw(_) = self {
             raw::check_width(table, fields)?;
@@ -206,6 +211,7 @@ impl Format {
             Self::Raw(_) => "raw",
             Self::Parquet(_) => "parquet",
             Self::Avro(_) | Self::AvroConfluent(_) => "avro",
+            Self::Protobuf(_) => "protobuf",
         }
     }
 
@@ -215,6 +221,7 @@ impl Format {
             Self::Json(options) => options.ignore_parse_errors,
             Self::Changes(options) => options.json.ignore_parse_errors,
             Self::Csv(options) => options.ignore_parse_errors,
+            Self::Protobuf(options) => options.ignore_parse_errors,
             Self::Raw(_) | Self::Parquet(_) | Self::Avro(_) | Self::AvroConfluent(_) => false,
         }
     }
@@ -232,7 +239,9 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options)?),
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
             Self::Parquet(_) => return Ok(None),
-            Self::Changes(_) | Self::Avro(_) | Self::AvroConfluent(_) => return Err(self.no_files()),
+            Self::Changes(_) | Self::Avro(_) | Self::AvroConfluent(_) | Self::Protobuf(_) => {
+                return Err(self.no_files());
+            }
         }))
     }
 
@@ -249,6 +258,7 @@ impl Format {
             Self::Changes(options) => Box::new(ChangeDecoder::new(schema, options)?),
             Self::Avro(options) => avro::decoder(schema, layout, *options)?,
             Self::AvroConfluent(options) => Box::new(avro::ConfluentDecoder::new(schema, options)?),
+            Self::Protobuf(options) => Box::new(protobuf::ProtobufDecoder::new(schema, options)?),
             Self::Parquet(_) => return Err(self.no_messages()),
         })
     }
@@ -262,8 +272,17 @@ impl Format {
             Self::Changes(options) => Box::new(ChangeEncoder::new(table, options)?),
             Self::Avro(options) => avro::encoder(table, schema, *options)?,
             Self::AvroConfluent(options) => Box::new(avro::ConfluentEncoder::new(table, schema, options)?),
+            Self::Protobuf(options) => Box::new(protobuf::ProtobufEncoder::new(table, schema, options)?),
             Self::Parquet(_) => return Err(self.no_messages()),
         })
+    }
+
+    /// Refuses a format that no file can have, before any is read or written.
+    pub fn check_files(&self) -> Result<(), DataflowError> {
+        match self {
+            Self::Changes(_) | Self::Avro(_) | Self::AvroConfluent(_) | Self::Protobuf(_) => Err(self.no_files()),
+            Self::Json(_) | Self::Csv(_) | Self::Raw(_) | Self::Parquet(_) => Ok(()),
+        }
     }
 
     fn no_files(&self) -> DataflowError {
@@ -288,7 +307,9 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonEncoder::new(options)),
             Self::Csv(options) => Box::new(csv::CsvEncoder::new(table, options)),
             Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
-            Self::Changes(_) | Self::Avro(_) | Self::AvroConfluent(_) => return Err(self.no_files()),
+            Self::Changes(_) | Self::Avro(_) | Self::AvroConfluent(_) | Self::Protobuf(_) => {
+                return Err(self.no_files());
+            }
             Self::Parquet(options) => Box::new(parquet::ParquetEncoder::new(Arc::clone(schema), *options)?),
         })
     }

@@ -68,8 +68,10 @@ pub(super) struct Part {
 impl Part {
     /// The schema of some of the fields, and where they lie.
     pub fn layout(&self, wanted: &[usize]) -> (SchemaRef, Layout) {
-        // What a record lacks is NULL until the table's constraints are looked at.
-        let fields: Vec<Field> = wanted.iter().map(|f| self.fields[*f].clone().with_nullable(true)).collect();
+        // Of a changed row a record may hold the key alone. Else a column that takes no NULL makes the record a bad one.
+        let is_partial = matches!(self.format, Format::Changes(_));
+        let field = |f: &usize| self.fields[*f].clone().with_nullable(is_partial || self.fields[*f].is_nullable());
+        let fields: Vec<Field> = wanted.iter().map(field).collect();
         (Arc::new(Schema::new(fields)), Layout { fields: self.fields.clone(), places: wanted.to_vec() })
     }
 

@@ -1,7 +1,7 @@
 //! `properties.*`: the client's settings, by the names of Kafka's Java client or of librdkafka.
 
 use super::client::{Properties, REACH_WITHIN};
-use crate::options::bad;
+use crate::options::{bad, hidden};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use streamfleet_dataflow::DataflowError;
@@ -266,16 +266,6 @@ const ONLY_PEM: &str = "only PEM is read: convert the store (openssl pkcs12, key
 fn is_no_pem(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     [".jks", ".p12", ".pfx", ".pkcs12"].iter().any(|ending| path.ends_with(ending))
-}
-
-/// The error for an option whose value is a secret.
-fn hidden(table: &TableDescriptor, option: &str, detail: &str) -> DataflowError {
-    DataflowError::Option {
-        table: table.name.clone(),
-        option: option.to_owned(),
-        value: "(hidden)".to_owned(),
-        detail: detail.to_owned(),
-    }
 }
 
 /// A field of a JAAS entry: `Module required username="u" password="p";`.

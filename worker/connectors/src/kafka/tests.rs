@@ -156,6 +156,26 @@ fn a_group_without_offsets_needs_to_be_told_where_to_begin() {
 }
 
 #[test]
+fn a_null_where_none_is_taken_is_a_bad_record() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":1}", "{\"id\":null}", "{\"name\":\"a\"}", "{\"id\":2}"]);
+    let clock = Arc::<StepClock>::default();
+    let of = |errors: (&'static str, &'static str)| {
+        let mut table = table(&columns(), &with(&[("scan.startup.mode", "earliest-offset"), errors]));
+        table.columns[0].nullable = false;
+        let mut source = source(&cluster, &ScanSpec::whole(Arc::new(table)).expect("sound"), &clock);
+        source.start().expect("begins");
+        source
+    };
+    let mut skipping = of(("scan.errors", "skip"));
+    assert_eq!(drain(skipping.as_mut()).0, ["1|NULL", "2|NULL"]);
+    assert_eq!(skipping.errors().skipped_records, 2);
+    let error = of(("scan.errors", "fail")).poll().expect_err("the second record").to_string();
+    let begin = "table t, topic t, partition 0, offset 1: field id: NULL, but it is declared NOT NULL";
+    assert!(error.starts_with(begin), "{error}");
+}
+
+#[test]
 fn new_partitions_are_found_while_running_and_read_from_their_beginning() {
     let cluster = FakeCluster::default();
     cluster.put("t", 0, &["{\"id\":0}"]);

@@ -1,8 +1,9 @@
-"""Avro under a schema registry, on a real broker, written and read by another implementation.
+"""Avro under a schema registry and Protocol Buffers, on a real broker, written and read by other implementations.
 
 Orders are written by fastavro under two versions of a schema. A job reads them as one table and writes them under schemas of
 its own, key and value, exactly once, while it is killed and the registry answers 503 half the time or not at all. What fastavro
 reads then must be every order. Records that no schema says how to read are kept aside. What cannot be got over is told.
+The same is done with messages of Google's implementation, without a registry.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import threading
 import time
 
 import fastavro
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
@@ -149,18 +151,9 @@ def refusals(binary, folder, served, address):
     tried("incompatible schema", "it is incompatible with what is registered", extra="STRING", value="status", subject="taken-value")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--seed", type=int, default=None)
-    arguments = parser.parse_args()
-    seed = arguments.seed if arguments.seed is not None else random.randrange(1 << 32)
-    random.seed(seed)
-    print(f"kafka registry: seed {seed}", flush=True)
-    binary = str(pathlib.Path(arguments.bin).resolve())
-    os.environ.pop("STREAMFLEET_CRASH_AT", None)
-    with tempfile.TemporaryDirectory() as top, Kafka() as kafka, registry("job:secret") as served:
-        folder = pathlib.Path(top)
+def avro(binary, folder, kafka):
+    """Orders of two schemas through a job, and back."""
+    with registry("job:secret") as served:
         topics.create(kafka.address, "orders", "copied", "dead", partitions=3)
         versions = [(served.add("orders-value", schema), fastavro.parse_schema(schema)) for schema in (FIRST, SECOND)]
         expected, records = collections.Counter(), []
@@ -199,7 +192,98 @@ def main():
             raise SystemExit(f"subjects: {subjects}")
         asked = len(served.asked)
         refusals(binary, folder, served, kafka.address)
-    print(f"kafka registry: {ORDERS} orders of two schemas, {kills} kills, {asked} questions to the registry: exact")
+    print(f"  avro-confluent: {ORDERS} orders of two schemas, {kills} kills, {asked} questions to the registry: exact", flush=True)
+
+
+def messages():
+    """The message class of an order, and the file of its descriptors as protoc writes it."""
+    file = descriptor_pb2.FileDescriptorProto(name="order.proto", package="shop", syntax="proto3")
+    order = file.message_type.add(name="Order")
+    line = order.nested_type.add(name="Line")
+    kinds = descriptor_pb2.FieldDescriptorProto
+
+    def field(message, name, number, kind, type_name=None, repeated=False, optional=False):
+        label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
+        added = message.field.add(name=name, number=number, type=kind, type_name=type_name, label=label)
+        if optional:
+            added.proto3_optional = True
+            added.oneof_index = len(message.oneof_decl)
+            message.oneof_decl.add(name="_" + name)
+
+    field(line, "sku", 1, kinds.TYPE_STRING)
+    field(line, "count", 2, kinds.TYPE_SINT32)
+    status = order.enum_type.add(name="Status")
+    for number, name in enumerate(["OPEN", "PAID", "GONE"]):
+        status.value.add(name=name, number=number)
+    entry = order.nested_type.add(name="SourceEntry")
+    entry.options.map_entry = True
+    field(entry, "key", 1, kinds.TYPE_STRING)
+    field(entry, "value", 2, kinds.TYPE_INT64)
+    field(order, "id", 1, kinds.TYPE_INT64)
+    field(order, "status", 2, kinds.TYPE_ENUM, ".shop.Order.Status")
+    field(order, "amount", 3, kinds.TYPE_DOUBLE)
+    field(order, "lines", 4, kinds.TYPE_MESSAGE, ".shop.Order.Line", repeated=True)
+    field(order, "comment", 5, kinds.TYPE_STRING, optional=True)
+    field(order, "source", 6, kinds.TYPE_MESSAGE, ".shop.Order.SourceEntry", repeated=True)
+    field(order, "sizes", 7, kinds.TYPE_UINT32, repeated=True)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    described = descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("shop.Order")), described
+
+
+MESSAGES = """
+CREATE TABLE read_orders ({columns}) WITH ('topic' = 'messages', 'scan.startup.mode' = 'earliest-offset',
+  'scan.bounded.mode' = 'latest-offset', 'protobuf.ignore-parse-errors' = 'true', {options});
+CREATE TABLE written_orders ({columns}) WITH ('topic' = 'written', 'sink.delivery-guarantee' = 'exactly-once', {options});
+INSERT INTO written_orders SELECT * FROM read_orders;
+"""
+
+MESSAGE_COLUMNS = """id BIGINT, status STRING, amount DOUBLE, lines ARRAY<ROW<sku STRING, `count` INT>>, comment STRING,
+  source MAP<STRING, BIGINT>, sizes ARRAY<BIGINT>"""
+
+
+def protobuf(binary, folder, kafka):
+    """Messages through a job, and back."""
+    message, described = messages()
+    (folder / "order.desc").write_bytes(described)
+    topics.create(kafka.address, "messages", "written", partitions=3)
+    expected, records = collections.Counter(), []
+    for order in orders():
+        made = message(id=order["id"], status=order["status"], amount=float(order["amount"]), comment=order["comment"],
+                       lines=order["lines"], source={"a": order["id"], "b": -1}, sizes=range(order["id"] % 5))
+        expected[made.SerializeToString(deterministic=True)] += 1
+        records.append((None, made.SerializeToString()))
+    for broken in (b"\xff", b"{\"id\": 1}"):
+        records.insert(random.randrange(len(records)), (None, broken))
+    topics.fill(kafka.address, "messages", records)
+    options = f"""'connector' = 'kafka', 'format' = 'protobuf', 'properties.bootstrap.servers' = '{kafka.address}',
+  'protobuf.descriptor-file' = 'order.desc', 'protobuf.message-class-name' = 'shop.OrderOuterClass$Order'"""
+    (folder / "messages.sql").write_text(MESSAGES.format(columns=MESSAGE_COLUMNS, options=options))
+    kills = killed(binary, folder, "messages.sql", kills=3)
+    found = collections.Counter()
+    for value, count in topics.values(kafka.address, "written").items():
+        found[message.FromString(value).SerializeToString(deterministic=True)] += count
+    compare("protobuf: messages", found, expected)
+    print(f"  protobuf: {ORDERS} messages, {kills} kills: exact", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--seed", type=int, default=None)
+    arguments = parser.parse_args()
+    seed = arguments.seed if arguments.seed is not None else random.randrange(1 << 32)
+    random.seed(seed)
+    print(f"kafka formats: seed {seed}", flush=True)
+    binary = str(pathlib.Path(arguments.bin).resolve())
+    os.environ.pop("STREAMFLEET_CRASH_AT", None)
+    with tempfile.TemporaryDirectory() as top, Kafka() as kafka:
+        for check in (avro, protobuf):
+            folder = pathlib.Path(top) / check.__name__
+            folder.mkdir()
+            check(binary, folder, kafka)
+    print("kafka formats: exact")
 
 
 if __name__ == "__main__":
