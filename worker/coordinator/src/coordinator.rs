@@ -534,7 +534,7 @@ impl Coordinator {
             total_bytes: total,
         };
         info!(%epoch, seconds = self.stats.last_duration_seconds, bytes = self.stats.last_bytes, "checkpoint complete");
-        actions.push(Action::Slots(SlotCommand::Completed { epoch }));
+        actions.push(Action::Slots(SlotCommand::Completed { epoch, watermarks: snapshot.watermarks }));
         self.commits.recorded(epoch, self.view.newest().map(|s| s.transactions.clone()).unwrap_or_default());
         // What an earlier run completed behind this run's base is of no use once this run has a checkpoint of its own.
         let superseded = self.view.superseded.iter().map(|(_, s)| s.epoch);

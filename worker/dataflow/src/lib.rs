@@ -18,5 +18,5 @@ pub use expression::{Predicate, Projector};
 pub use operators::{Operator, OperatorContext, build};
 pub use output::{Flow, Output};
 pub use row_watermark::RowWatermark;
-pub use sink::{Sink, SinkContext};
+pub use sink::{PendingWork, Sink, SinkContext, SinkStart};
 pub use source::{Source, SourceBatch, SourceContext, SourceErrors, SourceStatus, SplitState};

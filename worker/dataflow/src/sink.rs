@@ -4,7 +4,7 @@ use crate::{DataflowError, Flow};
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_env::{Clock, Storage};
-use streamfleet_types::{Batch, Epoch};
+use streamfleet_types::{Batch, Epoch, Millis};
 
 /// What a sink is given when it is built.
 #[derive(Clone)]
@@ -28,21 +28,62 @@ pub struct SinkContext {
     pub unique: String,
 }
 
+/// What a sink still has to do, of a kind that its connector knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingWork {
+    /// What it is about.
+    pub name: String,
+    /// More about it, in the connector's own form.
+    pub state: serde_json::Value,
+}
+
+/// What a sink begins with.
+#[derive(Debug, Clone)]
+pub struct SinkStart {
+    /// What the snapshot names that the job begins from: of all subtasks, whatever their number was. The first subtask gets all
+    /// of it, others get nothing.
+    pub pending: Vec<PendingWork>,
+    /// The last [`Sink::all_reached`] before that snapshot, or [`MIN_WATERMARK`](streamfleet_types::MIN_WATERMARK).
+    pub watermark: Millis,
+    /// Bounded input, final results only.
+    pub batch_mode: bool,
+}
+
 /// One subtask of a sink. Never waits.
 ///
 /// # Flow
-/// `write` for every batch. At a barrier (and at the end) `prepare(epoch)` closes what was written since the last one and
+/// `start` once. `write` for every batch. At a barrier (and at the end) `prepare(epoch)` closes what was written since the last one and
 /// starts making it durable; `poll_prepared` is asked until it gives the handles. The handles go into the snapshot; when
 /// that is complete the coordinator commits them through the connector's committer, also after a restore.
 ///
 /// # Guarantees asked
 /// Nothing written is visible before its handle was committed; committing a handle twice is harmless.
 pub trait Sink: Send {
+    /// Before anything else.
+    ///
+    /// # Errors
+    /// The snapshot names something that the table's options do not go with.
+    fn start(&mut self, _start: SinkStart) -> Result<(), DataflowError> {
+        Ok(())
+    }
+
     /// Takes rows. `Flow::More`: too much is under way; the rows were *not* taken, offer them again when woken.
     fn write(&mut self, batch: &Batch) -> Result<Flow, DataflowError>;
 
     /// Closes the output of an epoch.
     fn prepare(&mut self, epoch: Epoch) -> Result<(), DataflowError>;
+
+    /// What is still to be done after the `prepare` just made: part of the same snapshot, and given back by [`Sink::start`].
+    fn pending(&self) -> Vec<PendingWork> {
+        Vec::new()
+    }
+
+    /// A snapshot is complete at whose barrier the watermark of every subtask was this or higher; subtasks without a watermark,
+    /// because all their input is idle, do not count.
+    fn all_reached(&mut self, _watermark: Millis) {}
+
+    /// No subtask gets any more rows: the next `prepare` is the last.
+    fn all_ended(&mut self) {}
 
     /// The handles of everything prepared, once it is durable; `None` while it is not.
     fn poll_prepared(&mut self, epoch: Epoch) -> Result<Option<Vec<serde_json::Value>>, DataflowError>;

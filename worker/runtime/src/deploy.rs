@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_dataflow::{
-    DataflowError, OperatorContext, Projector, RowWatermark, SinkContext, Source, SourceContext, SplitState, build,
+    DataflowError, OperatorContext, PendingWork, Projector, RowWatermark, SinkContext, SinkStart, Source,
+    SourceContext, SplitState, build,
 };
 use streamfleet_exchange::{QUEUE_CAPACITY_BYTES, QueueReceiver, QueueSender, Wake, queue};
 use streamfleet_logical::{ChangelogMode, OperatorSpec, ScanSpec};
@@ -266,7 +267,9 @@ impl TaskMaker<'_> {
                     // The operator is part of the name: two sinks may write to one folder.
                     unique: format!("{}-{}-{}", self.settings.unique, short(&id), self.number),
                 };
-                let sink = self.env.connectors.sink(sink, context)?;
+                let mut sink = self.env.connectors.sink(sink, context)?;
+                let pending = self.pending(&id);
+                sink.start(SinkStart { pending, watermark, batch_mode: self.settings.batch_mode })?;
                 Task::Sink(SinkTask::new(id, sink, Input::new(channels, watermark), metrics))
             }
             spec => {
@@ -275,6 +278,13 @@ impl TaskMaker<'_> {
                 Task::Operator(OperatorTask::new(id, operator, input, outputs, metrics))
             }
         })
+    }
+
+    /// What a sink still has to do, if this is its first subtask.
+    fn pending(&self, id: &OperatorId) -> Vec<PendingWork> {
+        let positions = self.base.filter(|_| self.number == 0).map_or(&[][..], |base| &base.positions);
+        let own = positions.iter().filter(|p| p.operator == *id);
+        own.map(|p| PendingWork { name: p.split.clone(), state: p.position.clone() }).collect()
     }
 
     fn source(

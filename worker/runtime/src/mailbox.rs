@@ -67,7 +67,7 @@ pub(crate) const fn epoch_of(command: &SlotCommand) -> Epoch {
     match command {
         SlotCommand::Trigger { epoch, .. }
         | SlotCommand::Abort { epoch }
-        | SlotCommand::Completed { epoch }
+        | SlotCommand::Completed { epoch, .. }
         | SlotCommand::Committed { epoch } => *epoch,
     }
 }

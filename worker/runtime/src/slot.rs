@@ -246,11 +246,17 @@ impl Slot {
                 self.tasks.iter_mut().for_each(|t| t.on_abort(epoch));
                 self.snapshots.on_abort(epoch);
             }
-            SlotCommand::Completed { .. } => {
+            SlotCommand::Completed { watermarks, .. } => {
                 self.snapshots.on_completed(epoch);
                 for task in &mut self.tasks {
-                    if let Task::Source(task) = task {
-                        task.on_completed(epoch);
+                    match task {
+                        Task::Source(task) => task.on_completed(epoch),
+                        Task::Sink(task) => {
+                            if let Some(of_all) = watermarks.iter().find(|w| w.operator == task.id) {
+                                task.sink.all_reached(of_all.watermark);
+                            }
+                        }
+                        Task::Operator(_) => {}
                     }
                 }
             }

@@ -89,16 +89,22 @@ impl SimJob {
         storage
     }
 
-    /// Every line that the sinks show, sorted: hidden files are not shown. Of topics, for every key its values in order, or
+    /// Every line that the sinks show, sorted: hidden files are not shown. Of partitions, which were said to be complete, and what
+    /// came after that. Of topics, for every key its values in order, or
     /// the last one.
     pub(crate) fn shown(&self, storage: &SimStorage, kafka: &SimKafka) -> Vec<String> {
         let mut lines = Vec::new();
         for (path, bytes) in storage.objects(&self.output) {
+            if path.ends_with("/_SUCCESS") {
+                lines.push(path);
+                continue;
+            }
             let is_hidden = path.split('/').any(|part| part.starts_with('.') || part.starts_with('_'));
             if !is_hidden {
                 lines.extend(String::from_utf8_lossy(&bytes).lines().map(str::to_owned));
             }
         }
+        lines.extend(storage.late().into_iter().map(|path| format!("{path} came too late")));
         for topic in self.topics.iter().filter(|topic| topic.records.is_empty()) {
             lines.extend(shown_by_key(kafka, &topic.name, topic.is_compacted));
         }

@@ -28,6 +28,8 @@ type StagedObjects = BTreeMap<(String, String), Object>;
 struct Contents {
     objects: BTreeMap<String, Object>,
     staged: StagedObjects,
+    /// What was published into a folder that was said to be complete.
+    late: Vec<String>,
 }
 
 #[derive(Default)]
@@ -70,6 +72,11 @@ impl SimStorage {
         let state = self.state.lock().expect("one thread");
         let objects = state.contents.objects.iter().filter(|(p, _)| p.starts_with(folder));
         objects.map(|(p, o)| (p.clone(), o.bytes.clone())).collect()
+    }
+
+    /// What was published into a folder after a file `_SUCCESS` had said that it is complete.
+    pub fn late(&self) -> Vec<String> {
+        self.state.lock().expect("one thread").contents.late.clone()
     }
 
     /// A process's view: its requests come under its number, its paths below `prefix`, its delays from `delays`.
@@ -147,7 +154,7 @@ impl SimStorage {
         }
         state.pending = kept;
         if power_failure {
-            let Contents { objects, staged } = &mut state.contents;
+            let Contents { objects, staged, .. } = &mut state.contents;
             objects.retain(|_, o| o.durable.is_some() || random.chance(50));
             staged.retain(|_, o| o.durable.is_some() || random.chance(50));
             for object in objects.values_mut().chain(staged.values_mut()) {
@@ -169,7 +176,7 @@ fn error(request: &StorageRequest, kind: StorageErrorKind, detail: &str) -> Stor
 }
 
 fn apply(contents: &mut Contents, process: u64, request: &StorageRequest) -> Result<StorageReply, StorageError> {
-    let Contents { objects, staged } = contents;
+    let Contents { objects, staged, late } = contents;
     let missing = || error(request, StorageErrorKind::NotFound, "no such object");
     // A process goes on with its own staged object only: its number is the token.
     let own = |path: &String| (path.clone(), process.to_string());
@@ -195,6 +202,10 @@ fn apply(contents: &mut Contents, process: u64, request: &StorageRequest) -> Res
         }
         StorageRequest::Publish { path, token } => match staged.remove(&(path.clone(), token.clone())) {
             Some(object) => {
+                let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+                if objects.contains_key(&format!("{folder}/_SUCCESS")) {
+                    late.push(path.clone());
+                }
                 objects.insert(path.clone(), object);
             }
             None if objects.contains_key(path) => {}

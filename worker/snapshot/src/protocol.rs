@@ -1,7 +1,7 @@
 //! What coordinator and slots say to each other about snapshots.
 
 use streamfleet_types::Epoch;
-use streamfleet_types::log::SlotSnapshot;
+use streamfleet_types::log::{OperatorWatermark, SlotSnapshot};
 
 /// From the coordinator to every slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum SlotCommand {
     Completed {
         /// Its number.
         epoch: Epoch,
+        /// The watermark of every operator in it: the least over all subtasks.
+        watermarks: Vec<OperatorWatermark>,
     },
     /// The output that the snapshot names is committed, and a record says so.
     Committed {

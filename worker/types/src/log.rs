@@ -159,7 +159,7 @@ pub struct Transaction {
 }
 
 /// How far event time had come at an operator.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OperatorWatermark {
     /// The operator.

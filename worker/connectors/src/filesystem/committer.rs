@@ -1,4 +1,4 @@
-//! Gives prepared files their names.
+//! Gives prepared files their names, and says which partitions are complete.
 
 use super::commit_requests;
 use std::sync::Arc;
@@ -22,10 +22,22 @@ impl Committer for FileCommitter {
     fn commit(&self, handles: Vec<serde_json::Value>, done: CommitDone) {
         let requests: Result<Vec<_>, _> = handles.iter().map(|handle| commit_requests(&self.table, handle)).collect();
         match requests {
-            Ok(requests) => perform_in_order(Arc::clone(&self.files), requests.concat().into_iter(), done),
+            Ok(requests) => {
+                perform_in_order(Arc::clone(&self.files), files_first(requests.concat()).into_iter(), done);
+            }
             Err(error) => done(Err(error.to_string())),
         }
     }
+}
+
+/// A partition is said to be complete when the files of all subtasks are there; once is enough.
+fn files_first(requests: Vec<StorageRequest>) -> Vec<StorageRequest> {
+    let (mut files, mut marks): (Vec<_>, Vec<_>) =
+        requests.into_iter().partition(|request| matches!(request, StorageRequest::Publish { .. }));
+    marks.sort_by(|a, b| a.path().cmp(b.path()));
+    marks.dedup();
+    files.append(&mut marks);
+    files
 }
 
 /// Carries requests out one after another; `done` gets the first error.

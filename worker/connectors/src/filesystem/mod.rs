@@ -6,6 +6,8 @@ mod listing;
 mod mailbox;
 mod orphans;
 mod partition;
+mod partition_commit;
+mod partition_time;
 mod sink;
 mod source;
 
@@ -41,6 +43,24 @@ pub fn descriptor() -> ConnectorDescriptor {
                 "With PARTITIONED BY: the value in a folder's name that stands for NULL and for the empty text.",
             ),
             option(
+                "partition.time-extractor.kind",
+                OptionKind::Text,
+                "default",
+                "How the time of a partition is found; only `default`, by the two options below.",
+            ),
+            option(
+                "partition.time-extractor.timestamp-formatter",
+                OptionKind::Text,
+                "yyyy-MM-dd HH:mm:ss",
+                "How that time is written, as for Java's `DateTimeFormatter`, of `yyyy`, `MM`, `dd`, `HH`, `mm`, `ss`, `S`. If absent, months and what is smaller may have one digit, and a date alone is midnight.",
+            ),
+            option(
+                "partition.time-extractor.timestamp-pattern",
+                OptionKind::Text,
+                "",
+                "The time of a partition, with `$column` for the columns of PARTITIONED BY: `$dt $hour:00:00`. If absent, the first column is the time.",
+            ),
+            option(
                 "scan.errors",
                 OptionKind::OneOf(&["fail", "skip", "dead-letter"]),
                 "fail",
@@ -51,6 +71,31 @@ pub fn descriptor() -> ConnectorDescriptor {
                 OptionKind::Text,
                 "",
                 "The folder for records that are kept aside; needed with `dead-letter`.",
+            ),
+            option(
+                "sink.partition-commit.delay",
+                OptionKind::Duration,
+                "0 s",
+                "A partition is complete so long after the time that the trigger names.",
+            ),
+            option(
+                "sink.partition-commit.policy.kind",
+                OptionKind::Text,
+                "",
+                "`success-file`: a file without content says that a partition is complete. If absent, nothing does.",
+            ),
+            option("sink.partition-commit.success-file.name", OptionKind::Text, "_SUCCESS", "The name of that file."),
+            option(
+                "sink.partition-commit.trigger",
+                OptionKind::OneOf(&["process-time", "partition-time"]),
+                "process-time",
+                "A partition is complete by the wall clock, from its first file on; or when the watermark has passed the time in its name.",
+            ),
+            option(
+                "sink.partition-commit.watermark-time-zone",
+                OptionKind::Text,
+                "UTC",
+                "The time zone of the times in the names of partitions; only `UTC`.",
             ),
             option(
                 "sink.rolling-policy.file-size",
@@ -140,10 +185,11 @@ pub(crate) fn commit_requests(
     table: &TableDescriptor,
     handle: &serde_json::Value,
 ) -> Result<Vec<StorageRequest>, DataflowError> {
-    match (handle["path"].as_str(), handle["token"].as_str()) {
-        (Some(path), Some(token)) => {
+    match (handle["path"].as_str(), handle["token"].as_str(), handle["mark"].as_str()) {
+        (Some(path), Some(token), None) => {
             Ok(vec![StorageRequest::Publish { path: path.to_owned(), token: token.to_owned() }])
         }
+        (None, None, Some(path)) => Ok(vec![StorageRequest::Put { path: path.to_owned(), bytes: Vec::new() }]),
         _ => Err(DataflowError::External {
             place: format!("table {}", table.name),
             detail: format!("the checkpoint names output in a form that is not known: {handle}"),

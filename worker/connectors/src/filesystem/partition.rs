@@ -58,6 +58,26 @@ impl Partitioning {
         self.columns.iter().position(|c| c.name() == name)
     }
 
+    /// The table's name.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// True if the table has partitions.
+    pub const fn is_partitioned(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
+    /// The columns' names, in the order of their folders.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|c| c.name().as_str())
+    }
+
+    /// The values' texts in the folder of a partition, in the order of the columns.
+    pub fn texts(&self, folder: &str) -> Vec<String> {
+        folder.split('/').filter_map(|part| part.split_once('=')).map(|(_, value)| unescape(value)).collect()
+    }
+
     /// True for the name of a folder that stands for a value.
     pub fn is_folder(&self, name: &str) -> bool {
         name.split_once('=').is_some_and(|(column, _)| self.position(&unescape(column)).is_some())

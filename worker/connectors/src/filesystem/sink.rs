@@ -7,6 +7,7 @@
 use super::mailbox::Mailbox;
 use super::orphans::Owner;
 use super::partition::{Partitioning, Splitter};
+use super::partition_commit::PartitionCommit;
 use super::path_of;
 use crate::format::{Encoder, Format};
 use crate::options;
@@ -16,10 +17,10 @@ use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use streamfleet_dataflow::{DataflowError, Flow, Sink, SinkContext};
+use streamfleet_dataflow::{DataflowError, Flow, PendingWork, Sink, SinkContext, SinkStart};
 use streamfleet_env::{Clock, Staged, StorageReply, StorageRequest};
 use streamfleet_logical::{ColumnKind, TableDescriptor};
-use streamfleet_types::{Batch, Epoch};
+use streamfleet_types::{Batch, Epoch, Millis};
 
 /// Bytes collected before they are sent.
 const PIECE_BYTES: usize = 1 << 20;
@@ -56,6 +57,8 @@ impl Rolling {
 }
 
 struct Part {
+    /// Its partition's.
+    folder: String,
     encoder: Box<dyn Encoder>,
     path: String,
     bytes: u64,
@@ -66,6 +69,7 @@ struct Part {
 
 /// A part that takes no more rows.
 struct Closed {
+    folder: String,
     path: String,
     /// Of the request that prepares it.
     tag: u64,
@@ -77,6 +81,15 @@ impl Closed {
     fn handle(&self) -> serde_json::Value {
         json!({"path": self.path, "token": self.token.as_deref().expect("every request was answered")})
     }
+}
+
+/// What a barrier ended.
+struct Prepared {
+    closed: Vec<Closed>,
+    /// Paths of files that say that a partition is complete.
+    marks: Vec<String>,
+    /// The last request that must be answered before all this holds.
+    last_tag: u64,
 }
 
 /// See the module.
@@ -101,8 +114,9 @@ pub(super) struct FileSink {
     next_tag: u64,
     /// Parts that were closed since the last barrier.
     closed: Vec<Closed>,
-    /// Parts of an epoch, and the last request that must be answered before they hold.
-    prepared: HashMap<Epoch, (Vec<Closed>, u64)>,
+    prepared: HashMap<Epoch, Prepared>,
+    /// Absent if no partition is marked.
+    partition_commit: Option<PartitionCommit>,
     written_bytes: u64,
 }
 
@@ -115,7 +129,9 @@ impl FileSink {
         };
         let columns = table.columns.iter().filter(|c| is_written(&c.kind));
         let fields: Vec<Field> = columns.map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable)).collect();
-        let splitter = Splitter::new(Partitioning::of(table)?, &fields);
+        let partitioning = Partitioning::of(table)?;
+        let partition_commit = PartitionCommit::of(table, &partitioning)?;
+        let splitter = Splitter::new(partitioning, &fields);
         let format = Format::of(table)?;
         let held: Vec<Field> = splitter.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
         format.check(&table.name, &held)?;
@@ -137,6 +153,7 @@ impl FileSink {
             next_tag: 0,
             closed: Vec::new(),
             prepared: HashMap::new(),
+            partition_commit,
             written_bytes: 0,
             unique: context.unique,
         };
@@ -176,7 +193,8 @@ impl FileSink {
                 detail: error.to_string(),
             })?;
             if let StorageReply::Prepared(token) = reply {
-                let closed = self.prepared.values_mut().flat_map(|(closed, _)| closed).chain(&mut self.closed);
+                let closed =
+                    self.prepared.values_mut().flat_map(|prepared| &mut prepared.closed).chain(&mut self.closed);
                 if let Some(part) = closed.into_iter().find(|part| part.tag == tag) {
                     part.token = Some(token);
                 }
@@ -191,10 +209,14 @@ impl FileSink {
     }
 
     fn new_part(&mut self, folder: &str, now: Duration) -> Result<Part, DataflowError> {
+        if let Some(partition_commit) = &self.partition_commit {
+            partition_commit.check(folder)?;
+        }
         let number = self.next_part;
         self.next_part += 1;
         let name = format!("part-{}-{number}", self.unique);
         Ok(Part {
+            folder: folder.to_owned(),
             encoder: self.format.encoder(&self.table, self.splitter.schema())?,
             path: format!("{}/{folder}{name}.{}", self.path, self.format.extension()),
             bytes: 0,
@@ -274,7 +296,7 @@ impl FileSink {
         let rest = part.encoder.finish()?;
         self.send(&mut part, rest);
         self.ask(StorageRequest::Prepare { path: part.path.clone() }, 0);
-        self.closed.push(Closed { path: part.path, tag: self.next_tag, token: None });
+        self.closed.push(Closed { folder: part.folder, path: part.path, tag: self.next_tag, token: None });
         Ok(())
     }
 
@@ -293,6 +315,10 @@ impl FileSink {
 }
 
 impl Sink for FileSink {
+    fn start(&mut self, start: SinkStart) -> Result<(), DataflowError> {
+        self.partition_commit.as_mut().map_or(Ok(()), |partition_commit| partition_commit.start(start))
+    }
+
     fn write(&mut self, batch: &Batch) -> Result<Flow, DataflowError> {
         self.read_mail()?;
         if self.is_full() {
@@ -313,18 +339,38 @@ impl Sink for FileSink {
         folders.sort();
         folders.iter().try_for_each(|folder| self.close_folder(folder))?;
         let closed = std::mem::take(&mut self.closed);
-        self.prepared.insert(epoch, (closed, self.next_tag));
+        let marks = match &mut self.partition_commit {
+            Some(partition_commit) => {
+                let folders = closed.iter().map(|part| part.folder.as_str());
+                partition_commit.at_barrier(folders, self.clock.wall_clock_ms())?
+            }
+            None => Vec::new(),
+        };
+        self.prepared.insert(epoch, Prepared { closed, marks, last_tag: self.next_tag });
         Ok(())
+    }
+
+    fn pending(&self) -> Vec<PendingWork> {
+        self.partition_commit.as_ref().map_or_else(Vec::new, PartitionCommit::pending)
+    }
+
+    fn all_reached(&mut self, watermark: Millis) {
+        self.partition_commit.iter_mut().for_each(|partition_commit| partition_commit.all_reached(watermark));
+    }
+
+    fn all_ended(&mut self) {
+        self.partition_commit.iter_mut().for_each(PartitionCommit::all_ended);
     }
 
     fn poll_prepared(&mut self, epoch: Epoch) -> Result<Option<Vec<serde_json::Value>>, DataflowError> {
         self.read_mail()?;
-        let last_tag = self.prepared.get(&epoch).map_or(0, |(_, tag)| *tag);
+        let last_tag = self.prepared.get(&epoch).map_or(0, |prepared| prepared.last_tag);
         if self.under_way.keys().any(|tag| *tag <= last_tag) {
             return Ok(None);
         }
-        let closed = self.prepared.remove(&epoch).map(|(closed, _)| closed).unwrap_or_default();
-        Ok(Some(closed.iter().map(Closed::handle).collect()))
+        let Some(Prepared { closed, marks, .. }) = self.prepared.remove(&epoch) else { return Ok(Some(Vec::new())) };
+        let marks = marks.iter().map(|mark| json!({"mark": format!("{}/{mark}", self.path)}));
+        Ok(Some(closed.iter().map(Closed::handle).chain(marks).collect()))
     }
 
     fn written_bytes(&self) -> u64 {

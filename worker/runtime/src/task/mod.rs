@@ -99,6 +99,9 @@ impl Task {
                 }
             }
             Self::Sink(t) => {
+                if drained {
+                    t.sink.all_ended();
+                }
                 if let Verdict::Aligned(epoch) = t.input.alignment.on_trigger(epoch) {
                     t.take_snapshot(epoch, taken)?;
                 }

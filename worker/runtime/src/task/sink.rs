@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use streamfleet_dataflow::{DataflowError, Flow, Sink};
 use streamfleet_exchange::Verdict;
-use streamfleet_types::{Barrier, Batch, Element, Epoch, OperatorId};
+use streamfleet_types::log::SplitPosition;
+use streamfleet_types::{Barrier, Batch, Element, Epoch, MIN_WATERMARK, Millis, OperatorId};
 
 pub(crate) struct SinkTask {
     pub id: OperatorId,
@@ -31,9 +32,8 @@ impl SinkTask {
         match element {
             Element::Batch(batch) => return self.write(batch),
             Element::Watermark(watermark) => {
-                if let Some(watermark) = self.input.watermarks.on_watermark(channel, watermark) {
-                    self.metrics.watermark.store(watermark, Ordering::Relaxed);
-                }
+                let grown = self.input.watermarks.on_watermark(channel, watermark);
+                self.note_watermark(grown);
             }
             Element::Barrier(Barrier { epoch }) => {
                 if let Verdict::Aligned(epoch) = self.input.alignment.on_barrier(channel, epoch) {
@@ -41,14 +41,26 @@ impl SinkTask {
                 }
             }
             Element::End => {
+                let grown = self.input.watermarks.on_end(channel);
+                self.note_watermark(grown);
                 if let Verdict::Aligned(epoch) = self.input.alignment.on_end(channel) {
                     self.take_snapshot(epoch, taken)?;
                 }
                 self.finished = self.input.alignment.all_ended();
             }
-            Element::Idle | Element::Active => {}
+            Element::Idle => {
+                let grown = self.input.watermarks.on_idle(channel);
+                self.note_watermark(grown);
+            }
+            Element::Active => self.input.watermarks.on_active(channel),
         }
         Ok(Progress::Worked)
+    }
+
+    fn note_watermark(&self, grown: Option<Millis>) {
+        if let Some(watermark) = grown {
+            self.metrics.watermark.store(watermark, Ordering::Relaxed);
+        }
     }
 
     fn write(&mut self, batch: Batch) -> Result<Progress, DataflowError> {
@@ -69,13 +81,22 @@ impl SinkTask {
     pub fn take_snapshot(&mut self, epoch: Epoch, taken: &mut Vec<(Epoch, TaskSnapshot)>) -> Result<(), DataflowError> {
         self.sink.prepare(epoch)?;
         self.metrics.written_bytes.store(self.sink.written_bytes(), Ordering::Relaxed);
+        let merge = &self.input.watermarks;
+        let pending = self.sink.pending().into_iter().map(|work| SplitPosition {
+            operator: self.id.clone(),
+            split: work.name,
+            position: work.state,
+            watermark: MIN_WATERMARK,
+            finished: false,
+        });
         taken.push((
             epoch,
             TaskSnapshot {
                 operator: self.id.clone(),
                 tables: Vec::new(),
-                positions: Vec::new(),
-                watermark: None,
+                positions: pending.collect(),
+                // A subtask with nothing but idle input holds back no other.
+                watermark: Some(merge.merged()).filter(|_| !merge.all_idle()),
                 prepares: true,
                 full: true,
             },

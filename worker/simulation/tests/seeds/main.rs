@@ -4,7 +4,7 @@ mod changelogs;
 mod jobs;
 
 use changelogs::between_changelogs;
-use jobs::{between_files, between_topics};
+use jobs::{between_files, between_topics, into_partitions};
 use std::collections::BTreeSet;
 use streamfleet_launcher::JobMode;
 use streamfleet_simulation::{CrashPoint, Failure, Faults, Sabotage, SimJob, simulate};
@@ -94,6 +94,16 @@ fn check_crash_points(died_at: &BTreeSet<CrashPoint>, steps: &[&str]) {
 #[test]
 fn seeds_give_the_undisturbed_output() {
     check_crash_points(&run_seeds(&between_files(JobMode::Streaming), seeds(), Faults::of_seed), &CRASH_POINTS);
+}
+
+/// Every partition is said to be complete, and no file comes into it after that: no row of this job is late.
+#[test]
+fn seeds_of_partitions_give_the_undisturbed_output() {
+    let job = into_partitions();
+    let marks = undisturbed(&job).iter().filter(|line| line.ends_with("/_SUCCESS")).count();
+    assert_eq!(marks, 15);
+    let died_at = run_seeds(&job, seeds().div_ceil(2), Faults::of_seed);
+    check_crash_points(&died_at, &["output publish", "output write"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod bad_records;
 mod monitoring;
+mod partition_commit;
 mod partitions;
 
 use super::source::FileSource;
