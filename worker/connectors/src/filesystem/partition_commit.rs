@@ -135,7 +135,9 @@ impl PartitionCommit {
             Trigger::PartitionTime(_) => self.watermark > waiting.until,
         };
         let due: Vec<String> = self.waiting.iter().filter(|(_, w)| is_due(w)).map(|(f, _)| f.clone()).collect();
-        due.iter().for_each(|folder| drop(self.waiting.remove(folder)));
+        for folder in &due {
+            self.waiting.remove(folder);
+        }
         Ok(due.into_iter().map(|folder| folder + &self.file_name).collect())
     }
 
