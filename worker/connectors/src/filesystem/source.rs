@@ -67,6 +67,8 @@ struct Records {
     asked_to: u64,
     at_end: bool,
     is_asking: bool,
+    /// Where to go on when the head of the file was decoded.
+    after_head: Option<u64>,
 }
 
 /// Where a column comes from.
@@ -300,16 +302,26 @@ impl FileSource {
                 let file = ParquetFile::new(split.path.clone(), size, record_schema, position);
                 Reading::Parquet { file: Box::new(file), is_asking: false }
             }
-            Some(decoder) => Reading::Records(Box::new(Records {
-                decoder,
-                buffer: Vec::new(),
-                used: 0,
-                offset,
-                line: if offset == 0 { Some(1) } else { split.position["line"].as_u64() },
-                asked_to: offset,
-                at_end: offset >= size,
-                is_asking: false,
-            })),
+            Some(decoder) => {
+                let after_head = Some(offset).filter(|offset| decoder.needs_head() && *offset > 0);
+                let from = if after_head.is_some() { 0 } else { offset };
+                let line = match offset {
+                    _ if decoder.needs_head() => None,
+                    0 => Some(1),
+                    _ => split.position["line"].as_u64(),
+                };
+                Reading::Records(Box::new(Records {
+                    decoder,
+                    buffer: Vec::new(),
+                    used: 0,
+                    offset: from,
+                    line,
+                    asked_to: from,
+                    at_end: from >= size,
+                    is_asking: false,
+                    after_head,
+                }))
+            }
         };
         self.current = Some(Current { split: index, reading, partition });
         Ok(None)
@@ -449,7 +461,8 @@ impl FileSource {
                     let path = self.splits[index].path.clone();
                     self.mailbox.ask(self.tag, StorageRequest::Get { path, range });
                 }
-                self.splits[index].position = json!({"offset": reading.offset, "size": size, "line": reading.line});
+                let offset = reading.after_head.unwrap_or(reading.offset);
+                self.splits[index].position = json!({"offset": offset, "size": size, "line": reading.line});
                 match records {
                     Some(records) => Ok(Outcome::Rows(records)),
                     None if reading.at_end => Ok(Outcome::End),
@@ -494,6 +507,16 @@ impl FileSource {
         reading.line = line.map(|line| line + count_lines(&bytes[counted..consumed]));
         reading.used += consumed;
         reading.offset += consumed as u64;
+        if let Some(offset) = reading.after_head.take_if(|_| consumed > 0) {
+            // What lies between was read before; an answer that is under way is of no use.
+            self.tag += 1;
+            reading.buffer.clear();
+            reading.used = 0;
+            reading.offset = offset;
+            reading.asked_to = offset;
+            reading.at_end = offset >= self.splits[index].size.unwrap_or(0);
+            reading.is_asking = false;
+        }
         Ok(records)
     }
 }

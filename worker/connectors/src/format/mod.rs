@@ -70,6 +70,12 @@ pub(crate) struct Decoded {
 
 /// Decodes records that lie end to end in a file.
 pub(crate) trait RecordDecoder: Send {
+    /// True if the beginning of a file must be decoded before anything that lies behind: what is consumed first then is its
+    /// head. Such files have no lines.
+    fn needs_head(&self) -> bool {
+        false
+    }
+
     /// Decodes complete records at the start of `bytes`; `at_end`: nothing follows them in the file.
     fn decode(&mut self, bytes: &[u8], at_end: bool) -> Result<Decoded, DataflowError>;
 }
@@ -239,9 +245,8 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options)?),
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
             Self::Parquet(_) => return Ok(None),
-            Self::Changes(_) | Self::Avro(_) | Self::AvroConfluent(_) | Self::Protobuf(_) => {
-                return Err(self.no_files());
-            }
+            Self::Avro(_) => avro::file_decoder(schema)?,
+            Self::Changes(_) | Self::AvroConfluent(_) | Self::Protobuf(_) => return Err(self.no_files()),
         }))
     }
 
@@ -280,8 +285,8 @@ impl Format {
     /// Refuses a format that no file can have, before any is read or written.
     pub fn check_files(&self) -> Result<(), DataflowError> {
         match self {
-            Self::Changes(_) | Self::Avro(_) | Self::AvroConfluent(_) | Self::Protobuf(_) => Err(self.no_files()),
-            Self::Json(_) | Self::Csv(_) | Self::Raw(_) | Self::Parquet(_) => Ok(()),
+            Self::Changes(_) | Self::AvroConfluent(_) | Self::Protobuf(_) => Err(self.no_files()),
+            Self::Json(_) | Self::Csv(_) | Self::Raw(_) | Self::Avro(_) | Self::Parquet(_) => Ok(()),
         }
     }
 
@@ -307,9 +312,8 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonEncoder::new(options)),
             Self::Csv(options) => Box::new(csv::CsvEncoder::new(table, options)),
             Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
-            Self::Changes(_) | Self::Avro(_) | Self::AvroConfluent(_) | Self::Protobuf(_) => {
-                return Err(self.no_files());
-            }
+            Self::Avro(options) => avro::file_encoder(table, schema, *options)?,
+            Self::Changes(_) | Self::AvroConfluent(_) | Self::Protobuf(_) => return Err(self.no_files()),
             Self::Parquet(options) => Box::new(parquet::ParquetEncoder::new(Arc::clone(schema), *options)?),
         })
     }

@@ -1,5 +1,6 @@
 //! Files through source and sink, over a storage in memory.
 
+mod avro;
 mod bad_records;
 mod monitoring;
 mod partition_commit;
@@ -204,7 +205,7 @@ fn ids(batches: &[(RecordBatch, Vec<SplitState>)]) -> Vec<i64> {
 #[test]
 fn what_is_written_is_read_back_in_every_format_and_from_every_position() {
     use streamfleet_dataflow::Source;
-    for format in ["json", "csv", "parquet"] {
+    for format in ["json", "csv", "parquet", "avro"] {
         let storage = Arc::new(Memory::default());
         let table = table(&[("path", "out"), ("format", format), ("csv.null-literal", "NULL")]);
         let handles = write(&storage, &table, &[rows(0, 300), rows(300, 200)]);
@@ -399,7 +400,7 @@ fn started(mut source: FileSource) -> FileSource {
 
 #[test]
 fn wanted_columns_need_not_be_the_first_ones() {
-    for format in ["json", "csv", "parquet"] {
+    for format in ["json", "csv", "parquet", "avro"] {
         let storage = Arc::new(Memory::default());
         let table = table(&[("path", "out"), ("format", format), ("csv.null-literal", "NULL")]);
         let handles = write(&storage, &table, &[rows(0, 50)]);

@@ -62,7 +62,7 @@ fn record(rows: &mut Rows, shapes: &Shapes, message: &[u8], start: usize) -> Res
 }
 
 /// What is wrong with a message, and where.
-struct Wrong {
+pub(super) struct Wrong {
     what: Cow<'static, str>,
     at: usize,
 }
@@ -74,32 +74,45 @@ impl fmt::Display for Wrong {
 }
 
 /// A place in a message.
-struct Cursor<'a> {
+pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
-    at: usize,
+    pub at: usize,
     /// See [`Shapes::passed`].
     passed: &'a [RecordShape],
 }
 
 impl<'a> Cursor<'a> {
-    fn wrong(&self, what: impl Into<Cow<'static, str>>) -> Wrong {
+    /// The first byte; `passed`: see [`Shapes::passed`].
+    pub const fn new(bytes: &'a [u8], passed: &'a [RecordShape]) -> Self {
+        Self { bytes, at: 0, passed }
+    }
+
+    /// Takes the next record; nothing of it is taken if it is not whole.
+    pub fn take_checked(&mut self, record: &RecordShape, rows: &mut Rows) -> Result<(), Wrong> {
+        let start = self.at;
+        self.check_record(record, 0)?;
+        self.at = start;
+        self.take_record(record, &mut rows.columns, &mut rows.fate)
+    }
+
+    pub fn wrong(&self, what: impl Into<Cow<'static, str>>) -> Wrong {
         Wrong { what: what.into(), at: self.at }
     }
 
-    fn take_bytes(&mut self, length: usize) -> Result<&'a [u8], Wrong> {
+    pub fn take_bytes(&mut self, length: usize) -> Result<&'a [u8], Wrong> {
         let bytes = self.bytes[self.at..].get(..length).ok_or_else(|| self.wrong("the record ends within a value"))?;
         self.at += length;
         Ok(bytes)
     }
 
-    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Wrong> {
+    pub fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Wrong> {
         let mut fixed = [0; N];
         fixed.copy_from_slice(self.take_bytes(N)?);
         Ok(fixed)
     }
 
     /// A whole number: seven bits a byte, the least first, and the sign in the lowest.
-    fn long(&mut self) -> Result<i64, Wrong> {
+    pub fn long(&mut self) -> Result<i64, Wrong> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let [byte] = self.fixed()?;
@@ -116,13 +129,13 @@ impl<'a> Cursor<'a> {
         i32::try_from(value).map_err(|_| self.wrong("a whole number of more than 32 bits"))
     }
 
-    fn variable(&mut self) -> Result<&'a [u8], Wrong> {
+    pub fn variable(&mut self) -> Result<&'a [u8], Wrong> {
         let length = self.long()?;
         let length = usize::try_from(length).map_err(|_| self.wrong("a length below zero"))?;
         self.take_bytes(length)
     }
 
-    fn text(&mut self) -> Result<&'a str, Wrong> {
+    pub fn text(&mut self) -> Result<&'a str, Wrong> {
         let bytes = self.variable()?;
         std::str::from_utf8(bytes).map_err(|_| self.wrong("a string that is no UTF-8"))
     }
@@ -157,7 +170,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Items to come in the next block of an array or map; 0 at its end.
-    fn block(&mut self) -> Result<u64, Wrong> {
+    pub fn block(&mut self) -> Result<u64, Wrong> {
         let count = self.long()?;
         if count < 0 {
             // The block's size in bytes, for who wants to pass over it.

@@ -32,11 +32,21 @@ impl AvroEncoder {
     ) -> Result<(), DataflowError> {
         for row in 0..rows.rows() {
             out.bytes.extend_from_slice(head);
-            put_record(&mut out.bytes, &self.record, self.schema.fields(), rows.records().columns(), row)
-                .map_err(|column| DataflowError::Null { operator: format!("table {}", self.table), column })?;
+            self.put(&mut out.bytes, rows.records().columns(), row)?;
             out.end();
         }
         Ok(())
+    }
+
+    /// Appends one row.
+    pub(super) fn put(&self, out: &mut Vec<u8>, columns: &[ArrayRef], row: usize) -> Result<(), DataflowError> {
+        put_record(out, &self.record, self.schema.fields(), columns, row)
+            .map_err(|column| DataflowError::Null { operator: self.place(), column })
+    }
+
+    /// Whose rows they are, for errors.
+    pub(super) fn place(&self) -> String {
+        format!("table {}", self.table)
     }
 }
 
@@ -46,7 +56,7 @@ impl MessageEncoder for AvroEncoder {
     }
 }
 
-fn long(out: &mut Vec<u8>, value: i64) {
+pub(super) fn long(out: &mut Vec<u8>, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
     while rest >= 0x80 {
         out.push(rest as u8 | 0x80);
@@ -55,7 +65,7 @@ fn long(out: &mut Vec<u8>, value: i64) {
     out.push(rest as u8);
 }
 
-fn variable(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn variable(out: &mut Vec<u8>, bytes: &[u8]) {
     long(out, bytes.len() as i64);
     out.extend_from_slice(bytes);
 }

@@ -1,7 +1,9 @@
-//! Avro's binary encoding, one record a message: under the schema that Flink derives from a table, or under schemas that a
-//! registry keeps.
+//! Avro's binary encoding. A message is one record, under the schema that Flink derives from a table or under schemas that a
+//! registry keeps; a file names its schema itself.
 
+mod codec;
 mod confluent;
+mod container;
 mod decode;
 mod encode;
 mod schema;
@@ -14,12 +16,14 @@ mod tests;
 pub(crate) use confluent::ConfluentOptions;
 pub(super) use confluent::{ConfluentDecoder, ConfluentEncoder, descriptor as confluent_descriptor};
 
-use crate::format::Layout;
 use crate::format::column::entry_fields;
 use crate::format::message::{MessageDecoder, MessageEncoder};
+use crate::format::{Encoder, Layout, RecordDecoder};
 use crate::options::{self, option};
 use apache_avro::Schema;
 use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef, TimeUnit};
+use codec::Codec;
+use container::{ContainerDecoder, ContainerEncoder};
 use decode::AvroDecoder;
 use encode::AvroEncoder;
 use shape::Shapes;
@@ -31,6 +35,8 @@ use streamfleet_logical::{FormatDescriptor, OptionKind, OptionSpec, TableDescrip
 pub(crate) struct AvroOptions {
     /// Of points in time only `TIMESTAMP(3)` is known, as in Flink before 1.19.
     has_few_times: bool,
+    /// How the blocks of written files are compressed.
+    codec: Codec,
 }
 
 /// What the planner knows of it.
@@ -40,6 +46,12 @@ pub(super) fn descriptor() -> FormatDescriptor {
         changes: false,
         options: vec![
             option("avro.encoding", OptionKind::OneOf(&["binary"]), "binary", "How a record is written."),
+            option(
+                "avro.codec",
+                OptionKind::OneOf(Codec::NAMES),
+                "snappy",
+                "How the blocks of written files are compressed; files are read whatever theirs is.",
+            ),
             times_option("avro.timestamp_mapping.legacy"),
         ],
     }
@@ -60,12 +72,16 @@ impl AvroOptions {
         if table.option("avro.encoding").is_some_and(|encoding| encoding != "binary") {
             return Err(options::bad(table, "avro.encoding", "it is binary"));
         }
-        Self::under(table, "avro.")
+        let codec = table.option("avro.codec").unwrap_or(Codec::Snappy.name());
+        let codec = Codec::of(codec)
+            .ok_or_else(|| options::bad(table, "avro.codec", format!("it is one of {}", Codec::NAMES.join(", "))))?;
+        Ok(Self { codec, ..Self::under(table, "avro.")? })
     }
 
     /// Those that begin with this prefix.
     fn under(table: &TableDescriptor, prefix: &str) -> Result<Self, DataflowError> {
-        Ok(Self { has_few_times: options::boolean(table, &format!("{prefix}timestamp_mapping.legacy"), true)? })
+        let has_few_times = options::boolean(table, &format!("{prefix}timestamp_mapping.legacy"), true)?;
+        Ok(Self { has_few_times, codec: Codec::Snappy })
     }
 
     /// True if values of the type can be read and written.
@@ -128,6 +144,23 @@ pub(super) fn encoder(
     let (_, writer) = derived(&format!("table {table}"), columns.fields(), options)?;
     let shapes = shapes_of(&writer, columns.fields())?;
     Ok(Box::new(AvroEncoder::new(table, columns, shapes.record)))
+}
+
+/// A decoder for files, for columns of this schema.
+pub(super) fn file_decoder(schema: SchemaRef) -> Result<Box<dyn RecordDecoder>, DataflowError> {
+    Ok(Box::new(ContainerDecoder::new(schema)?))
+}
+
+/// An encoder for a file with rows of these columns.
+pub(super) fn file_encoder(
+    table: &str,
+    columns: &SchemaRef,
+    options: AvroOptions,
+) -> Result<Box<dyn Encoder>, DataflowError> {
+    let (text, writer) = derived(&format!("table {table}"), columns.fields(), options)?;
+    let shapes = shapes_of(&writer, columns.fields())?;
+    let encoder = AvroEncoder::new(table, columns, shapes.record);
+    Ok(Box::new(ContainerEncoder::new(encoder, &text, options.codec)))
 }
 
 /// How values of columns lie under the schema that was derived from them.
