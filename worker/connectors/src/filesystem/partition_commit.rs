@@ -135,9 +135,7 @@ impl PartitionCommit {
             Trigger::PartitionTime(_) => self.watermark > waiting.until,
         };
         let due: Vec<String> = self.waiting.iter().filter(|(_, w)| is_due(w)).map(|(f, _)| f.clone()).collect();
-        for folder in &due {
-            self.waiting.remove(folder);
-        }
+        self.waiting.retain(|_, waiting| !is_due(waiting));
         Ok(due.into_iter().map(|folder| folder + &self.file_name).collect())
     }
 

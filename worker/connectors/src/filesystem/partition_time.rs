@@ -179,7 +179,8 @@ fn read(form: &[Piece], text: &str, carries_over: bool) -> Option<Millis> {
     }
     let [year, month, day, hour, minute, second] = fields;
     let fits = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 60;
-    if !rest.is_empty() || !(fits || carries_over) {
+    let is_time = rest.is_empty() && (fits || carries_over);
+    if !is_time {
         return None;
     }
     let months = year * 12 + month - 1;

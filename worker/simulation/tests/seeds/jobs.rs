@@ -59,20 +59,20 @@ pub fn between_files(mode: JobMode) -> SimJob {
     SimJob::new(&script, mode, input, "out/").expect("the script compiles")
 }
 
-/// Orders in a folder for every minute; the watermark says when it is complete.
+/// Orders in a folder for every five minutes, which several subtasks write; the watermark says when it is complete.
 pub fn into_partitions() -> SimJob {
     const SCRIPT: &str = "
         CREATE TABLE orders (id BIGINT, customer BIGINT, amount BIGINT, ts TIMESTAMP(3),
             WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
             WITH ('connector' = 'filesystem', 'path' = 'in/orders', 'format' = 'json');
-        CREATE TABLE filed (id BIGINT, customer BIGINT, amount BIGINT, ts TIMESTAMP(3), minute_of_hour BIGINT)
-            PARTITIONED BY (minute_of_hour)
+        CREATE TABLE filed (id BIGINT, customer BIGINT, amount BIGINT, ts TIMESTAMP(3), from_minute BIGINT)
+            PARTITIONED BY (from_minute)
             WITH ('connector' = 'filesystem', 'path' = 'out/filed', 'format' = 'json',
                 'sink.partition-commit.policy.kind' = 'success-file',
                 'sink.partition-commit.trigger' = 'partition-time',
-                'sink.partition-commit.delay' = '1 min',
-                'partition.time-extractor.timestamp-pattern' = '2024-01-01 00:$minute_of_hour:00');
-        INSERT INTO filed SELECT id, customer, amount, ts, EXTRACT(MINUTE FROM ts) FROM orders;";
+                'sink.partition-commit.delay' = '5 min',
+                'partition.time-extractor.timestamp-pattern' = '2024-01-01 00:$from_minute:00');
+        INSERT INTO filed SELECT id, customer, amount, ts, EXTRACT(MINUTE FROM ts) / 5 * 5 FROM orders;";
     let input = (0..FILES).map(|file| (format!("in/orders/{file:02}.json"), orders(file)));
     SimJob::new(SCRIPT, JobMode::Streaming, input.collect(), "out/").expect("the script compiles")
 }

@@ -101,7 +101,7 @@ fn seeds_give_the_undisturbed_output() {
 fn seeds_of_partitions_give_the_undisturbed_output() {
     let job = into_partitions();
     let marks = undisturbed(&job).iter().filter(|line| line.ends_with("/_SUCCESS")).count();
-    assert_eq!(marks, 15);
+    assert_eq!(marks, 3);
     let died_at = run_seeds(&job, seeds().div_ceil(2), Faults::of_seed);
     check_crash_points(&died_at, &["output publish", "output write"]);
 }
