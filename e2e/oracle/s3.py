@@ -215,8 +215,12 @@ def main():
         join = jobs[1]
 
         with fault_proxy.in_front_of(server.endpoint, arguments.seed) as proxy:
-            for what, unavailable, dropped in [("half of the answers 503", 0.5, 0.0), ("answers lost", 0.0, 0.2)]:
-                proxy.unavailable, proxy.dropped = unavailable, dropped
+            for what, unavailable, dropped, delay in [
+                ("half of the answers 503", 0.5, 0.0, 0.0),
+                ("answers lost", 0.0, 0.2, 0.0),
+                ("answers half a second late", 0.0, 0.0, 0.5),
+            ]:
+                proxy.unavailable, proxy.dropped, proxy.delay = unavailable, dropped, delay
                 disturbed = trial(join, what.replace(" ", "-"))
                 since = time.time()
                 disturbed.finish(disturbed.start(endpoint=proxy.endpoint))
