@@ -140,7 +140,9 @@ impl RecordDecoder for ContainerDecoder {
                     self.rows.finish(length)
                 }
                 Err(Trouble::Cut(_)) if !at_end => self.rows.finish(0),
-                Err(Trouble::Cut(wrong)) => self.lose(bytes, format!("the head of the file: {wrong}")),
+                Err(Trouble::Cut(wrong)) => {
+                    self.lose(bytes, format!("the file ends within its head, or the head is broken: {wrong}"))
+                }
                 Err(Trouble::Broken(reason)) => self.lose(bytes, reason),
             };
         };
