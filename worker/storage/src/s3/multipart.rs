@@ -143,20 +143,24 @@ impl Inner {
             Ok::<_, Failure>(create.clone().customize().config_override(once).send().await?)
         };
         let id = self.patiently(path, begin).await?.upload_id.unwrap_or_default();
-        if tries.into_inner() > 1
-            && let Ok(StorageReply::Staged(others)) = self.list_staged(path).await
-        {
-            for other in others.into_iter().filter(|other| other.path == path && other.token != id) {
-                // Cleaning is no reason to fail.
-                if let Err(failure) = self.discard(path, &other.token).await {
-                    warn!(path, detail = failure.detail, "an upload that nobody goes on with stays");
-                }
-            }
+        if tries.into_inner() > 1 {
+            self.sweep(path, &id).await;
         }
         Ok(id)
     }
 
-    /// Completes an upload. If it is gone and the object is there, it was completed before: names are used once.
+    /// Aborts the uploads on a path but one. Cleaning is no reason to fail.
+    async fn sweep(&self, path: &str, kept: &str) {
+        let Ok(StorageReply::Staged(others)) = self.list_staged(path).await else { return };
+        for other in others.into_iter().filter(|other| other.path == path && other.token != kept) {
+            if let Err(failure) = self.discard(path, &other.token).await {
+                warn!(path, detail = failure.detail, "an upload that nobody goes on with stays");
+            }
+        }
+    }
+
+    /// Completes an upload. If it is gone and the object is there, it was completed before: names are used once. A server that died
+    /// in the midst may have the object and still the upload.
     async fn complete(&self, path: &str, token: &Token) -> Result<StorageReply, Failure> {
         let (client, key) = (self.client.get().await, self.naming.key(path));
         let part = |(number, tag)| CompletedPart::builder().part_number(number).e_tag(tag).build();
@@ -164,7 +168,16 @@ impl Inner {
         let all = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let complete = client.complete_multipart_upload().bucket(&self.bucket).key(&key);
         let complete = complete.upload_id(&token.upload).multipart_upload(all);
-        match self.patiently(path, || async { Ok::<_, Failure>(complete.clone().send().await?) }).await {
+        let tries = AtomicU32::new(0);
+        let finish = || async {
+            tries.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Failure>(complete.clone().send().await?)
+        };
+        let finished = self.patiently(path, finish).await;
+        if finished.is_ok() && tries.into_inner() > 1 {
+            self.sweep(path, "").await;
+        }
+        match finished {
             Ok(_) => Ok(StorageReply::Done),
             Err(failure) if failure.kind == StorageErrorKind::NotFound && !failure.is("NoSuchBucket") => {
                 match self.size_of(path).await? {
@@ -206,7 +219,7 @@ impl Inner {
     pub(super) async fn discard(&self, path: &str, token: &str) -> Result<StorageReply, Failure> {
         let (client, key) = (self.client.get().await, self.naming.key(path));
         let abort = client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(token);
-        match self.attempt(async { Ok::<_, Failure>(abort.send().await?) }).await {
+        match self.patiently(path, || async { Ok::<_, Failure>(abort.clone().send().await?) }).await {
             Err(failure) if failure.kind != StorageErrorKind::NotFound => Err(failure),
             _ => Ok(StorageReply::Done),
         }
