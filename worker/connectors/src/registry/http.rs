@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
-use tracing::{debug, warn};
+use tracing::{info, warn};
 
 /// How long one answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -210,17 +210,28 @@ impl Asker {
         body: Option<&Value>,
     ) -> Result<T, RegistryFault> {
         let began = Instant::now();
-        let mut wait = FIRST_WAIT;
+        let (mut wait, mut is_away) = (FIRST_WAIT, false);
         loop {
             let mut last = String::new();
             for url in &self.settings.urls {
                 match self.ask_one(url, what, method, path, body) {
-                    Ok(answer) => return Ok(answer),
+                    Ok(answer) => {
+                        if is_away {
+                            info!(registry = self.settings.place(), what, "the schema registry answers again");
+                        }
+                        return Ok(answer);
+                    }
                     Err(Trouble::Lasting(fault)) => return Err(fault),
                     Err(Trouble::Passing(text)) => last = text,
                 }
             }
-            debug!(registry = self.settings.place(), what, last, "the schema registry is asked again");
+            if !is_away {
+                warn!(
+                    registry = self.settings.place(),
+                    what, last, "the schema registry does not answer: it is asked again"
+                );
+            }
+            is_away = true;
             let is_late = began.elapsed() + wait > self.settings.patience;
             if is_late || self.is_over.load(Ordering::Relaxed) {
                 let seconds = began.elapsed().as_secs();
@@ -260,16 +271,21 @@ impl Asker {
             });
         }
         let said: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let code = said["error_code"].as_u64();
         let said = said["message"].as_str().unwrap_or_else(|| status.canonical_reason().unwrap_or_default());
         let lasting = |detail: &str| Trouble::Lasting(self.fault(what, detail));
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => lasting(&format!(
                 "the credentials are refused ({status}: {said}): check 'basic-auth.user-info' or 'bearer-auth.token'"
             )),
-            StatusCode::NOT_FOUND => Trouble::Lasting(RegistryFault {
+            // Subject, version and schema; who answers anything else is no registry, and knows nothing of schemas.
+            StatusCode::NOT_FOUND if matches!(code, Some(40401..=40403)) => Trouble::Lasting(RegistryFault {
                 is_unknown: true,
                 ..self.fault(what, &format!("it is not there ({said})"))
             }),
+            StatusCode::NOT_FOUND => lasting(&format!(
+                "nobody answers there for a schema registry ({status}: {said}): check 'url' and its path"
+            )),
             StatusCode::CONFLICT => lasting(&format!(
                 "it is incompatible with what is registered ({said}): change the table, or the subject's compatibility, or write under another 'subject'"
             )),

@@ -111,6 +111,7 @@ fn what_may_pass_is_asked_again_and_what_does_not_is_told_at_once() {
         answer("503 Service Unavailable"),
         answer("429 Too Many Requests"),
         (OK, "{\"schema\":\"x\"}".to_owned()),
+        ("404 Not Found", "{\"error_code\":40403,\"message\":\"so it is\"}".to_owned()),
         answer("404 Not Found"),
         answer("401 Unauthorized"),
         answer("409 Conflict"),
@@ -121,6 +122,7 @@ fn what_may_pass_is_asked_again_and_what_does_not_is_told_at_once() {
     assert_eq!(schema(&registry, 1).expect("the third answer").text, "x");
     let expected = [
         (true, "it is not there (so it is)"),
+        (false, "nobody answers there for a schema registry (404 Not Found: so it is): check 'url'"),
         (false, "the credentials are refused (401 Unauthorized: so it is): check"),
         (false, "it is incompatible with what is registered (so it is): change the table"),
         (false, "the answer is none of a schema registry's"),

@@ -313,7 +313,7 @@ impl<'a> Cursor<'a> {
                 let value = unscaled(self.decimal(*size)?).and_then(|value| rescaled(value, *from, *to));
                 match value.filter(|v| v.unsigned_abs() < 10u128.pow(u32::from(*precision))) {
                     Some(value) => b.append_value(value),
-                    None => fate.unfit(column, "a number of more digits"),
+                    None => fate.unfit(column, "a number of too many digits"),
                 }
             }
             (Values::Row(row), Shape::Record(record)) => {
@@ -353,10 +353,14 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// A number with another count of digits behind its point. `None`: it would lose some, or is too large.
+/// A number with another count of digits behind its point, rounded half up. `None`: it is too large.
 fn rescaled(value: i128, from: i8, to: i8) -> Option<i128> {
     let power = 10i128.checked_pow(u32::from(from.abs_diff(to)))?;
-    if to >= from { value.checked_mul(power) } else { (value % power == 0).then_some(value / power) }
+    if to >= from {
+        return value.checked_mul(power);
+    }
+    let is_half = (value % power).unsigned_abs() >= power.unsigned_abs().div_ceil(2);
+    Some(value / power + if is_half { value.signum() } else { 0 })
 }
 
 /// A number in as many bytes as it needs, the highest first. `None`: it has more than 128 bits.

@@ -119,8 +119,11 @@ fn times_and_decimals_follow_what_their_schema_says() {
     assert_eq!(read(&decimal(2, Some(3)), two.clone(), &[0, 0, 129]), "1.29");
     assert_eq!(read("\"bytes\"", two.clone(), &[2, 100]), "1.00");
     let lost = |schema: &str, bytes: &[u8]| value(schema, two.clone(), bytes).expect_err("lost");
-    assert!(lost(&decimal(3, None), &[4, 0x04, 0xe3]).contains("more digits"), "a digit would be lost");
-    assert!(lost(&decimal(0, None), &[2, 100]).contains("more digits"), "too large");
+    for (unscaled, rounded) in [(1254i16, "1.25"), (1255, "1.26"), (-1255, "-1.26"), (-1254, "-1.25"), (4, "0.00")] {
+        let [high, low] = unscaled.to_be_bytes();
+        assert_eq!(read(&decimal(3, None), two.clone(), &[4, high, low]), rounded);
+    }
+    assert!(lost(&decimal(0, None), &[2, 100]).contains("too many digits"), "too large");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The descriptors of messages, and which message a name means.
 
+use prost_reflect::prost::Message;
+use prost_reflect::prost_types::FileDescriptorSet;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use std::fs::File;
 use std::io::Read;
@@ -15,11 +17,20 @@ pub(super) fn read(path: &str) -> Result<DescriptorPool, String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| format!("{path}: {error}"))?;
     file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(|error| format!("{path}: {error}"))?;
-    DescriptorPool::decode(bytes.as_slice()).map_err(|error| {
+    let incomplete = |error: String| {
         format!(
             "{path} holds no complete descriptors: {error}: make it with `protoc --include_imports --descriptor_set_out`"
         )
-    })
+    };
+    let set = FileDescriptorSet::decode(bytes.as_slice()).map_err(|error| incomplete(error.to_string()))?;
+    // The library knows the two languages only that came before.
+    if let Some(file) = set.file.iter().find(|file| file.syntax() == "editions") {
+        return Err(format!("{path}: {} is written in an edition: proto2 and proto3 are supported", file.name()));
+    }
+    if set.file.is_empty() {
+        return Err(incomplete("it is empty".to_owned()));
+    }
+    DescriptorPool::from_file_descriptor_set(set).map_err(|error| incomplete(error.to_string()))
 }
 
 /// The message of this name: its own, with its package, or that of its Java class.

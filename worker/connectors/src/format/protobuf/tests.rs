@@ -302,6 +302,10 @@ fn messages_are_found_by_the_names_of_their_java_classes() {
     let error = found(java(None, true), "com.acme.MyOrder$Order").expect_err("no such class");
     assert!(error.contains("there is no such message; the file has shop.Order, shop.Order.Customer"), "{error}");
     assert!(format("/none.desc", "shop.Order", &[]).expect_err("no file").contains("/none.desc: "));
+    let edition = descriptors(FileDescriptorProto { syntax: Some("editions".to_owned()), ..order() });
+    let error = format(&edition.path, "shop.Order", &[]).expect_err("an edition");
+    assert!(error.contains("dir/my_order.proto is written in an edition"), "{error}");
+    assert!(format("/dev/null", "shop.Order", &[]).expect_err("nothing").contains("it is empty"));
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("x");
     std::fs::write(&path, b"message Order {}").expect("written");
