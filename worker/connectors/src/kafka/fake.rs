@@ -189,6 +189,19 @@ impl Transactions for FakeTransactions {
 
 struct FakeRegistry(Arc<Mutex<State>>);
 
+impl FakeRegistry {
+    /// Answers, now or when it is released.
+    fn answer(&self, answer: Box<dyn FnOnce() + Send>) {
+        let mut state = self.0.lock().unwrap();
+        if state.holds_schemas {
+            state.held.push(answer);
+        } else {
+            drop(state);
+            answer();
+        }
+    }
+}
+
 impl Registry for FakeRegistry {
     fn schema(&self, id: u32, done: registry::Answer<RegisteredSchema>) {
         let mut state = self.0.lock().unwrap();
@@ -197,13 +210,8 @@ impl Registry for FakeRegistry {
         let schema = text.map(|text| RegisteredSchema { text, language: "AVRO".to_owned(), references: Vec::new() });
         let unknown = RegistryFault { is_unknown: true, detail: format!("schema {id}: it is not there") };
         let answer = state.registry_fault.clone().map_or_else(|| schema.ok_or(unknown), Err);
-        let answer: Box<dyn FnOnce() + Send> = Box::new(move || done(answer));
-        if state.holds_schemas {
-            state.held.push(answer);
-        } else {
-            drop(state);
-            answer();
-        }
+        drop(state);
+        self.answer(Box::new(move || done(answer)));
     }
 
     fn id(&self, subject: String, schema: String, register: bool, done: registry::Answer<u32>) {
@@ -220,13 +228,8 @@ impl Registry for FakeRegistry {
             },
             Err,
         );
-        let answer: Box<dyn FnOnce() + Send> = Box::new(move || done(answer));
-        if state.holds_schemas {
-            state.held.push(answer);
-        } else {
-            drop(state);
-            answer();
-        }
+        drop(state);
+        self.answer(Box::new(move || done(answer)));
     }
 }
 

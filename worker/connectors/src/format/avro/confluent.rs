@@ -15,6 +15,7 @@ use crate::options::{bad, boolean, option};
 use crate::registry::{self, RegisteredSchema, Registry, RegistryFault, RegistrySettings};
 use arrow::datatypes::SchemaRef;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use streamfleet_dataflow::DataflowError;
 use streamfleet_logical::{FormatDescriptor, OptionKind, TableDescriptor};
 use streamfleet_types::Batch;
@@ -94,7 +95,7 @@ struct Desk<T> {
 impl<T> Desk<T> {
     fn open(settings: &RegistrySettings, link: &Link<'_>) -> Result<Self, DataflowError> {
         let registry = (link.open)(settings.clone()).map_err(|fault| failed(link.place, &fault))?;
-        Ok(Self { place: link.place.to_owned(), registry, inbox: Inbox::new(std::sync::Arc::clone(&link.waker)) })
+        Ok(Self { place: link.place.to_owned(), registry, inbox: Inbox::new(Arc::clone(&link.waker)) })
     }
 }
 
@@ -109,7 +110,9 @@ pub(in crate::format) struct ConfluentDecoder {
     desk: Option<Desk<(u32, Result<RegisteredSchema, RegistryFault>)>>,
     rows: Rows,
     /// Schemas by their numbers; of such that do not do, why.
-    known: HashMap<u32, Result<Shapes, String>>,
+    known: HashMap<u32, Result<Arc<Shapes>, String>>,
+    /// The schema of the last message: most have the one of the message before.
+    current: Option<(u32, Arc<Shapes>)>,
     asked: HashSet<u32>,
 }
 
@@ -122,6 +125,7 @@ impl ConfluentDecoder {
             settings: options.settings.clone(),
             desk: None,
             known: HashMap::new(),
+            current: None,
             asked: HashSet::new(),
         })
     }
@@ -139,7 +143,7 @@ impl ConfluentDecoder {
         let Some(desk) = &self.desk else { return Ok(()) };
         while let Some((id, answer)) = desk.inbox.next() {
             let known = match answer {
-                Ok(schema) => self.compile(id, &schema),
+                Ok(schema) => self.compile(id, &schema).map(Arc::new),
                 Err(fault) if fault.is_unknown => Err(fault.detail),
                 Err(fault) => return Err(failed(&desk.place, &fault)),
             };
@@ -184,11 +188,19 @@ impl MessageDecoder for ConfluentDecoder {
     }
 
     fn take(&mut self, message: &[u8]) {
+        let id = id_of(message);
+        if let Some((_, shapes)) = self.current.as_ref().filter(|(current, _)| Some(*current) == id) {
+            return take_record(&mut self.rows, shapes, message, HEAD);
+        }
         let number = self.rows.seen();
-        let reason = match id_of(message).map(|id| self.known.get(&id)) {
-            Some(Some(Ok(shapes))) => return take_record(&mut self.rows, shapes, message, HEAD),
-            Some(Some(Err(reason))) => reason.clone(),
-            Some(None) => "its schema is not known".to_owned(),
+        let reason = match id.map(|id| (id, self.known.get(&id))) {
+            Some((id, Some(Ok(shapes)))) => {
+                take_record(&mut self.rows, shapes, message, HEAD);
+                self.current = Some((id, Arc::clone(shapes)));
+                return;
+            }
+            Some((_, Some(Err(reason)))) => reason.clone(),
+            Some((_, None)) => "its schema is not known".to_owned(),
             None => "it does not begin with a zero byte and a schema's number: was it written without a registry?"
                 .to_owned(),
         };

@@ -141,9 +141,18 @@ pub(super) fn encoder(
     columns: &SchemaRef,
     options: AvroOptions,
 ) -> Result<Box<dyn MessageEncoder>, DataflowError> {
-    let (_, writer) = derived(&format!("table {table}"), columns.fields(), options)?;
+    Ok(Box::new(record_encoder(table, columns, options)?.1))
+}
+
+/// An encoder of records under the schema that is derived from these columns, and that schema's text.
+fn record_encoder(
+    table: &str,
+    columns: &SchemaRef,
+    options: AvroOptions,
+) -> Result<(String, AvroEncoder), DataflowError> {
+    let (text, writer) = derived(&format!("table {table}"), columns.fields(), options)?;
     let shapes = shapes_of(&writer, columns.fields())?;
-    Ok(Box::new(AvroEncoder::new(table, columns, shapes.record)))
+    Ok((text, AvroEncoder::new(table, columns, shapes.record)))
 }
 
 /// A decoder for files, for columns of this schema.
@@ -157,9 +166,7 @@ pub(super) fn file_encoder(
     columns: &SchemaRef,
     options: AvroOptions,
 ) -> Result<Box<dyn Encoder>, DataflowError> {
-    let (text, writer) = derived(&format!("table {table}"), columns.fields(), options)?;
-    let shapes = shapes_of(&writer, columns.fields())?;
-    let encoder = AvroEncoder::new(table, columns, shapes.record);
+    let (text, encoder) = record_encoder(table, columns, options)?;
     Ok(Box::new(ContainerEncoder::new(encoder, &text, options.codec)))
 }
 
