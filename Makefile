@@ -20,6 +20,7 @@ help: ## List what can be made.
 
 setup: ## Install what is missing: system packages, Rust, Python packages.
 	@CACHE=$(CACHE) bash deploy/setup/setup.sh
+	@bash deploy/setup/checkout.sh
 
 servers: setup ## Fetch what the servers of tests and examples consist of.
 	@CACHE=$(CACHE) bash deploy/setup/servers.sh
@@ -67,6 +68,7 @@ kills: build data ## Kill a running job at random moments; its result must be th
 
 s3: build data ## Checkpoints and output on a real S3 server: S3_KILLS kills (20), outages, faults; exact rows, nothing left over.
 	@$(PYTHON) e2e/oracle/s3.py --bin $(BIN) --data $(CACHE)/data --kills $(or $(S3_KILLS),20)
+	@$(PYTHON) e2e/oracle/s3_log.py --bin $(BIN)
 
 kafka: build servers ## Kill a job between real topics KAFKA_KILLS times (100); then stop, pause and restart its broker.
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka.py --bin $(BIN) --kills $(or $(KAFKA_KILLS),100)

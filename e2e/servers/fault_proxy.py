@@ -22,7 +22,8 @@ class Proxy:
         self.target = urllib.parse.urlsplit(target)
         self.chance = random.Random(seed)
         self.lock = threading.Lock()
-        self.unavailable = 0.0  # share of requests that are answered 503, without effect
+        self.unavailable = 0.0  # share of the requests hit that are answered 503, without effect
+        self.hits = lambda method, path: True  # which requests may be answered 503
         self.dropped = 0.0  # share of requests that take effect, and whose answer is lost
         self.delay = 0.0  # seconds, of every request
         self.refusing = False  # connections are closed at once
@@ -62,7 +63,7 @@ class Proxy:
         body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
         if self.delay:
             time.sleep(self.delay)
-        if self.draws(self.unavailable):
+        if self.hits(handler.command, handler.path) and self.draws(self.unavailable):
             self.count("unavailable")
             answer(handler, 503, [("content-type", "application/xml")],
                    b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>")

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_env::{Clock, Entropy, StorageError, StorageReply, StorageRequest};
 use streamfleet_snapshot::{Assembly, Retention, SlotCommand, SlotFailure, SlotReport, unreferenced_files};
-use streamfleet_storage::entry_path;
+use streamfleet_storage::{LOG_PREFIX, entry_path};
 use streamfleet_types::log::{LOG_VERSION, LogEntry, LogRecord, Outcome, Snapshot};
 use streamfleet_types::{Epoch, Run, Term};
 use tracing::{info, warn};
@@ -239,7 +239,9 @@ impl Coordinator {
                 Appended::Ask(request) => self.ask(Purpose::Append, request, actions),
                 Appended::Waiting => {}
                 Appended::Done(place, record) => self.on_appended(now, place, record, actions),
-                Appended::Failed(CoordinatorError::Fenced { .. }) if !self.started && self.claims_left > 0 => {
+                Appended::Failed(CoordinatorError::Fenced { .. } | CoordinatorError::FencedLongAgo)
+                    if !self.started && self.claims_left > 0 =>
+                {
                     self.read_log_again(actions);
                 }
                 Appended::Failed(error) => {
@@ -366,8 +368,7 @@ impl Coordinator {
     }
 
     fn on_claimed(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        self.ask(Purpose::Sweep, StorageRequest::List { prefix: DATA_PREFIX.to_owned() }, actions);
-        self.ask(Purpose::Sweep, StorageRequest::ListStaged { prefix: DATA_PREFIX.to_owned() }, actions);
+        self.sweep(actions);
         match self.base.as_ref().filter(|b| !b.transactions.is_empty()) {
             Some(base) => {
                 self.commits.recorded(base.epoch, base.transactions.clone());
@@ -522,7 +523,10 @@ impl Coordinator {
     fn on_complete(&mut self, now: Duration, snapshot: Snapshot, actions: &mut Vec<Action>) {
         let epoch = snapshot.epoch;
         let under_way = self.under_way.take().expect("only a snapshot under way is recorded");
-        self.last_done |= under_way.last;
+        if under_way.last {
+            self.last_done = true;
+            self.sweep(actions);
+        }
         self.last_drained |= under_way.drained;
         let total: u64 = snapshot.files.iter().map(|f| f.bytes).sum();
         self.stats = CheckpointStats {
@@ -569,11 +573,20 @@ impl Coordinator {
         }
     }
 
-    /// State files are listed: deletes those that earlier terms of this job left and no snapshot refers to.
+    /// Looks for what earlier terms left. Once at the claim, and once at the end: a process whose place was taken wrote on until it
+    /// noticed.
+    fn sweep(&mut self, actions: &mut Vec<Action>) {
+        self.ask(Purpose::Sweep, StorageRequest::List { prefix: DATA_PREFIX.to_owned() }, actions);
+        self.ask(Purpose::Sweep, StorageRequest::ListStaged { prefix: DATA_PREFIX.to_owned() }, actions);
+        self.ask(Purpose::Sweep, StorageRequest::List { prefix: LOG_PREFIX.to_owned() }, actions);
+    }
+
+    /// State files or records are listed: deletes those that earlier terms of this job left and nothing refers to.
     fn on_swept(&mut self, result: &Result<StorageReply, StorageError>, actions: &mut Vec<Action>) {
         let Ok(listed) = result else { return };
         let kept: Vec<&Snapshot> = self.view.kept().map(|(_, s)| s).collect();
-        for request in (Leftovers { uid: &self.uid, below: self.term, kept: &kept }).removals(listed) {
+        let leftovers = Leftovers { uid: &self.uid, below: self.term, kept: &kept, lowest: self.view.lowest };
+        for request in leftovers.removals(listed) {
             self.ask(Purpose::Delete, request, actions);
         }
     }
@@ -610,7 +623,8 @@ impl Coordinator {
         }
         let all_drained = self.drained.len() == self.config.shape.parallelism as usize;
         if self.last_done {
-            if self.commits.is_empty() && self.appender.is_idle() {
+            // Behind `End` nobody deletes what is asked to be deleted now.
+            if self.commits.is_empty() && self.appender.is_idle() && self.asked.is_empty() {
                 // Slots that drained behind the barrier of a stop gave rows that no snapshot covers: the next run gives them.
                 let outcome = if self.last_drained { Outcome::Finished } else { Outcome::Stopped };
                 self.append(LogRecord::End { outcome, reason: String::new() });

@@ -1,12 +1,15 @@
-//! State files that nobody refers to: which of those found may go.
+//! State files that nobody refers to, and records that are no part of the log: which of those found may go.
 //!
 //! A state file's name tells the job's uid and the term it was written under. An earlier term of the same uid completes nothing
 //! any more once its successor has claimed: what no snapshot refers to then is nobody's. Files of the newest term may be on
 //! their way into a snapshot, and files of another uid belong to another job, so both stay.
+//!
+//! A record below the log's lowest was created by a process that had stood still, at a place whose record had been deleted.
 
 use crate::log_view::LogView;
 use std::collections::BTreeSet;
 use streamfleet_env::{Staged, StorageReply, StorageRequest};
+use streamfleet_storage::parse_entry_path;
 use streamfleet_types::Term;
 use streamfleet_types::log::Snapshot;
 
@@ -19,11 +22,11 @@ pub const PROBE_PREFIX: &str = "probe/";
 /// A probe that is older was left by a process that died at its start.
 const PROBE_AGE_MS: i64 = 60 * 60 * 1000;
 
-/// What removes the leftovers of a job among what a listing of [`DATA_PREFIX`] or [`PROBE_PREFIX`] found.
+/// What removes the leftovers of a job among what a listing of [`DATA_PREFIX`], [`PROBE_PREFIX`] or [`LOG_PREFIX`] found.
 pub fn leftovers(view: &LogView, listed: &StorageReply, wall_clock_ms: i64) -> Vec<StorageRequest> {
     let kept: Vec<&Snapshot> = view.kept().map(|(_, s)| s).collect();
     let uid = view.uid.as_deref().unwrap_or_default();
-    let mut removals = (Leftovers { uid, below: view.term, kept: &kept }).removals(listed);
+    let mut removals = (Leftovers { uid, below: view.term, kept: &kept, lowest: view.lowest }).removals(listed);
     if let StorageReply::Paths(paths) = listed {
         let old = paths.iter().filter(|(path, _)| is_old_probe(path, wall_clock_ms));
         removals.extend(old.map(|(path, _)| StorageRequest::Delete { path: path.clone() }));
@@ -50,6 +53,8 @@ pub(crate) struct Leftovers<'a> {
     pub below: Term,
     /// Every snapshot that may still be restored.
     pub kept: &'a [&'a Snapshot],
+    /// The log's lowest record.
+    pub lowest: u64,
 }
 
 impl Leftovers<'_> {
@@ -59,7 +64,8 @@ impl Leftovers<'_> {
             StorageReply::Paths(paths) => {
                 let needed: BTreeSet<&str> = self.kept.iter().flat_map(|s| &s.files).map(|f| f.path.as_str()).collect();
                 let paths = paths.iter().map(|(path, _)| path);
-                let left = paths.filter(|path| !needed.contains(path.as_str()) && self.is_of_earlier_term(path));
+                let is_left = |path: &str| !needed.contains(path) && self.is_of_earlier_term(path);
+                let left = paths.filter(|path| is_left(path) || self.is_below_the_log(path));
                 left.map(|path| StorageRequest::Delete { path: path.clone() }).collect()
             }
             StorageReply::Staged(staged) => {
@@ -68,6 +74,10 @@ impl Leftovers<'_> {
             }
             _ => Vec::new(),
         }
+    }
+
+    fn is_below_the_log(&self, path: &str) -> bool {
+        parse_entry_path(path).is_some_and(|n| n < self.lowest)
     }
 
     /// True for a state file that this job wrote under an earlier term; see `Deploy::unique` for how they are named. Term 0 is
@@ -83,6 +93,7 @@ impl Leftovers<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use streamfleet_storage::entry_path;
     use streamfleet_types::log::StateFile;
     use streamfleet_types::{Epoch, HashRange};
 
@@ -103,7 +114,7 @@ mod tests {
     #[test]
     fn only_files_of_the_job_and_of_earlier_terms_that_no_snapshot_names_are_removed() {
         let kept = snapshot("data/u-1-aa-0-000000-0.state");
-        let leftovers = Leftovers { uid: "u", below: Term(3), kept: &[&kept] };
+        let leftovers = Leftovers { uid: "u", below: Term(3), kept: &[&kept], lowest: 0 };
         let files = [
             "u-1-aa-0-000000-0",
             "u-1-aa-0-000001-0",
@@ -124,6 +135,14 @@ mod tests {
             removed,
             ["u-1-aa-0-000000-0", "u-1-aa-0-000001-0", "u-2-bb-0-000000-0", "w-0-dd-000000"].map(discard)
         );
+    }
+
+    #[test]
+    fn records_below_the_log_are_removed() {
+        let leftovers = Leftovers { uid: "u", below: Term(3), kept: &[], lowest: 69 };
+        let paths = [4, 68, 69, 70].map(|n| (entry_path(n), 1));
+        let removed = leftovers.removals(&StorageReply::Paths(paths.into()));
+        assert_eq!(removed, [4, 68].map(|n| StorageRequest::Delete { path: entry_path(n) }));
     }
 
     #[test]

@@ -108,6 +108,11 @@ pub enum CoordinatorError {
         /// Who.
         address: String,
     },
+    /// Somebody else has reigned for so long that the records of the change are gone.
+    #[error(
+        "another run of this job took over a while ago, and has written more since: this run stops without changing anything more"
+    )]
+    FencedLongAgo,
     /// The place cannot hold a job log.
     #[error(
         "{place} does not keep a second writer from creating the same object: a job log cannot be kept there. \

@@ -91,6 +91,12 @@ pub trait Sink: Send {
     /// Everything prepared in epochs up to this one was committed, and a record says so.
     fn committed(&mut self, _epoch: Epoch) {}
 
+    /// The job ends, or goes on elsewhere: throws away what no snapshot names. Called again and again until it is true, for some
+    /// seconds at most: what stays is left to the job's next start.
+    fn leave(&mut self) -> bool {
+        true
+    }
+
     /// Bytes that were handed to the external system, so far.
     fn written_bytes(&self) -> u64 {
         0

@@ -38,6 +38,7 @@ pub fn collect(place: &str, dry_run: bool) -> Result<String, LauncherError> {
         StorageRequest::List { prefix: prefix(DATA_PREFIX) },
         StorageRequest::ListStaged { prefix: prefix(DATA_PREFIX) },
         StorageRequest::List { prefix: prefix(PROBE_PREFIX) },
+        StorageRequest::List { prefix: prefix(LOG_PREFIX) },
     ] {
         let listed = ask(storage.as_ref(), listing)?;
         for request in leftovers(&view, &listed, now) {

@@ -4,6 +4,7 @@
 //! by the simulator under a seed — and never waits: everything slow is asked of the [`RuntimeEnv`] and comes back through
 //! the slot's mailbox.
 
+mod awaited;
 mod deploy;
 mod environment;
 mod error;

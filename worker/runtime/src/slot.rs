@@ -14,6 +14,10 @@ use std::time::Duration;
 use streamfleet_snapshot::{SlotCommand, SlotFailure, SlotReport};
 use streamfleet_types::{Epoch, MIN_WATERMARK, Millis, OperatorId};
 
+/// A step that has taken so long ends after its round, however much of its budget is left: commands and answers wait in the
+/// mailbox meanwhile, and tasks would go by a time long past.
+const LONGEST_STEP: Duration = Duration::from_millis(2);
+
 /// What came of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -94,8 +98,8 @@ impl Slot {
         Arc::clone(&self.metrics)
     }
 
-    /// Does up to `budget` calls of tasks: the most downstream runnable first, each task at most a few times a round, sources
-    /// last. Never waits.
+    /// Does up to `budget` calls of tasks, fewer if they take long: the most downstream runnable first, each task at most a few
+    /// times a round, sources last. Never waits.
     pub fn step(&mut self, budget: usize) -> Step {
         if self.stage == Stage::Dead {
             return Step::IdleUntil(None);
@@ -115,6 +119,15 @@ impl Slot {
                 Step::IdleUntil(None)
             }
         }
+    }
+
+    /// The slot is not stepped any more: throws away what no snapshot names. Call it until it is true, if there is time.
+    pub fn leave(&mut self) -> bool {
+        let sinks = self.tasks.iter_mut().filter_map(|task| match task {
+            Task::Sink(task) => Some(&mut task.sink),
+            Task::Source(_) | Task::Operator(_) => None,
+        });
+        sinks.fold(true, |all_left, sink| sink.leave() && all_left)
     }
 
     fn count_time_since_last_step(&mut self, now: Duration) {
@@ -159,7 +172,7 @@ impl Slot {
                 }
             }
             ran |= ran_in_round;
-            if !ran_in_round || left == 0 {
+            if !ran_in_round || left == 0 || self.env.clock.monotonic().saturating_sub(now) >= LONGEST_STEP {
                 break;
             }
         }

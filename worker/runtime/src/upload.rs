@@ -1,7 +1,8 @@
-//! Writes frozen tables to storage beside the slot: encodes a part, appends it, and goes on with the next when the storage has
-//! taken it, so that a snapshot of any size needs the memory of one part.
+//! Writes frozen tables to storage beside the slot: encodes a part, appends it, and encodes the next while the storage takes it, so
+//! that a snapshot of any size needs the memory of two parts.
 
 use crate::RuntimeEnv;
+use crate::awaited::Awaited;
 use crate::mailbox::{SlotHandle, SlotMessage};
 use std::sync::{Arc, Mutex};
 use streamfleet_env::{StorageError, StorageErrorKind, StorageReply, StorageRequest};
@@ -26,6 +27,8 @@ pub(crate) struct UploadTarget {
     pub part_bytes: usize,
 }
 
+type Answer = Result<StorageReply, StorageError>;
+
 /// An upload under way: a file for every epoch, one after the other.
 pub(crate) struct Upload {
     env: RuntimeEnv,
@@ -37,13 +40,17 @@ pub(crate) struct Upload {
     index: usize,
     /// Of that file, once it has begun.
     encoder: Option<Encoder>,
+    /// Of the part before, which the storage may still be taking.
+    appended: Option<Awaited<Answer>>,
     written: Vec<StateFile>,
 }
 
 impl Upload {
     /// Begins; the slot is told of the end by [`SlotMessage::Uploaded`].
     pub fn begin(env: RuntimeEnv, handle: SlotHandle, target: UploadTarget, number: u64, kept: KeptForUpload) {
-        Self { env, handle, target, number, kept, index: 0, encoder: None, written: Vec::new() }.go_on();
+        let upload =
+            Self { env, handle, target, number, kept, index: 0, encoder: None, appended: None, written: Vec::new() };
+        upload.go_on();
     }
 
     fn path(&self) -> String {
@@ -53,16 +60,36 @@ impl Upload {
     /// Encodes on a thread that may take its time.
     fn go_on(self) {
         let spawner = Arc::clone(&self.env.spawner);
-        spawner.spawn(Box::new(move || self.next_request()));
+        spawner.spawn(Box::new(move || self.encode_next()));
     }
 
-    fn next_request(mut self) {
+    fn encode_next(mut self) {
         let part = self.next_part();
+        match self.appended.take() {
+            None => self.write(part),
+            Some(appended) => appended.then(move |answer| match answer {
+                Ok(_) => self.write(part),
+                Err(error) => self.end(Some(error)),
+            }),
+        }
+    }
+
+    /// `part`: of the file at hand; `None` if it is whole.
+    fn write(mut self, part: Result<Option<Vec<u8>>, StateError>) {
         // Only now is it known of which file: epochs in which nothing changed have none.
         let path = self.path();
         match part {
-            Ok(Some(bytes)) => self.ask(StorageRequest::Append { path, bytes }, Self::go_on),
-            Ok(None) if self.encoder.is_some() => self.ask(StorageRequest::Seal { path }, Self::on_sealed),
+            Ok(Some(bytes)) => {
+                self.appended = Some(self.ask(StorageRequest::Append { path, bytes }));
+                self.go_on();
+            }
+            Ok(None) if self.encoder.is_some() => {
+                let sealed = self.ask(StorageRequest::Seal { path });
+                sealed.then(move |answer| match answer {
+                    Ok(_) => self.on_sealed(),
+                    Err(error) => self.end(Some(error)),
+                });
+            }
             Ok(None) => self.end(None),
             Err(error) => self.end(Some(not_encoded(path, &error))),
         }
@@ -82,13 +109,10 @@ impl Upload {
         encoder.next_part(&kept[self.index].1, self.target.part_bytes)
     }
 
-    fn ask(self, request: StorageRequest, then: fn(Self)) {
-        let storage = Arc::clone(&self.env.storage);
-        let on_answer = move |answer: Result<StorageReply, StorageError>| match answer {
-            Ok(_) => then(self),
-            Err(error) => self.end(Some(error)),
-        };
-        storage.submit(request, Box::new(on_answer));
+    fn ask(&self, request: StorageRequest) -> Awaited<Answer> {
+        let (awaited, arrives) = Awaited::new();
+        self.env.storage.submit(request, Box::new(arrives));
+        awaited
     }
 
     fn on_sealed(mut self) {

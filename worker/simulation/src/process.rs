@@ -272,7 +272,12 @@ impl<'a> Process<'a> {
                     };
                     self.committers.abandon(uid, before, Box::new(done));
                 }
-                Action::Over(ending) => self.ending = Some(ending),
+                Action::Over(ending) => {
+                    for slot in &mut self.slots {
+                        slot.leave();
+                    }
+                    self.ending = Some(ending);
+                }
             }
         }
     }

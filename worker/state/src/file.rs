@@ -5,7 +5,7 @@
 //! batch lies, which hashes it holds and its checksum, then the footer's length and checksum and the magic again.
 
 use crate::change::{ChangeOrder, DELETE, PUT};
-use crate::{FrozenTable, StateError};
+use crate::{FrozenTable, Rows, StateError};
 use arrow::array::{ArrayRef, Int8Array, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::ipc::CompressionType;
@@ -188,10 +188,15 @@ fn encode_batch(
     let operations = Int8Array::from_value(if is_written { PUT } else { DELETE }, places.len());
     let mut columns: Vec<ArrayRef> = vec![Arc::new(hashes), Arc::new(operations)];
     if is_written {
-        let (keys, values): (Vec<&[u8]>, Vec<&[u8]>) =
-            places.iter().map(|(_, place)| table.written_row(*place)).unzip();
-        columns.extend(table.key_layout().decode(&keys)?);
-        columns.extend(table.value_layout().decode(&values)?);
+        // In the order of hashes rows lie all over the memory: each is fetched once, and not once for every column.
+        let (mut keys, mut values) = (Rows::new(), Rows::new());
+        for (_, place) in places {
+            let (key, value) = table.written_row(*place);
+            keys.push(key);
+            values.push(value);
+        }
+        columns.extend(table.key_layout().decode(&keys.iter().collect::<Vec<_>>())?);
+        columns.extend(table.value_layout().decode(&values.iter().collect::<Vec<_>>())?);
     } else {
         let keys: Vec<&[u8]> = places.iter().map(|(_, place)| table.removed_key(*place)).collect();
         columns.extend(table.key_layout().decode(&keys)?);

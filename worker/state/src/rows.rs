@@ -36,6 +36,11 @@ impl Rows {
         &self.bytes[start..self.ends[row]]
     }
 
+    /// All rows, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).map(|row| self.get(row))
+    }
+
     /// One row, to change in place.
     pub fn get_mut(&mut self, row: usize) -> &mut [u8] {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };

@@ -35,6 +35,9 @@ const MOST_OPEN_PARTS: usize = 64;
 /// Memory for rows that are in parts but not sent; above it the fullest part hands over what it has.
 const MOST_HELD_BYTES: usize = 64 << 20;
 
+/// What earlier starts left is looked for so often: one that was thought dead may have written after this one began.
+const CLEAN_EVERY: Duration = Duration::from_secs(10 * 60);
+
 /// When a part is followed by another.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rolling {
@@ -111,6 +114,8 @@ pub(super) struct FileSink {
     under_way: HashMap<u64, usize>,
     /// Of these, the ones that only clean up: what fails there is left for the next start.
     cleaning: HashSet<u64>,
+    /// When to look for what others left; `None`: that is not this subtask's to do.
+    next_cleaning: Option<Duration>,
     next_tag: u64,
     /// Parts that were closed since the last barrier.
     closed: Vec<Closed>,
@@ -150,6 +155,7 @@ impl FileSink {
             next_check: Duration::ZERO,
             under_way: HashMap::new(),
             cleaning: HashSet::new(),
+            next_cleaning: None,
             next_tag: 0,
             closed: Vec::new(),
             prepared: HashMap::new(),
@@ -158,9 +164,18 @@ impl FileSink {
             unique: context.unique,
         };
         if context.subtask == 0 && Owner::of(&sink.unique).is_some() {
-            sink.clean(StorageRequest::ListStaged { prefix: format!("{}/", sink.path) });
+            sink.next_cleaning = Some(Duration::ZERO);
+            sink.clean_up();
         }
         Ok(sink)
+    }
+
+    /// Looks for what earlier starts of the job left.
+    fn clean_up(&mut self) {
+        if self.next_cleaning.is_some() {
+            self.next_cleaning = Some(self.clock.monotonic() + CLEAN_EVERY);
+            self.clean(StorageRequest::ListStaged { prefix: format!("{}/", self.path) });
+        }
     }
 
     fn ask(&mut self, request: StorageRequest, bytes: usize) {
@@ -347,6 +362,9 @@ impl Sink for FileSink {
             None => Vec::new(),
         };
         self.prepared.insert(epoch, Prepared { closed, marks, last_tag: self.next_tag });
+        if self.next_cleaning.is_some_and(|due| self.clock.monotonic() >= due) {
+            self.clean_up();
+        }
         Ok(())
     }
 
@@ -360,6 +378,7 @@ impl Sink for FileSink {
 
     fn all_ended(&mut self) {
         self.partition_commit.iter_mut().for_each(PartitionCommit::all_ended);
+        self.clean_up();
     }
 
     fn poll_prepared(&mut self, epoch: Epoch) -> Result<Option<Vec<serde_json::Value>>, DataflowError> {
@@ -371,6 +390,24 @@ impl Sink for FileSink {
         let Some(Prepared { closed, marks, .. }) = self.prepared.remove(&epoch) else { return Ok(Some(Vec::new())) };
         let marks = marks.iter().map(|mark| json!({"mark": format!("{}/{mark}", self.path)}));
         Ok(Some(closed.iter().map(Closed::handle).chain(marks).collect()))
+    }
+
+    fn leave(&mut self) -> bool {
+        // Whatever fails: a request that does is over, and what it leaves is the next start's.
+        while self.read_mail().is_err() {}
+        for (_, part) in std::mem::take(&mut self.parts) {
+            self.clean(StorageRequest::Delete { path: part.path });
+        }
+        if !self.under_way.is_empty() {
+            return false;
+        }
+        let prepared = std::mem::take(&mut self.prepared).into_values().flat_map(|prepared| prepared.closed);
+        for part in prepared.chain(std::mem::take(&mut self.closed)).collect::<Vec<_>>() {
+            if let Some(token) = part.token {
+                self.clean(StorageRequest::Discard { path: part.path, token });
+            }
+        }
+        self.cleaning.is_empty()
     }
 
     fn written_bytes(&self) -> u64 {
