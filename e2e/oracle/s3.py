@@ -30,7 +30,7 @@ ROOT = f"s3://{s3.BUCKET}"
 class Trial:
     """One run of a job, in a folder and a part of the bucket of its own."""
 
-    def __init__(self, binary, script, folder, sinks, server, interval="200ms"):
+    def __init__(self, binary, script, folder, sinks, server, interval="200ms", sink_options=""):
         self.binary, self.folder, self.sinks, self.server = binary, folder, sinks, server
         self.prefix = folder.name
         self.client = Client(server.endpoint, s3.KEY, s3.SECRET, s3.BUCKET)
@@ -38,7 +38,7 @@ class Trial:
         self.options += ["--set", f"execution.checkpointing.interval={interval}"]
         text = pathlib.Path(script if script.is_absolute() else folder / script).read_text()
         for sink in sinks:
-            text = text.replace(f"'path' = '{sink}'", f"'path' = '{ROOT}/{self.prefix}/{sink}'")
+            text = text.replace(f"'path' = '{sink}'", f"'path' = '{ROOT}/{self.prefix}/{sink}'{sink_options}")
         text = text.replace("'path' = 'rows/", f"'path' = '{ROOT}/rows/")
         (folder / "on-s3.sql").write_text(text)
 
@@ -75,6 +75,10 @@ class Trial:
             rows.update(tuple(json.loads(line).values()) for line in self.client.get(key).splitlines())
         return rows
 
+    def files(self):
+        """How many files each sink shows."""
+        return {sink: len(self.client.list(f"{self.prefix}/{sink}/")) for sink in self.sinks}
+
     def exact(self, expected, what):
         """The rows are right, and nothing is left over."""
         for sink in self.sinks:
@@ -100,6 +104,23 @@ def kills(trial, chance, count, longest):
             return killed
         if code != -signal.SIGKILL:
             raise SystemExit(f"s3: {trial.prefix}: exit code {code}\n{trial.log()[-3000:]}")
+
+
+def merged(plain, trial, chance, expected, count, took):
+    """Small files are merged before they show: fewer files, the same rows, whatever dies."""
+    whole = trial("merged")
+    whole.finish(whole.start())
+    whole.exact(expected, "merged files")
+    files = {sink: (whole.files()[sink], number) for sink, number in plain.files().items()}
+    if any(few >= many for few, many in files.values()):
+        raise SystemExit(f"s3: merged files are not fewer: {files}")
+    done = runs = 0
+    while done < count:
+        runs += 1
+        killed = trial(f"merged-kills{runs}")
+        done += kills(killed, chance, count - done, max(took * 0.7, 0.5))
+        killed.exact(expected, f"merged files, run {runs} after {done} kills")
+    print(f"s3: files merged: {files}, fewer than without; {done} kills in {runs} runs: exact, nothing left over", flush=True)
 
 
 def refused(trial, what, words, environment, options=(), within=90):
@@ -210,6 +231,8 @@ def main():
                 done += kills(killed, chance, arguments.kills // 2 - done, max(took * 0.7, 0.5))
                 killed.exact(job[4], f"{job[0]}, run {runs} after {done} kills")
             print(f"s3: {job[0]}: {done} kills in {runs} runs, none lost, none twice, nothing left over", flush=True)
+        merging = {"sink_options": ", 'auto-compaction' = 'true'"}
+        merged(undisturbed, lambda what: trial(jobs[1], what, **merging), chance, jobs[1][4], arguments.kills // 2, took)
         look(undisturbed, jobs[1][4])
         refusals(undisturbed)
         join = jobs[1]

@@ -4,7 +4,8 @@
 //! - `PutNew` succeeds for at most one caller per path, and a reader sees the whole object or none.
 //! - A reply to `Put`, `PutNew`, `Seal`, `Prepare` or `Publish` comes after the effect is durable.
 //! - What `Append` wrote is staged: no reader and no listing sees it before `Seal`, or `Prepare` and then `Publish`. It belongs
-//!   to the process that appended; another process can only publish it with its token, or discard it.
+//!   to the process that appended; another process can only publish it with its token, or discard it. What several processes
+//!   stage for one path are so many things, each with a token of its own.
 
 use std::fmt;
 
@@ -64,6 +65,11 @@ pub enum StorageRequest {
         /// As listed.
         token: String,
     },
+    /// Throw away what this process has staged for a path, if anything; what others have is not touched. Answered by `Done`.
+    Unstage {
+        /// Where it would have been.
+        path: String,
+    },
     /// Read an object, or a part of it. Answered by `Bytes`; a range beyond the end is cut short.
     Get {
         /// Where.
@@ -94,6 +100,7 @@ impl StorageRequest {
             | Self::Prepare { path }
             | Self::Publish { path, .. }
             | Self::Discard { path, .. }
+            | Self::Unstage { path }
             | Self::Get { path, .. }
             | Self::Delete { path } => path,
             Self::List { prefix } | Self::ListStaged { prefix } => prefix,
@@ -110,6 +117,7 @@ impl StorageRequest {
             | Self::Prepare { path }
             | Self::Publish { path, .. }
             | Self::Discard { path, .. }
+            | Self::Unstage { path }
             | Self::Get { path, .. }
             | Self::Delete { path } => path,
             Self::List { prefix } | Self::ListStaged { prefix } => prefix,
@@ -127,6 +135,7 @@ impl StorageRequest {
             Self::Publish { .. } => "publish",
             Self::ListStaged { .. } => "list what is staged in",
             Self::Discard { .. } => "discard",
+            Self::Unstage { .. } => "unstage",
             Self::Get { .. } => "read",
             Self::List { .. } => "list",
             Self::Delete { .. } => "delete",

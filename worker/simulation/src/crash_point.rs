@@ -35,6 +35,7 @@ fn place(path: &str) -> &'static str {
         Some(("job", rest)) if rest.starts_with("log") => "log",
         Some(("job", rest)) if rest.starts_with("data") => "state",
         Some(("job", _)) => "probe",
+        Some(("out", rest)) if rest.contains("/.compaction/") => "small",
         Some(("out", _)) => "output",
         _ => "input",
     }

@@ -74,6 +74,14 @@ impl SimStorage {
         objects.map(|(p, o)| (p.clone(), o.bytes.clone())).collect()
     }
 
+    /// What does not show below a folder: objects in hidden folders, and what is staged.
+    pub fn hidden(&self, folder: &str) -> Vec<String> {
+        let state = self.state.lock().expect("one thread");
+        let objects = state.contents.objects.keys().filter(|path| path.contains("/."));
+        let staged = state.contents.staged.keys().map(|(path, _)| path);
+        objects.chain(staged).filter(|path| path.starts_with(folder)).cloned().collect()
+    }
+
     /// What was published into a folder after a file `_SUCCESS` had said that it is complete.
     pub fn late(&self) -> Vec<String> {
         self.state.lock().expect("one thread").contents.late.clone()
@@ -203,7 +211,9 @@ fn apply(contents: &mut Contents, process: u64, request: &StorageRequest) -> Res
         StorageRequest::Publish { path, token } => match staged.remove(&(path.clone(), token.clone())) {
             Some(object) => {
                 let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-                if objects.contains_key(&format!("{folder}/_SUCCESS")) {
+                // A process that stood still may show again what its successor has shown: no reader sees a difference.
+                let is_new = objects.get(path).is_none_or(|shown| shown.bytes != object.bytes);
+                if is_new && objects.contains_key(&format!("{folder}/_SUCCESS")) {
                     late.push(path.clone());
                 }
                 objects.insert(path.clone(), object);
@@ -218,6 +228,9 @@ fn apply(contents: &mut Contents, process: u64, request: &StorageRequest) -> Res
         }
         StorageRequest::Discard { path, token } => {
             staged.remove(&(path.clone(), token.clone()));
+        }
+        StorageRequest::Unstage { path } => {
+            staged.remove(&own(path));
         }
         StorageRequest::Get { path, range } => {
             let bytes = &objects.get(path).ok_or_else(missing)?.bytes;

@@ -34,6 +34,8 @@ pub struct Report {
     pub lives: u64,
     /// Where processes died while storage was at work.
     pub crash_points: BTreeSet<CrashPoint>,
+    /// What of the sinks' files does not show in the end: small ones, and staged ones.
+    pub left_over: Vec<String>,
     /// A digest of every decision: equal for two runs of one seed.
     pub trace: u64,
 }
@@ -289,7 +291,8 @@ impl<'a> World<'a> {
             let (missing, extra) = (missing.len(), extra.len());
             return Err(Failure::WrongOutput { seed, steps, lives, missing, extra, first });
         }
-        Ok(Report { output, steps, lives, crash_points: self.crash_points, trace: self.trace })
+        let left_over = self.storage.hidden(&self.job.output);
+        Ok(Report { output, steps, lives, crash_points: self.crash_points, left_over, trace: self.trace })
     }
 }
 

@@ -35,6 +35,7 @@ pub fn check(place: &Place) {
     staged_shows_only_when_sealed(place);
     prepared_shows_only_when_published(place);
     staged_is_listed_and_discarded(place);
+    each_process_stages_for_itself(place);
     deleted_is_gone(place);
     requests_on_one_path_keep_their_order(place);
 }
@@ -269,6 +270,31 @@ fn staged_is_listed_and_discarded(place: &Place) {
     view.append("left/e", b"anew");
     assert_eq!(view.seal("left/e"), Ok(StorageReply::Done));
     assert_eq!(view.get("left/e").as_deref(), Ok(&b"anew"[..]));
+}
+
+fn each_process_stages_for_itself(place: &Place) {
+    let (first, second) = (place.view(), place.view());
+    let unstage = |view: &View| view.ask(StorageRequest::Unstage { path: view.path("both/a") });
+    for bytes in [&b"whole "[..], b"rows"] {
+        first.append("both/a", bytes);
+        second.append("both/a", b"half");
+    }
+    let token = first.prepare("both/a");
+    assert_eq!(unstage(&second), Ok(StorageReply::Done));
+    assert_eq!(first.publish("both/a", &token), Ok(StorageReply::Done));
+    assert_eq!(first.get("both/a").as_deref(), Ok(&b"whole rows"[..]));
+    // Unstaging does not touch what shows, and what comes after it begins anew.
+    assert_eq!(unstage(&second), Ok(StorageReply::Done), "nothing is staged");
+    assert_eq!(first.get("both/a").as_deref(), Ok(&b"whole rows"[..]));
+    second.append("both/b", b"x");
+    let bytes = large();
+    second.append("both/b", &bytes);
+    assert_eq!(second.ask(StorageRequest::Unstage { path: second.path("both/b") }), Ok(StorageReply::Done));
+    second.append("both/b", b"anew");
+    let token = second.prepare("both/b");
+    assert_eq!(second.publish("both/b", &token), Ok(StorageReply::Done));
+    assert_eq!(first.get("both/b").as_deref(), Ok(&b"anew"[..]));
+    assert_eq!(second.staged("both/"), []);
 }
 
 fn deleted_is_gone(place: &Place) {

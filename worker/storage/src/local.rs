@@ -3,7 +3,8 @@
 //! `PutNew` writes a hidden file, syncs it and gives it its name by link(2), which fails if the name is taken: at most one
 //! of any number of processes wins. `Put` renames instead. Both sync the folder before they answer.
 //!
-//! What is appended lies in a hidden file beside its path, `.<name>.inprogress`, until it is sealed or published by renaming.
+//! What is appended lies in a hidden file beside its path, `.<name>.<random>.inprogress`, until it is sealed or published by
+//! renaming. The random number is the process's own: two that stage for one path do not write into one file.
 //! Listings leave out the hidden files that are made here.
 //!
 //! Requests are dealt to a few threads by their path, so that requests on one path keep their order.
@@ -35,13 +36,14 @@ impl LocalFolder {
     /// Storage below `root`, which is created when the first object is written.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
+        let own = format!("{:016x}", random_u64());
         let queues = (0..THREADS)
             .map(|_| {
                 let (sender, receiver) = channel();
-                let root = root.clone();
+                let (root, own) = (root.clone(), own.clone());
                 std::thread::Builder::new()
                     .name("storage".into())
-                    .spawn(move || serve(&root, &receiver))
+                    .spawn(move || serve(&root, &own, &receiver))
                     .expect("the system can start a thread");
                 sender
             })
@@ -57,10 +59,10 @@ impl Storage for LocalFolder {
     }
 }
 
-fn serve(root: &Path, requests: &Receiver<(StorageRequest, Completion)>) {
+fn serve(root: &Path, own: &str, requests: &Receiver<(StorageRequest, Completion)>) {
     let mut staged = HashMap::new();
     while let Ok((request, done)) = requests.recv() {
-        let result = perform(root, &mut staged, &request);
+        let result = perform(root, own, &mut staged, &request);
         done(result.map_err(|e| describe(root, &request, &e)));
     }
 }
@@ -85,7 +87,12 @@ fn describe(root: &Path, request: &StorageRequest, error: &io::Error) -> Storage
     StorageError { kind, operation: request.name(), path, detail: error.to_string() }
 }
 
-fn perform(root: &Path, staged: &mut HashMap<PathBuf, File>, request: &StorageRequest) -> io::Result<StorageReply> {
+fn perform(
+    root: &Path,
+    own: &str,
+    staged: &mut HashMap<PathBuf, File>,
+    request: &StorageRequest,
+) -> io::Result<StorageReply> {
     match request {
         StorageRequest::PutNew { path, bytes } => {
             let path = root.join(path);
@@ -108,8 +115,7 @@ fn perform(root: &Path, staged: &mut HashMap<PathBuf, File>, request: &StorageRe
             let path = root.join(path);
             if !staged.contains_key(&path) {
                 create_folder_of(&path)?;
-                // What a process of the same name left there is nobody's.
-                let file = File::create(staged_path(&path))?;
+                let file = File::create(staged_path(&path, own))?;
                 staged.insert(path.clone(), file);
             }
             let file = staged.get_mut(&path).expect("opened above");
@@ -118,14 +124,14 @@ fn perform(root: &Path, staged: &mut HashMap<PathBuf, File>, request: &StorageRe
         StorageRequest::Seal { path } => {
             let path = root.join(path);
             sync_staged(staged, &path)?;
-            fs::rename(staged_path(&path), &path)?;
+            fs::rename(staged_path(&path, own), &path)?;
             sync_folder_of(&path)?;
         }
         StorageRequest::Prepare { path } => {
             let path = root.join(path);
             sync_staged(staged, &path)?;
             sync_folder_of(&path)?;
-            return Ok(StorageReply::Prepared(staged_name(&path)));
+            return Ok(StorageReply::Prepared(staged_name(&path, own)));
         }
         StorageRequest::Publish { path, token } => {
             let path = root.join(path);
@@ -138,15 +144,17 @@ fn perform(root: &Path, staged: &mut HashMap<PathBuf, File>, request: &StorageRe
         StorageRequest::ListStaged { prefix } => return list_staged(root, prefix).map(StorageReply::Staged),
         StorageRequest::Discard { path, token } => {
             let path = root.join(path);
-            staged.remove(&path);
+            if *token == staged_name(&path, own) {
+                staged.remove(&path);
+            }
             remove_file(&path.with_file_name(token))?;
         }
+        StorageRequest::Unstage { path } => unstage(staged, &root.join(path), own)?,
         StorageRequest::Get { path, range } => return get(&root.join(path), *range).map(StorageReply::Bytes),
         StorageRequest::List { prefix } => return list(root, prefix).map(StorageReply::Paths),
         StorageRequest::Delete { path } => {
             let path = root.join(path);
-            staged.remove(&path);
-            remove_file(&staged_path(&path))?;
+            unstage(staged, &path, own)?;
             remove_file(&path)?;
         }
     }
@@ -160,14 +168,19 @@ fn remove_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The name of the hidden file that holds what is staged for a path.
-fn staged_name(path: &Path) -> String {
+/// The name of the hidden file that holds what the process of this number has staged for a path.
+fn staged_name(path: &Path, own: &str) -> String {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    format!(".{name}{STAGED}")
+    format!(".{name}.{own}{STAGED}")
 }
 
-fn staged_path(path: &Path) -> PathBuf {
-    path.with_file_name(staged_name(path))
+fn staged_path(path: &Path, own: &str) -> PathBuf {
+    path.with_file_name(staged_name(path, own))
+}
+
+fn unstage(staged: &mut HashMap<PathBuf, File>, path: &Path, own: &str) -> io::Result<()> {
+    staged.remove(path);
+    remove_file(&staged_path(path, own))
 }
 
 /// Makes what is staged for a path durable. It stays staged if that fails.
@@ -245,8 +258,10 @@ fn list_staged(root: &Path, prefix: &str) -> io::Result<Vec<Staged>> {
     let staged = |(path, _): (String, u64)| {
         let name = name_of(&path);
         let shown = name.strip_prefix('.')?.strip_suffix(STAGED)?;
-        let path = format!("{}{shown}", &path[..path.len() - name.len()]);
-        Some(Staged { path, token: format!(".{shown}{STAGED}") })
+        // Earlier versions wrote no number.
+        let is_number = |end: &str| end.len() == 16 && end.bytes().all(|b| b.is_ascii_hexdigit());
+        let shown = shown.rsplit_once('.').filter(|(_, end)| is_number(end)).map_or(shown, |(shown, _)| shown);
+        Some(Staged { path: format!("{}{shown}", &path[..path.len() - name.len()]), token: name.to_owned() })
     };
     let mut found: Vec<Staged> = list_all(root, prefix)?.into_iter().filter_map(staged).collect();
     found.sort();

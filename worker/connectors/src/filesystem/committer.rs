@@ -1,8 +1,12 @@
-//! Gives prepared files their names, and says which partitions are complete.
+//! Gives prepared files their names, merges small ones, and says which partitions are complete.
 
-use super::commit_requests;
+use super::compaction::{SmallFile, merges};
+use super::joiner::Join;
+use super::partition::Partitioning;
+use super::{merge, splitter_of};
+use crate::format::Format;
 use std::sync::Arc;
-use streamfleet_dataflow::{CommitDone, Committer, CommitterContext};
+use streamfleet_dataflow::{CommitDone, Committer, CommitterContext, DataflowError};
 use streamfleet_env::{Storage, StorageRequest};
 use streamfleet_logical::TableDescriptor;
 
@@ -12,32 +16,83 @@ pub(crate) struct FileCommitter {
     files: Arc<dyn Storage>,
 }
 
+/// What handles stand for. A partition is said to be complete when the files of all subtasks are there; once is enough.
+#[derive(Default)]
+struct Output {
+    prepared: Vec<StorageRequest>,
+    small: Vec<SmallFile>,
+    marks: Vec<StorageRequest>,
+}
+
 impl FileCommitter {
     pub fn new(table: &TableDescriptor, context: CommitterContext) -> Self {
         Self { table: table.clone(), files: context.files }
+    }
+
+    fn read(&self, handles: Vec<serde_json::Value>) -> Result<Output, DataflowError> {
+        let mut output = Output::default();
+        for handle in handles {
+            match (handle["path"].as_str(), handle["token"].as_str(), handle["mark"].as_str()) {
+                (Some(path), Some(token), None) => {
+                    output.prepared.push(StorageRequest::Publish { path: path.to_owned(), token: token.to_owned() });
+                }
+                (None, None, Some(path)) => {
+                    output.marks.push(StorageRequest::Put { path: path.to_owned(), bytes: Vec::new() });
+                }
+                _ => output.small.push(serde_json::from_value(handle.clone()).map_err(|_| {
+                    let detail = format!("the checkpoint names output in a form that is not known: {handle}");
+                    DataflowError::External { place: format!("table {}", self.table.name), detail }
+                })?),
+            }
+        }
+        output.marks.sort_by(|a, b| a.path().cmp(b.path()));
+        output.marks.dedup();
+        Ok(output)
+    }
+
+    /// How small files are merged.
+    fn join(&self, small: &[SmallFile]) -> Result<Join, DataflowError> {
+        let format = Format::of(&self.table)?;
+        let ending = format!(".{}", format.extension());
+        if let Some(other) = small.iter().find(|file| !file.path.ends_with(&ending)) {
+            let detail = format!(
+                "it was to be merged with others of its kind, but the table's format is '{}' now: start the job once as it was",
+                format.name()
+            );
+            return Err(DataflowError::Record { place: other.path.clone(), detail });
+        }
+        let schema = Arc::clone(splitter_of(&self.table, Partitioning::of(&self.table)?).schema());
+        Join::new(&self.table.name, format, schema)
     }
 }
 
 impl Committer for FileCommitter {
     fn commit(&self, handles: Vec<serde_json::Value>, done: CommitDone) {
-        let requests: Result<Vec<_>, _> = handles.iter().map(|handle| commit_requests(&self.table, handle)).collect();
-        match requests {
-            Ok(requests) => {
-                perform_in_order(Arc::clone(&self.files), files_first(requests.concat()).into_iter(), done);
-            }
-            Err(error) => done(Err(error.to_string())),
-        }
+        let begin = self.read(handles).and_then(|output| {
+            let join = if output.small.is_empty() { None } else { Some(self.join(&output.small)?) };
+            Ok((output, join))
+        });
+        let (Output { prepared, small, marks }, join) = match begin {
+            Ok(begin) => begin,
+            Err(error) => return done(Err(error.to_string())),
+        };
+        let files = Arc::clone(&self.files);
+        let mark = if_done(done, move |done| perform_in_order(files, marks.into_iter(), done));
+        let files = Arc::clone(&self.files);
+        let merge = if_done(mark, move |mark| match join {
+            Some(join) => merge::perform(&files, &join, merges(small), mark),
+            None => mark(Ok(())),
+        });
+        perform_in_order(Arc::clone(&self.files), prepared.into_iter(), merge);
     }
 }
 
-/// A partition is said to be complete when the files of all subtasks are there; once is enough.
-fn files_first(requests: Vec<StorageRequest>) -> Vec<StorageRequest> {
-    let (mut files, mut marks): (Vec<_>, Vec<_>) =
-        requests.into_iter().partition(|request| matches!(request, StorageRequest::Publish { .. }));
-    marks.sort_by(|a, b| a.path().cmp(b.path()));
-    marks.dedup();
-    files.append(&mut marks);
-    files
+/// Goes on with `next` unless something failed.
+fn if_done(done: CommitDone, next: impl FnOnce(CommitDone) + Send + 'static) -> CommitDone {
+    Box::new(move |result| match result {
+        Ok(()) => next(done),
+        Err(message) => done(Err(message)),
+    })
 }
 
 /// Carries requests out one after another; `done` gets the first error.

@@ -1,9 +1,12 @@
 //! Files as tables: read one after another, written exactly once.
 
 mod committer;
+mod compaction;
 mod dead_letters;
+mod joiner;
 mod listing;
 mod mailbox;
+mod merge;
 mod orphans;
 mod partition;
 mod partition_commit;
@@ -14,11 +17,11 @@ mod source;
 pub(crate) use committer::FileCommitter;
 
 use crate::options::{self, option};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
+use partition::{Partitioning, Splitter};
 use streamfleet_dataflow::{DataflowError, Sink, SinkContext, Source, SourceContext};
-use streamfleet_env::StorageRequest;
 use streamfleet_logical::{
-    ConnectorDescriptor, MetadataColumn, OptionKind, OptionSpec, ScanSpec, SinkSpec, TableDescriptor,
+    ColumnKind, ConnectorDescriptor, MetadataColumn, OptionKind, OptionSpec, ScanSpec, SinkSpec, TableDescriptor,
 };
 
 /// What the planner knows of it.
@@ -36,6 +39,18 @@ pub fn descriptor() -> ConnectorDescriptor {
                 required: true,
                 ..option("path", OptionKind::Text, "", "The file, or the folder of files and of folders of files.")
             },
+            option(
+                "auto-compaction",
+                OptionKind::Boolean,
+                "false",
+                "The files of a checkpoint are merged into fewer, larger ones before they show.",
+            ),
+            option(
+                "compaction.file-size",
+                OptionKind::MemorySize,
+                "",
+                "With `auto-compaction`: how large a merged file gets. If absent, as `sink.rolling-policy.file-size`.",
+            ),
             option(
                 "partition.default-name",
                 OptionKind::Text,
@@ -110,6 +125,12 @@ pub fn descriptor() -> ConnectorDescriptor {
                 "A file that is open for so long is followed by another. Every checkpoint ends all files anyway.",
             ),
             option(
+                "sink.rolling-policy.inactivity-interval",
+                OptionKind::Duration,
+                "30 min",
+                "A file that got no rows for so long is followed by another.",
+            ),
+            option(
                 "sink.rolling-policy.check-interval",
                 OptionKind::Duration,
                 "1 min",
@@ -161,6 +182,18 @@ fn path_of(table: &TableDescriptor) -> Result<String, DataflowError> {
     Ok(path.to_owned())
 }
 
+/// Takes the rows of a table's sink apart, and knows what its files hold.
+fn splitter_of(table: &TableDescriptor, partitioning: Partitioning) -> Splitter {
+    let is_written = |kind: &ColumnKind| match kind {
+        ColumnKind::Physical => true,
+        ColumnKind::Metadata { is_virtual, .. } => !is_virtual,
+        ColumnKind::Computed(_) => false,
+    };
+    let columns = table.columns.iter().filter(|c| is_written(&c.kind));
+    let fields: Vec<Field> = columns.map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable)).collect();
+    Splitter::new(partitioning, &fields)
+}
+
 /// Reads files.
 ///
 /// # Errors
@@ -175,26 +208,6 @@ pub fn source(spec: &ScanSpec, context: SourceContext) -> Result<Box<dyn Source>
 /// An option or a column that the format cannot write.
 pub fn sink(spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn Sink>, DataflowError> {
     Ok(Box::new(sink::FileSink::new(&spec.table, context)?))
-}
-
-/// What makes a prepared handle visible.
-///
-/// # Errors
-/// The handle is not one of this connector's.
-pub(crate) fn commit_requests(
-    table: &TableDescriptor,
-    handle: &serde_json::Value,
-) -> Result<Vec<StorageRequest>, DataflowError> {
-    match (handle["path"].as_str(), handle["token"].as_str(), handle["mark"].as_str()) {
-        (Some(path), Some(token), None) => {
-            Ok(vec![StorageRequest::Publish { path: path.to_owned(), token: token.to_owned() }])
-        }
-        (None, None, Some(path)) => Ok(vec![StorageRequest::Put { path: path.to_owned(), bytes: Vec::new() }]),
-        _ => Err(DataflowError::External {
-            place: format!("table {}", table.name),
-            detail: format!("the checkpoint names output in a form that is not known: {handle}"),
-        }),
-    }
 }
 
 /// True if the source ends by itself.

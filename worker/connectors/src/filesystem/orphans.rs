@@ -1,4 +1,4 @@
-//! Staged parts that a crash left behind.
+//! Staged parts, and parts in the hidden folder of small files, that a crash left behind.
 //!
 //! A part's name tells the job's uid and the term it was written under. Of an earlier term of the same uid no part is needed
 //! any more: before a term deploys, it has committed every part that its checkpoint names, and an earlier term completes no

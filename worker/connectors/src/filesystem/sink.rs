@@ -2,13 +2,14 @@
 //!
 //! Rows go into a staged part per partition, appended in pieces. A part ends at every barrier, when it is large or old, and
 //! when too many others are open; it is prepared, and its handle holds its path and the token that shows it when the
-//! checkpoint is complete.
+//! checkpoint is complete. Of a table whose small files are merged it is sealed in a hidden folder instead.
 
+use super::compaction::{self, Compaction};
 use super::mailbox::Mailbox;
 use super::orphans::Owner;
 use super::partition::{Partitioning, Splitter};
 use super::partition_commit::PartitionCommit;
-use super::path_of;
+use super::{path_of, splitter_of};
 use crate::format::{Encoder, Format};
 use crate::options;
 use arrow::array::RecordBatch;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_dataflow::{DataflowError, Flow, PendingWork, Sink, SinkContext, SinkStart};
 use streamfleet_env::{Clock, Staged, StorageReply, StorageRequest};
-use streamfleet_logical::{ColumnKind, TableDescriptor};
+use streamfleet_logical::TableDescriptor;
 use streamfleet_types::{Batch, Epoch, Millis};
 
 /// Bytes collected before they are sent.
@@ -43,6 +44,7 @@ const CLEAN_EVERY: Duration = Duration::from_secs(10 * 60);
 pub(super) struct Rolling {
     bytes: u64,
     age: Duration,
+    inactivity: Duration,
     /// Ages are looked at so often.
     check: Duration,
 }
@@ -54,6 +56,7 @@ impl Rolling {
         Ok(Self {
             bytes: options::memory_size(table, "sink.rolling-policy.file-size")?.unwrap_or(128 << 20),
             age: duration("sink.rolling-policy.rollover-interval", Duration::from_secs(30 * 60))?,
+            inactivity: duration("sink.rolling-policy.inactivity-interval", Duration::from_secs(30 * 60))?,
             check: duration("sink.rolling-policy.check-interval", Duration::from_secs(60))?,
         })
     }
@@ -64,8 +67,12 @@ struct Part {
     folder: String,
     encoder: Box<dyn Encoder>,
     path: String,
+    /// Where it is staged: its path, or a hidden place.
+    place: String,
     bytes: u64,
     opened: Duration,
+    /// When it got its last rows.
+    written: Duration,
     /// The batch that brought its last rows.
     last_batch: u64,
 }
@@ -74,16 +81,12 @@ struct Part {
 struct Closed {
     folder: String,
     path: String,
-    /// Of the request that prepares it.
+    place: String,
+    bytes: u64,
+    /// Of the request that prepares or seals it.
     tag: u64,
-    /// The answer to it.
+    /// The answer to it, if it was to be prepared.
     token: Option<String>,
-}
-
-impl Closed {
-    fn handle(&self) -> serde_json::Value {
-        json!({"path": self.path, "token": self.token.as_deref().expect("every request was answered")})
-    }
 }
 
 /// What a barrier ended.
@@ -110,6 +113,8 @@ pub(super) struct FileSink {
     next_part: u64,
     batches: u64,
     next_check: Duration,
+    /// Absent if small files are not merged.
+    compaction: Option<Compaction>,
     /// Sizes of the requests under way, by tag.
     under_way: HashMap<u64, usize>,
     /// Of these, the ones that only clean up: what fails there is left for the next start.
@@ -127,25 +132,20 @@ pub(super) struct FileSink {
 
 impl FileSink {
     pub fn new(table: &TableDescriptor, context: SinkContext) -> Result<Self, DataflowError> {
-        let is_written = |kind: &ColumnKind| match kind {
-            ColumnKind::Physical => true,
-            ColumnKind::Metadata { is_virtual, .. } => !is_virtual,
-            ColumnKind::Computed(_) => false,
-        };
-        let columns = table.columns.iter().filter(|c| is_written(&c.kind));
-        let fields: Vec<Field> = columns.map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable)).collect();
         let partitioning = Partitioning::of(table)?;
         let partition_commit = PartitionCommit::of(table, &partitioning)?;
-        let splitter = Splitter::new(partitioning, &fields);
+        let splitter = splitter_of(table, partitioning);
         let format = Format::of(table)?;
         let held: Vec<Field> = splitter.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
         format.check(&table.name, &held)?;
         format.check_files()?;
+        let rolling = Rolling::of(table)?;
         let mut sink = Self {
             table: table.name.clone(),
             format,
             path: path_of(table)?,
-            rolling: Rolling::of(table)?,
+            compaction: Compaction::of(table, rolling.bytes)?,
+            rolling,
             mailbox: Mailbox::new(context.files, context.waker),
             clock: context.clock,
             splitter,
@@ -175,6 +175,7 @@ impl FileSink {
         if self.next_cleaning.is_some() {
             self.next_cleaning = Some(self.clock.monotonic() + CLEAN_EVERY);
             self.clean(StorageRequest::ListStaged { prefix: format!("{}/", self.path) });
+            self.clean(StorageRequest::List { prefix: format!("{}/{}/", self.path, compaction::FOLDER) });
         }
     }
 
@@ -193,12 +194,8 @@ impl FileSink {
     fn read_mail(&mut self) -> Result<(), DataflowError> {
         while let Some((tag, result)) = self.mailbox.next() {
             if self.cleaning.remove(&tag) {
-                if let Ok(StorageReply::Staged(staged)) = result {
-                    let is_orphan = |path: &str| Owner::of(&self.unique).is_some_and(|owner| owner.left_behind(path));
-                    let orphans: Vec<Staged> = staged.into_iter().filter(|s| is_orphan(&s.path)).collect();
-                    for Staged { path, token } in orphans {
-                        self.clean(StorageRequest::Discard { path, token });
-                    }
+                if let Ok(found) = result {
+                    self.clean_orphans(found);
                 }
                 continue;
             }
@@ -218,6 +215,23 @@ impl FileSink {
         Ok(())
     }
 
+    /// What was found is thrown away, if an earlier start left it.
+    fn clean_orphans(&mut self, found: StorageReply) {
+        let Some(owner) = Owner::of(&self.unique) else { return };
+        let orphans: Vec<StorageRequest> = match found {
+            StorageReply::Staged(staged) => {
+                let orphans = staged.into_iter().filter(|staged| owner.left_behind(&staged.path));
+                orphans.map(|Staged { path, token }| StorageRequest::Discard { path, token }).collect()
+            }
+            StorageReply::Paths(paths) => {
+                let orphans = paths.into_iter().filter(|(path, _)| owner.left_behind(path));
+                orphans.map(|(path, _)| StorageRequest::Delete { path }).collect()
+            }
+            _ => Vec::new(),
+        };
+        orphans.into_iter().for_each(|request| self.clean(request));
+    }
+
     fn is_full(&self) -> bool {
         self.under_way.len() >= MOST_REQUESTS_UNDER_WAY
             || self.under_way.values().sum::<usize>() >= MOST_BYTES_UNDER_WAY
@@ -230,12 +244,18 @@ impl FileSink {
         let number = self.next_part;
         self.next_part += 1;
         let name = format!("part-{}-{number}", self.unique);
+        let path = format!("{}/{folder}{name}.{}", self.path, self.format.extension());
         Ok(Part {
             folder: folder.to_owned(),
             encoder: self.format.encoder(&self.table, self.splitter.schema())?,
-            path: format!("{}/{folder}{name}.{}", self.path, self.format.extension()),
+            place: match self.compaction {
+                Some(_) => format!("{}/{}/{name}", self.path, compaction::FOLDER),
+                None => path.clone(),
+            },
+            path,
             bytes: 0,
             opened: now,
+            written: now,
             last_batch: 0,
         })
     }
@@ -245,7 +265,7 @@ impl FileSink {
             let size = bytes.len();
             part.bytes += size as u64;
             self.written_bytes += size as u64;
-            self.ask(StorageRequest::Append { path: part.path.clone(), bytes }, size);
+            self.ask(StorageRequest::Append { path: part.place.clone(), bytes }, size);
         }
     }
 
@@ -259,6 +279,7 @@ impl FileSink {
         };
         part.encoder.write(records)?;
         part.last_batch = self.batches;
+        part.written = now;
         let piece = part.encoder.take(PIECE_BYTES)?;
         self.send(&mut part, piece);
         if part.bytes >= self.rolling.bytes {
@@ -310,8 +331,13 @@ impl FileSink {
     fn close(&mut self, mut part: Part) -> Result<(), DataflowError> {
         let rest = part.encoder.finish()?;
         self.send(&mut part, rest);
-        self.ask(StorageRequest::Prepare { path: part.path.clone() }, 0);
-        self.closed.push(Closed { folder: part.folder, path: part.path, tag: self.next_tag, token: None });
+        let Part { folder, path, place, bytes, .. } = part;
+        let end = match self.compaction {
+            Some(_) => StorageRequest::Seal { path: place.clone() },
+            None => StorageRequest::Prepare { path: place.clone() },
+        };
+        self.ask(end, 0);
+        self.closed.push(Closed { folder, path, place, bytes, tag: self.next_tag, token: None });
         Ok(())
     }
 
@@ -322,7 +348,10 @@ impl FileSink {
             return Ok(());
         }
         self.next_check = now + self.rolling.check;
-        let is_old = |part: &Part| now.saturating_sub(part.opened) >= self.rolling.age;
+        let is_old = |part: &Part| {
+            now.saturating_sub(part.opened) >= self.rolling.age
+                || now.saturating_sub(part.written) >= self.rolling.inactivity
+        };
         let mut old: Vec<String> = self.parts.iter().filter(|(_, p)| is_old(p)).map(|(f, _)| f.clone()).collect();
         old.sort();
         old.iter().try_for_each(|folder| self.close_folder(folder))
@@ -384,27 +413,33 @@ impl Sink for FileSink {
     fn poll_prepared(&mut self, epoch: Epoch) -> Result<Option<Vec<serde_json::Value>>, DataflowError> {
         self.read_mail()?;
         let last_tag = self.prepared.get(&epoch).map_or(0, |prepared| prepared.last_tag);
-        if self.under_way.keys().any(|tag| *tag <= last_tag) {
+        // The first snapshot waits for the cleaning: a job's first may be its last.
+        if self.under_way.keys().any(|tag| *tag <= last_tag) || !self.cleaning.is_empty() {
             return Ok(None);
         }
         let Some(Prepared { closed, marks, .. }) = self.prepared.remove(&epoch) else { return Ok(Some(Vec::new())) };
         let marks = marks.iter().map(|mark| json!({"mark": format!("{}/{mark}", self.path)}));
-        Ok(Some(closed.iter().map(Closed::handle).chain(marks).collect()))
+        let handle = |Closed { path, place, bytes, token, .. }: &Closed| match self.compaction {
+            Some(compaction) => compaction.handle(place, path, *bytes, epoch),
+            None => json!({"path": path, "token": token.as_deref().expect("every request was answered")}),
+        };
+        Ok(Some(closed.iter().map(handle).chain(marks).collect()))
     }
 
     fn leave(&mut self) -> bool {
         // Whatever fails: a request that does is over, and what it leaves is the next start's.
         while self.read_mail().is_err() {}
         for (_, part) in std::mem::take(&mut self.parts) {
-            self.clean(StorageRequest::Delete { path: part.path });
+            self.clean(StorageRequest::Delete { path: part.place });
         }
         if !self.under_way.is_empty() {
             return false;
         }
         let prepared = std::mem::take(&mut self.prepared).into_values().flat_map(|prepared| prepared.closed);
         for part in prepared.chain(std::mem::take(&mut self.closed)).collect::<Vec<_>>() {
-            if let Some(token) = part.token {
-                self.clean(StorageRequest::Discard { path: part.path, token });
+            match part.token {
+                Some(token) => self.clean(StorageRequest::Discard { path: part.place, token }),
+                None => self.clean(StorageRequest::Delete { path: part.place }),
             }
         }
         self.cleaning.is_empty()

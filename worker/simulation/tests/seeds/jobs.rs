@@ -61,20 +61,31 @@ pub fn between_files(mode: JobMode) -> SimJob {
 
 /// Orders in a folder for every five minutes, which several subtasks write; the watermark says when it is complete.
 pub fn into_partitions() -> SimJob {
-    const SCRIPT: &str = "
+    into_partitions_with("")
+}
+
+/// The same; the small files of all subtasks are merged before they show.
+pub fn into_merged_partitions() -> SimJob {
+    into_partitions_with("'auto-compaction' = 'true', 'compaction.file-size' = '1 kb', ")
+}
+
+fn into_partitions_with(options: &str) -> SimJob {
+    let script = format!(
+        "
         CREATE TABLE orders (id BIGINT, customer BIGINT, amount BIGINT, ts TIMESTAMP(3),
             WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
             WITH ('connector' = 'filesystem', 'path' = 'in/orders', 'format' = 'json');
         CREATE TABLE filed (id BIGINT, customer BIGINT, amount BIGINT, ts TIMESTAMP(3), from_minute BIGINT)
             PARTITIONED BY (from_minute)
-            WITH ('connector' = 'filesystem', 'path' = 'out/filed', 'format' = 'json',
+            WITH ('connector' = 'filesystem', 'path' = 'out/filed', 'format' = 'json', {options}
                 'sink.partition-commit.policy.kind' = 'success-file',
                 'sink.partition-commit.trigger' = 'partition-time',
                 'sink.partition-commit.delay' = '5 min',
                 'partition.time-extractor.timestamp-pattern' = '2024-01-01 00:$from_minute:00');
-        INSERT INTO filed SELECT id, customer, amount, ts, EXTRACT(MINUTE FROM ts) / 5 * 5 FROM orders;";
+        INSERT INTO filed SELECT id, customer, amount, ts, EXTRACT(MINUTE FROM ts) / 5 * 5 FROM orders;"
+    );
     let input = (0..FILES).map(|file| (format!("in/orders/{file:02}.json"), orders(file)));
-    SimJob::new(SCRIPT, JobMode::Streaming, input.collect(), "out/").expect("the script compiles")
+    SimJob::new(&script, JobMode::Streaming, input.collect(), "out/").expect("the script compiles")
 }
 
 /// Partitions of the topics that are read.

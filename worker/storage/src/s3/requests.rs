@@ -18,6 +18,7 @@ impl Inner {
             StorageRequest::Publish { path, token } => self.publish(path, token).await,
             StorageRequest::ListStaged { prefix } => self.list_staged(prefix).await,
             StorageRequest::Discard { path, token } => self.discard(path, token).await,
+            StorageRequest::Unstage { path } => self.discard_own(path).await.map(|()| StorageReply::Done),
             StorageRequest::Get { path, range } => self.get(path, *range).await,
             StorageRequest::List { prefix } => self.list(prefix).await,
             StorageRequest::Delete { path } => {

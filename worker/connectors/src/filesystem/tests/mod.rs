@@ -2,6 +2,7 @@
 
 mod avro;
 mod bad_records;
+mod compaction;
 mod monitoring;
 mod partition_commit;
 mod partitions;
@@ -14,8 +15,10 @@ use arrow::datatypes::{Int64Type, TimeUnit};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use streamfleet_dataflow::{Flow, SourceStatus, SplitState};
-use streamfleet_env::{Clock, Completion, Staged, Storage, StorageError, StorageErrorKind, StorageReply};
+use streamfleet_dataflow::{Committer, CommitterContext, Flow, SourceStatus, SplitState};
+use streamfleet_env::{
+    Clock, Completion, Staged, Storage, StorageError, StorageErrorKind, StorageReply, StorageRequest,
+};
 use streamfleet_logical::{Column, ColumnKind, Position};
 use streamfleet_types::{Batch, Epoch};
 
@@ -54,6 +57,20 @@ impl Storage for Memory {
                 Ok(StorageReply::Done)
             }
             StorageRequest::Prepare { path } => Ok(StorageReply::Prepared(staged(path))),
+            StorageRequest::Seal { path } => match objects.remove(&staged(path)) {
+                Some(bytes) => {
+                    objects.insert(path.clone(), bytes);
+                    Ok(StorageReply::Done)
+                }
+                None => Err(error(StorageErrorKind::NotFound, "nothing was appended")),
+            },
+            StorageRequest::Unstage { path } => {
+                objects.remove(&staged(path));
+                Ok(StorageReply::Done)
+            }
+            StorageRequest::Get { path, .. } if !objects.contains_key(path) => {
+                Err(error(StorageErrorKind::NotFound, "no such file"))
+            }
             StorageRequest::Publish { path, token } => match objects.remove(token) {
                 Some(bytes) => {
                     objects.insert(path.clone(), bytes);
@@ -190,10 +207,22 @@ fn write(storage: &Arc<Memory>, table: &Arc<TableDescriptor>, batches: &[RecordB
     sink.poll_prepared(Epoch(1)).expect("no error").expect("storage answers at once")
 }
 
-fn commit(storage: &Memory, table: &TableDescriptor, handles: &[serde_json::Value]) {
-    for request in handles.iter().flat_map(|h| commit_requests(table, h).expect("its own handle")) {
-        storage.submit(request, Box::new(|result| assert!(result.is_ok())));
-    }
+fn commit(storage: &Arc<Memory>, table: &TableDescriptor, handles: &[serde_json::Value]) {
+    let files = Arc::clone(storage) as Arc<dyn Storage>;
+    try_commit(files, table, handles.to_vec()).expect("answered").expect("committed");
+}
+
+/// What the committer of a new process comes to; `None` if storage never answers.
+fn try_commit(
+    files: Arc<dyn Storage>,
+    table: &TableDescriptor,
+    handles: Vec<serde_json::Value>,
+) -> Option<Result<(), String>> {
+    let result = Arc::new(Mutex::new(None));
+    let answer = Arc::clone(&result);
+    let done = Box::new(move |result| *answer.lock().expect("one thread") = Some(result));
+    FileCommitter::new(table, CommitterContext { files }).commit(handles, done);
+    result.lock().expect("one thread").take()
 }
 
 fn ids(batches: &[(RecordBatch, Vec<SplitState>)]) -> Vec<i64> {
@@ -528,6 +557,21 @@ fn an_old_part_is_followed_by_another() {
     assert_eq!(sink.poll_prepared(Epoch(1)).expect("no error").expect("at once").len(), 3);
     let bytes: usize = storage.objects.lock().expect("one thread").values().map(Vec::len).sum();
     assert_eq!(sink.written_bytes(), bytes as u64);
+}
+
+#[test]
+fn a_part_that_got_no_rows_for_long_is_followed_by_another() {
+    let storage = Arc::new(Memory::default());
+    let options = [("sink.rolling-policy.inactivity-interval", "10 s"), ("sink.rolling-policy.check-interval", "1 s")];
+    let table = table(&[&[("path", "out"), ("format", "json")], &options[..]].concat());
+    let clock: Arc<StepClock> = Arc::default();
+    let mut sink = sink(&SinkSpec { table }, sink_context(&storage, &clock, "u")).expect("sound");
+    for now in [0, 9_000, 18_000, 27_000, 38_000] {
+        clock.now.store(now, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(sink.write(&Batch::inserts(rows(0, 10))).expect("there is room"), Flow::Done);
+    }
+    sink.prepare(Epoch(1)).expect("closes");
+    assert_eq!(sink.poll_prepared(Epoch(1)).expect("no error").expect("at once").len(), 2);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use std::sync::atomic::Ordering;
-use streamfleet_dataflow::{Committer, CommitterContext, PendingWork, SinkStart};
+use streamfleet_dataflow::{PendingWork, SinkStart};
 use streamfleet_types::{MIN_WATERMARK, Millis};
 
 const HOUR: Millis = 3_600_000;
@@ -80,12 +80,8 @@ impl Job {
     }
 
     fn commit(&self, handles: Vec<serde_json::Value>) -> Result<(), String> {
-        let context = CommitterContext { files: Arc::clone(&self.storage) as Arc<dyn Storage> };
-        let result = Arc::new(Mutex::new(None));
-        let answer = Arc::clone(&result);
-        let done = Box::new(move |result| *answer.lock().expect("one thread") = Some(result));
-        FileCommitter::new(&self.table, context).commit(handles, done);
-        result.lock().expect("one thread").take().expect("storage answers at once")
+        let files = Arc::clone(&self.storage) as Arc<dyn Storage>;
+        try_commit(files, &self.table, handles).expect("storage answers at once")
     }
 
     /// A whole checkpoint, and which partitions it marked.
