@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
+import tokens  # noqa: E402
 import topics  # noqa: E402
 from common import compare  # noqa: E402
 from kafka import Kafka, free_ports  # noqa: E402
@@ -53,11 +55,12 @@ class Case:
         rows = ((None, json.dumps({"id": i, "note": note}).encode()) for i in range(first, first + count))
         topics.fill(self.kafka.address, self.source, rows)
 
-    def start(self, *options, interval="200ms"):
+    def start(self, *options, interval="200ms", crash_at=None):
         command = [self.binary, "run", "job.sql", "--quiet", "--parallelism", "2", *options]
         command += ["--set", f"execution.checkpointing.interval={interval}"]
         self.errors = open(self.folder / "log.txt", "a+")
-        return subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=self.errors)
+        environment = os.environ | ({"STREAMFLEET_CRASH_AT": crash_at} if crash_at else {})
+        return subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=self.errors, env=environment)
 
     def log(self):
         return (self.folder / "log.txt").read_text()
@@ -220,6 +223,87 @@ def log_in(case, kafka):
         raise SystemExit("a password is in the log")
 
 
+def by_tokens(place, secret=tokens.SECRET):
+    jaas = (
+        "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required "
+        f'clientId="{tokens.CLIENT}" clientSecret="{secret}" scope="{tokens.SCOPE}" extension_team="tests";'
+    )
+    return (
+        ", 'properties.security.protocol' = 'SASL_PLAINTEXT', 'properties.sasl.mechanism' = 'OAUTHBEARER', "
+        "'properties.sasl.login.callback.handler.class' = "
+        "'org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler', "
+        f"'properties.sasl.oauthbearer.token.endpoint.url' = '{place}', 'properties.sasl.jaas.config' = '{jaas}'"
+    )
+
+
+def token_log_in(case, kafka, issuer):
+    place = f"{issuer.url}/token"
+    cases = []
+
+    def secure(name, options, read=BOUNDED, **more):
+        cases.append(case(name, read=read + options, write=options, address=kafka.sasl_address, **more))
+        return cases[-1]
+
+    one = secure("token", by_tokens(place))
+    one.put(0, 2_000)
+    one.finish()
+    one.exact(0, 2_000, "log-in by a token")
+    if issuer.given != 1:
+        raise SystemExit(f"token: one token is enough for all clients of a process, {issuer.given} were got")
+
+    # Lives of seconds: every client logs in again and again, also those of the next life, which finish what the last one left.
+    issuer.life, issuer.given = 5, 0
+    one = secure("short-tokens", by_tokens(place), read="")
+    places = ["before-committed:2", "after-complete:2", "between-commits:2", "after-complete:5"]
+    for number, crash_at in enumerate(places):
+        process = one.start(crash_at=crash_at)
+        one.put(number * 1_000, 1_000)
+        if process.wait(timeout=60) != -signal.SIGKILL:
+            raise SystemExit(f"short-tokens: it did not die\n{one.log()}")
+    process, first = one.start(), issuer.given
+    for second in range(14):
+        one.put(4_000 + second * 100, 100)
+        time.sleep(1)
+    one.wait_for(5_400)
+    if issuer.given < first + 3:
+        raise SystemExit(f"short-tokens: {issuer.given - first} tokens in 14 s, of 5 s each")
+    if stop(process) != 0:
+        raise SystemExit(f"short-tokens: it did not stop well\n{one.log()}")
+    one.exact(0, 5_400, f"{len(places)} deaths, {issuer.given} tokens of 5 s")
+
+    issuer.life = 3600
+    path = one.folder / "token"
+    path.write_text(issuer.token())
+    topics.create(kafka.address, "dead-by-token", partitions=1)
+    keep = ", 'scan.errors' = 'dead-letter', 'scan.errors.dead-letter.topic' = 'dead-by-token'"
+    one = secure("token-in-file", by_tokens(path.as_uri()), read=BOUNDED + keep)
+    one.put(0, 500)
+    topics.fill(kafka.address, one.source, [(b"k", b"nonsense")])
+    one.finish()
+    one.exact(0, 500, "a token out of a file, for dead letters too")
+    compare("dead letters", collections.Counter(topics.values(kafka.address, "dead-by-token")), collections.Counter([b"nonsense"]))
+
+    one = secure("wrong-client-secret", by_tokens(place, secret="hush"))
+    one.refused(f"no token from {place}", "credentials are refused (401 Unauthorized: invalid_client", "check `clientId`")
+    (port,) = free_ports(1)
+    nobody = f"http://127.0.0.1:{port}/token"
+    one = secure("no-token-endpoint", by_tokens(nobody), patience=3000)
+    one.refused(f"no token from {nobody} within", "Connection refused", "check that it is there and answers")
+    issuer.unavailable = True
+    one = secure("token-endpoint-503", by_tokens(place), patience=3000)
+    one.refused(f"no token from {place} within", "503 Service Unavailable: temporarily_unavailable")
+    issuer.unavailable = False
+    issuer.audience = "others"
+    one = secure("foreign-token", by_tokens(place))
+    one.put(0, 10)
+    one.refused("invalid_token", f"the brokers refuse the token of {place}", "audience")
+    issuer.audience = tokens.AUDIENCE
+    for one in cases:
+        said = [secret for secret in (tokens.SECRET, "hush", "eyJ") if secret in one.log()]
+        if said:
+            raise SystemExit(f"{one.name}: secrets are in the log: {said}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
@@ -228,12 +312,19 @@ def main():
     binary = str(pathlib.Path(arguments.bin).resolve())
     os.environ.pop("STREAMFLEET_CRASH_AT", None)
     random.seed(1)
-    with tempfile.TemporaryDirectory() as top, Kafka() as kafka:
+    with contextlib.ExitStack() as ends:
+        top = ends.enter_context(tempfile.TemporaryDirectory())
+        issuer = ends.enter_context(tokens.tokens())
+        kafka = ends.enter_context(Kafka(issuer.key_set(), tokens.AUDIENCE))
 
         def case(name, **options):
             return Case(binary, kafka, pathlib.Path(top), name, **options)
 
-        for step in (refusals, bad_records, log_in, partition_added, topic_made_anew, taken_over, outages):
+        def log_in_by_token(case, kafka):
+            token_log_in(case, kafka, issuer)
+
+        steps = (refusals, bad_records, log_in, log_in_by_token, partition_added, topic_made_anew, taken_over, outages)
+        for step in steps:
             if arguments.only in (None, step.__name__):
                 step(case, kafka)
     print("kafka faults: all as they should be")

@@ -188,6 +188,50 @@ def look(trial, expected):
     print("s3: inspect, --from-savepoint and gc work on S3", flush=True)
 
 
+def encryption(make, server, expected):
+    """Whatever creates an object, at once or as an upload, asks for its encryption."""
+    kind, key = "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id"
+    with fault_proxy.in_front_of(server.endpoint) as proxy:
+
+        def check(what, *wanted):
+            asked = {(method, headers.get(kind), headers.get(key)) for method, headers in proxy.created}
+            if asked != set(wanted):
+                raise SystemExit(f"s3: {what}: {asked} asked for in {len(proxy.created)} creations")
+            print(f"s3: {what}: asked for in each of {len(proxy.created)} creations", flush=True)
+            proxy.created.clear()
+
+        trial = make("sse-s3")
+        trial.finish(trial.start(endpoint=proxy.endpoint, more=["--set", "s3.sse.type=sse-s3"]))
+        trial.exact(expected, "sse-s3")
+        check("sse-s3", ("PUT", "AES256", None), ("POST", "AES256", None))
+        # The server here has no keys to manage, and refuses the first of each kind.
+        more = ["--set", "s3.sse.type=sse-kms", "--set", "s3.sse.kms.key-id=key-of-tests"]
+        for name, method in [("at-once", "PUT"), ("as-an-upload", "POST")]:
+            trial = make(f"sse-kms-{name}")
+            if method == "POST":
+                trial.options[1] = "checkpoints"
+            process = trial.start(endpoint=proxy.endpoint, more=more)
+            trial.until(lambda: proxy.created, process)
+            process.kill()
+            process.wait()
+            check(f"sse-kms, {name}", (method, "aws:kms", "key-of-tests"))
+
+
+def clocks(make, server, expected):
+    """Of a server whose clock is ten minutes ahead the client learns the time; of one that does not tell it, the user hears."""
+    with fault_proxy.in_front_of(server.endpoint) as proxy:
+        proxy.ahead = 600
+        trial = make("clock-ahead")
+        trial.finish(trial.start(endpoint=proxy.endpoint))
+        trial.exact(expected, "clock ten minutes ahead")
+        print(f"s3: the server's clock ten minutes ahead: exact, {proxy.counts}", flush=True)
+        if not proxy.counts["skewed"]:
+            raise SystemExit("s3: no request had another time than the server, which shows nothing")
+        proxy.says_time = False
+        refused(trial, "wrong clock", ["this machine's clock differs too much from the server's (RequestTimeTooSkewed", "set the clock"],
+                {"AWS_ENDPOINT_URL": proxy.endpoint})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
@@ -236,6 +280,8 @@ def main():
         look(undisturbed, jobs[1][4])
         refusals(undisturbed)
         join = jobs[1]
+        encryption(lambda what: trial(join, what), server, join[4])
+        clocks(lambda what: trial(join, what), server, join[4])
 
         with fault_proxy.in_front_of(server.endpoint, arguments.seed) as proxy:
             for what, unavailable, dropped, delay in [

@@ -40,6 +40,16 @@ log.cleaner.enable=false
 log.retention.ms=-1
 """
 
+# Tokens are checked with a key set; a client must show a new one before the last one's life is over.
+TOKENS = """
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
+listener.name.sasl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;
+listener.name.sasl.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler
+listener.name.sasl.oauthbearer.sasl.oauthbearer.jwks.endpoint.url={keys}
+listener.name.sasl.oauthbearer.sasl.oauthbearer.expected.audience={audience}
+listener.name.sasl.oauthbearer.connections.max.reauth.ms=3600000
+"""
+
 
 def free_ports(count):
     """Ports that nobody listens on now."""
@@ -55,7 +65,8 @@ def free_ports(count):
 class Kafka:
     """Begins with `start` and ends with `stop`; in between it may be killed, paused and started again on its data."""
 
-    def __init__(self):
+    def __init__(self, keys=None, audience=None):
+        """`keys`: clients may log in with tokens for this audience that one of these keys signed (a JSON Web Key Set)."""
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="streamfleet-kafka-"))
         self.port, self.sasl_port, controller = free_ports(3)
         self.address = f"127.0.0.1:{self.port}"
@@ -66,6 +77,14 @@ class Kafka:
         self.config.write_text(
             CONFIG.format(port=self.port, sasl=self.sasl_port, controller=controller, logs=logs)
         )
+        self.properties = []
+        if keys:
+            path = self.folder / "keys.json"
+            path.write_text(keys)
+            with open(self.config, "a") as config:
+                config.write(TOKENS.format(keys=path.as_uri(), audience=audience))
+            allowed = "-Dorg.apache.kafka.sasl.oauthbearer.allowed"
+            self.properties = [f"{allowed}.urls={path.as_uri()}", f"{allowed}.files={path}"]
         if not list((CACHE / "kafka" / "libs").glob("kafka_*.jar")):
             raise SystemExit("Kafka's jars are not there: run `make servers`")
         user = 'SCRAM-SHA-256=[name=writer,password=writer-secret]'
@@ -75,7 +94,7 @@ class Kafka:
         self.start()
 
     def _command(self, main, *arguments, heap="384m"):
-        return ["java", f"-Xmx{heap}", "-cp", f"{CACHE}/kafka/libs/*", main, *arguments]
+        return ["java", f"-Xmx{heap}", *self.properties, "-cp", f"{CACHE}/kafka/libs/*", main, *arguments]
 
     def _java(self, main, *arguments):
         done = subprocess.run(self._command(main, *arguments), capture_output=True, text=True, timeout=120)

@@ -1,61 +1,36 @@
 """A small schema registry as Confluent's, in this process: what the tests need of its interface, and harm on demand."""
 
 import base64
-import contextlib
-import http.server
 import json
 import random
 import re
-import threading
 import urllib.parse
+
+from http_server import HttpServer, answer, body_of, hang_up, running
 
 TYPE = "application/vnd.schemaregistry.v1+json"
 
 
-class Registry:
+class Registry(HttpServer):
     """Schemas by number, and which numbers each subject has. Its faults are attributes that may change at any time."""
 
     def __init__(self, credentials=None):
+        super().__init__()
         self.schemas = []
         self.subjects = {}
         self.credentials = credentials
         self.unavailable = 0.0  # share of requests that are answered 503
-        self.refusing = False  # connections are closed at once
         self.asked = []
-        self.lock = threading.Lock()
-        registry = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            timeout = 60
+    def serve(self, handler):
+        body = body_of(handler)
+        if self.refusing:
+            hang_up(handler)
+            return
+        status, said = self.asked_for(handler.command, handler.path, handler.headers, body)
+        answer(handler, status, [("content-type", TYPE)], json.dumps(said).encode())
 
-            def log_message(self, *_):
-                pass
-
-            def serve(self):
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                if registry.refusing:
-                    self.close_connection = True
-                    return
-                status, answer = registry.answer(self.command, self.path, self.headers, body)
-                content = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("content-type", TYPE)
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = serve
-
-        class Server(http.server.ThreadingHTTPServer):
-            def handle_error(self, *_):
-                """Clients are killed in the midst of their requests."""
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def answer(self, method, path, headers, body):
+    def asked_for(self, method, path, headers, body):
         with self.lock:
             self.asked.append((method, path))
             if random.random() < self.unavailable:
@@ -113,14 +88,6 @@ def incompatible(old, new):
     return None
 
 
-@contextlib.contextmanager
 def registry(credentials=None):
     """A registry while the block runs."""
-    served = Registry(credentials)
-    thread = threading.Thread(target=served.server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield served
-    finally:
-        served.server.shutdown()
-        served.server.server_close()
+    return running(Registry(credentials))

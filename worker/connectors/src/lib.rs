@@ -8,6 +8,7 @@ mod datagen;
 pub mod filesystem;
 pub mod format;
 mod generator;
+mod http;
 pub mod inbox;
 pub mod kafka;
 mod nexmark;

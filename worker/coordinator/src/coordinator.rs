@@ -611,9 +611,24 @@ impl Coordinator {
         {
             self.ask(Purpose::Startup, request, actions);
         }
+        if self.stop_asked {
+            self.stop_before_it_runs(actions);
+        }
         self.begin_what_is_due(now, actions);
         if let Some(request) = self.appender.poll(now) {
             self.ask(Purpose::Append, request, actions);
+        }
+    }
+
+    /// A job that nobody's rows have gone through yet needs no last snapshot: whatever its start waits for, it is left.
+    fn stop_before_it_runs(&mut self, actions: &mut Vec<Action>) {
+        match self.stage {
+            Stage::Starting(_) => self.over(Ending::Ended(Outcome::Stopped), actions),
+            Stage::CommittingBase | Stage::Abandoning { .. } | Stage::Deploying => {
+                self.append(LogRecord::End { outcome: Outcome::Stopped, reason: String::new() });
+                self.stage = Stage::Ending;
+            }
+            Stage::Claiming | Stage::Running | Stage::Ending | Stage::Over => {}
         }
     }
 

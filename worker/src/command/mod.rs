@@ -111,7 +111,8 @@ fn run_command(args: &RunArgs) -> Result<(), LauncherError> {
             counts
         }
         RunOutcome::Stopped(counts) => {
-            eprintln!("{}: stopped with a checkpoint; start it again to go on: {counts}", job.name);
+            let how = if counts.checkpoints == 0 { "stopped before it began" } else { "stopped with a checkpoint" };
+            eprintln!("{}: {how}; start it again to go on: {counts}", job.name);
             counts
         }
         RunOutcome::AlreadyFinished(run) => {

@@ -14,6 +14,7 @@ mod encode;
 #[cfg(test)]
 mod fake;
 mod native;
+mod oauth;
 mod options;
 mod properties;
 mod protocol;
@@ -28,7 +29,7 @@ mod tests;
 
 pub use native::NativeCluster;
 
-use crate::options::{bad, duration, number, option, optional_number};
+use crate::options::{bad, duration, hidden, number, option, optional_number};
 use client::{Cluster, Properties};
 use columns::Metadata;
 use std::sync::Arc;
@@ -266,8 +267,9 @@ fn check_without_effect(table: &TableDescriptor) -> Result<(), DataflowError> {
 
 /// Refuses client properties before anything is begun.
 fn check_properties(table: &TableDescriptor, properties: &Properties) -> Result<(), DataflowError> {
-    match native::bad_property(properties) {
-        Some((property, what)) => Err(properties::refused(table, &property, &what)),
-        None => Ok(()),
+    if let Some((property, what)) = native::bad_property(properties) {
+        return Err(properties::refused(table, &property, &what));
     }
+    let tokens = oauth::TokenSettings::of(properties);
+    tokens.map(|_| ()).map_err(|fault| hidden(table, &format!("properties.{}", fault.property), fault.detail))
 }

@@ -1,6 +1,7 @@
 //! `properties.*`: the client's settings, by the names of Kafka's Java client or of librdkafka.
 
 use super::client::{Properties, REACH_WITHIN};
+use super::oauth;
 use crate::options::{bad, hidden};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -18,7 +19,7 @@ pub(super) const DISCOVERY: &str = "partition.discovery.interval.ms";
 
 /// Settings of the Java client and of Flink's source that have no counterpart here and that nothing depends on: partitions
 /// are assigned by the job, not by the group, and bytes are read as they are.
-const WITHOUT_EFFECT: [&str; 43] = [
+const WITHOUT_EFFECT: [&str; 49] = [
     "key.serializer",
     "value.serializer",
     "key.deserializer",
@@ -62,6 +63,12 @@ const WITHOUT_EFFECT: [&str; 43] = [
     "sasl.login.refresh.window.jitter",
     "sasl.login.refresh.min.period.seconds",
     "sasl.login.refresh.buffer.seconds",
+    "sasl.login.connect.timeout.ms",
+    "sasl.login.read.timeout.ms",
+    "sasl.login.retry.backoff.ms",
+    "sasl.login.retry.backoff.max.ms",
+    "sasl.oauthbearer.scope.claim.name",
+    "sasl.oauthbearer.sub.claim.name",
 ];
 
 /// Settings that are the connector's own business.
@@ -200,6 +207,9 @@ fn translate(
         properties.insert((*name).to_owned(), number(unit)?.clamp(*least, *most).to_string());
         return Ok(());
     }
+    if oauth::translate(table, option, key, value, properties)? {
+        return Ok(());
+    }
     let mut set = |key: &str, value: &str| {
         properties.insert(key.to_owned(), value.to_owned());
     };
@@ -214,10 +224,14 @@ fn translate(
         }
         "metadata.broker.list" => set("bootstrap.servers", value),
         "client.id.prefix" => set("client.id", value),
+        "sasl.jaas.config" if value.contains("OAuthBearerLoginModule") => {
+            oauth::translate_jaas(table, option, &jaas_fields(value), properties)?;
+        }
         "sasl.jaas.config" => {
+            let fields = jaas_fields(value);
             for (field, name) in [("username", "sasl.username"), ("password", "sasl.password")] {
-                match jaas_field(value, field) {
-                    Some(text) => set(name, text),
+                match fields.iter().find(|(found, _)| *found == field) {
+                    Some((_, text)) => set(name, text),
                     None => {
                         let detail = format!("`{field}=\"..\"` is not in it");
                         // The value holds a password: it must not be shown.
@@ -268,22 +282,24 @@ fn is_no_pem(path: &str) -> bool {
     [".jks", ".p12", ".pfx", ".pkcs12"].iter().any(|ending| path.ends_with(ending))
 }
 
-/// A field of a JAAS entry: `Module required username="u" password="p";`.
-fn jaas_field<'a>(text: &'a str, field: &str) -> Option<&'a str> {
+/// The fields of a JAAS entry: `Module required username="u" password="p";`.
+fn jaas_fields(text: &str) -> Vec<(&str, &str)> {
+    let mut fields = Vec::new();
     let mut rest = text;
-    while let Some(at) = rest.find(field) {
-        let (before, found) = rest.split_at(at);
-        let after = found[field.len()..].trim_start();
-        if before.ends_with(|c: char| c.is_whitespace() || c == ';')
-            && let Some(value) = after.strip_prefix('=')
-        {
-            let value = value.trim_start();
-            let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-            return value[1..].split(quote).next();
-        }
-        rest = &found[field.len()..];
+    while let Some((before, after)) = rest.split_once('=') {
+        let name = before.trim_end().rsplit(|c: char| c.is_whitespace() || c == ';').next().unwrap_or_default();
+        let after = after.trim_start();
+        let quote = after.chars().next().filter(|c| matches!(c, '"' | '\''));
+        let found = match quote {
+            Some(quote) => after[1..].split_once(quote),
+            None => Some(after.split_at(after.find(|c: char| c.is_whitespace() || c == ';').unwrap_or(after.len()))),
+        };
+        // What is not closed is no field.
+        let Some((value, behind)) = found else { break };
+        fields.push((name, value));
+        rest = behind;
     }
-    None
+    fields
 }
 
 #[cfg(test)]

@@ -2,24 +2,17 @@
 
 use super::settings::Credentials;
 use super::{Answer, RegisteredSchema, Registry, RegistryFault, RegistrySettings};
-use reqwest::blocking::{Client, RequestBuilder};
-use reqwest::{Certificate, Identity, Method, StatusCode, Url};
+use crate::http::{self, FIRST_WAIT, LONGEST_WAIT};
+use reqwest::blocking::Client;
+use reqwest::{Identity, Method, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tracing::{info, warn};
-
-/// How long one answer may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
-
-/// The first and the longest time between two attempts.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The most bytes of an answer.
 const MOST_BYTES: u64 = 16 << 20;
@@ -81,14 +74,8 @@ impl Drop for HttpRegistry {
 
 fn client_of(settings: &RegistrySettings) -> Result<Client, String> {
     let read = |path: &str| std::fs::read(path).map_err(|error| format!("{path}: {error}"));
-    let mut builder = Client::builder().timeout(ANSWER_WITHIN).user_agent("streamfleet");
-    if let Some(path) = &settings.trusted {
-        let certificates = Certificate::from_pem_bundle(&read(path)?)
-            .ok()
-            .filter(|certificates| !certificates.is_empty())
-            .ok_or_else(|| format!("{path}: certificates in PEM are needed (from a Java store: keytool -rfc)"))?;
-        builder = builder.tls_certs_only(certificates);
-    }
+    let trusted = settings.trusted.as_ref().map(|path| Ok::<_, String>((read(path)?, path))).transpose()?;
+    let mut builder = http::client(trusted.as_ref().map(|(pem, path)| (pem.as_slice(), path.as_str())))?;
     if let Some(path) = &settings.identity {
         let identity = Identity::from_pem(&read(path)?)
             .map_err(|_| format!("{path}: a private key and its certificates in PEM are needed"))?;
@@ -264,7 +251,7 @@ impl Asker {
             Credentials::Basic { user, password } => request.basic_auth(user, Some(password)),
             Credentials::Bearer(token) => request.bearer_auth(token),
         };
-        let (status, bytes) = exchange(request).map_err(Trouble::Passing)?;
+        let (status, bytes) = http::exchange(request, MOST_BYTES).map_err(Trouble::Passing)?;
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|error| {
                 Trouble::Lasting(self.fault(what, &format!("the answer is none of a schema registry's: {error}")))
@@ -289,29 +276,8 @@ impl Asker {
             StatusCode::CONFLICT => lasting(&format!(
                 "it is incompatible with what is registered ({said}): change the table, or the subject's compatibility, or write under another 'subject'"
             )),
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-                Trouble::Passing(format!("{status}: {said}"))
-            }
-            status if status.is_server_error() => Trouble::Passing(format!("{status}: {said}")),
+            status if http::may_pass(status) => Trouble::Passing(format!("{status}: {said}")),
             status => lasting(&format!("{status}: {said}")),
         })
     }
-}
-
-/// Sends a request; gives the answer's status and bytes.
-fn exchange(request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), String> {
-    let response = request.send().map_err(|error| cause_of(&error))?;
-    let status = response.status();
-    let mut bytes = Vec::new();
-    response.take(MOST_BYTES).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    Ok((status, bytes))
-}
-
-/// What lies behind an error: the outermost says only that something failed, and shows the address.
-fn cause_of(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

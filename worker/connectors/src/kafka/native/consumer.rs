@@ -2,6 +2,7 @@
 
 use super::context::{Context, text_of};
 use super::reach::Reach;
+use super::tokens::tokens_of;
 use super::{config, refused};
 use crate::inbox::{Inbox, UnderWay};
 use crate::kafka::client::{
@@ -41,7 +42,7 @@ impl NativeConsumer {
         inbox: Inbox<ConsumerEvent>,
         under_way: Arc<UnderWay>,
     ) -> Result<Self, KafkaFault> {
-        let context = Context::default();
+        let context = Context::new(tokens_of(&settings.properties)?);
         let mut config = config(&settings.properties);
         config.set("enable.partition.eof", "true");
         let consumer: BaseConsumer<Context> =
@@ -109,6 +110,7 @@ impl Reader {
     }
 
     fn serve(&mut self) -> Result<(), KafkaFault> {
+        self.context.tokens.begin(self.consumer.client())?;
         loop {
             loop {
                 match self.commands.try_recv() {
@@ -138,6 +140,7 @@ impl Reader {
 
     /// Serves what is not of a partition.
     fn poll_events(&self) -> Result<(), KafkaFault> {
+        self.context.tokens.renew(self.consumer.client())?;
         while let Some(event) = self.consumer.poll(Duration::ZERO) {
             if let Err(error) = event
                 && let Some(fault) = self.lasting(&error, None)
@@ -208,7 +211,11 @@ impl Reader {
                 ("reading is not allowed", "give the user the right to read it")
             }
             RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => {
-                ("the brokers refuse the credentials", "check 'properties.sasl.*'")
+                // The context was told what the brokers say.
+                let said = self.context.said.fatal().or_else(|| self.context.tokens.refused(&text_of(error)))?;
+                return Some(KafkaFault::new(format!(
+                    "{at}the brokers refuse the credentials ({said}): check 'properties.sasl.*'"
+                )));
             }
             RDKafkaErrorCode::Fatal => ("the client gave up", "start the job again"),
             _ => return None,

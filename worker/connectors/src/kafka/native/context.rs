@@ -1,5 +1,7 @@
 //! What librdkafka's clients say beside their answers.
 
+use super::tokens::ShownTokens;
+use crate::kafka::oauth::Tokens;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
@@ -44,6 +46,14 @@ impl Said {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Context {
     pub said: Said,
+    /// What the client logs in with, if it is tokens.
+    pub tokens: Arc<ShownTokens>,
+}
+
+impl Context {
+    pub fn new(tokens: Option<Arc<Tokens>>) -> Self {
+        Self { said: Said::default(), tokens: ShownTokens::new(tokens) }
+    }
 }
 
 impl ClientContext for Context {
@@ -62,10 +72,12 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         debug!(%error, reason, "kafka client");
         match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed,
-            ) => {
-                self.said.note_fatal(reason.to_owned());
+            Some(RDKafkaErrorCode::Fatal) => self.said.note_fatal(reason.to_owned()),
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
+                match self.tokens.refused(reason) {
+                    Some(text) => self.said.note_fatal(text),
+                    None => self.said.note_last(reason.to_owned()),
+                }
             }
             _ => self.said.note_last(reason.to_owned()),
         }

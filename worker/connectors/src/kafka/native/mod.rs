@@ -7,6 +7,7 @@ mod producer;
 mod reach;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod transactions;
 
 use super::client::{
@@ -14,6 +15,7 @@ use super::client::{
     Properties, REACH_WITHIN, Transactions,
 };
 use crate::inbox::{Inbox, UnderWay};
+use crate::kafka::oauth;
 use crate::registry::{HttpRegistry, Registry, RegistryFault, RegistrySettings};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
@@ -54,7 +56,8 @@ impl Cluster for NativeCluster {
 /// A client's configuration out of its properties.
 pub(super) fn config(properties: &Properties) -> ClientConfig {
     let mut config = ClientConfig::new();
-    for (key, value) in properties.iter().filter(|(key, _)| *key != REACH_WITHIN) {
+    let is_ours = |key: &str| key == REACH_WITHIN || oauth::OWN.contains(&key);
+    for (key, value) in properties.iter().filter(|(key, _)| !is_ours(key)) {
         config.set(key, value);
     }
     config

@@ -3,6 +3,7 @@
 
 use super::context::{Context, text_of};
 use super::reach::Reach;
+use super::tokens::{SHOWN_EVERY, tokens_of};
 use super::transactions::{RawClient, identity};
 use super::{config, refused};
 use crate::inbox::{Inbox, UnderWay};
@@ -10,12 +11,13 @@ use crate::kafka::client::{
     Headers, KafkaFault, OutgoingBlock, Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings,
     reach_within,
 };
+use crate::kafka::oauth::Tokens;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// How long one wait for acknowledgements takes, until the thread looks whether something failed.
@@ -60,6 +62,8 @@ impl NativeProducer {
         super::check(&settings.properties)?;
         let (messages, receiver) = channel();
         let writer = Writer {
+            tokens: tokens_of(&settings.properties)?,
+            shown: Instant::now(),
             settings: Arc::new(settings),
             inbox,
             under_way,
@@ -89,6 +93,10 @@ struct Writer {
     under_way: Arc<UnderWay>,
     own: Sender<Message>,
     clients: HashMap<u64, Open>,
+    /// What all clients log in with, if it is tokens.
+    tokens: Option<Arc<Tokens>>,
+    /// When they were last shown to all.
+    shown: Instant,
     /// Asks for the broker's name of a transaction.
     raw: Option<RawClient>,
     next_partition: i32,
@@ -101,9 +109,8 @@ struct Open {
 
 impl Writer {
     fn run(mut self, messages: &Receiver<Message>) {
-        // The thread keeps a sender of its own for clients that are being made: the sink says when it is over.
-        while let Ok(message) = messages.recv() {
-            match self.take(message) {
+        loop {
+            match self.next(messages) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(fault) => {
@@ -112,6 +119,29 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// False when the sink is gone. The thread keeps a sender of its own for clients that are being made: the sink says when it
+    /// is over.
+    fn next(&mut self, messages: &Receiver<Message>) -> Result<bool, KafkaFault> {
+        if self.tokens.is_none() {
+            return messages.recv().map_or(Ok(false), |message| self.take(message));
+        }
+        let message = messages.recv_timeout(SHOWN_EVERY);
+        if self.shown.elapsed() >= SHOWN_EVERY {
+            // A client that waits for rows must be able to log in again all the same.
+            self.show_tokens()?;
+            self.shown = Instant::now();
+        }
+        match message {
+            Ok(message) => self.take(message),
+            Err(RecvTimeoutError::Timeout) => Ok(true),
+            Err(RecvTimeoutError::Disconnected) => Ok(false),
+        }
+    }
+
+    fn show_tokens(&self) -> Result<(), KafkaFault> {
+        self.clients.values().try_for_each(|Open { made, .. }| made.context.tokens.renew(made.client.client()))
     }
 
     /// False when the sink is gone.
@@ -123,12 +153,12 @@ impl Writer {
                 self.inbox.put(ProducerEvent::Opened { producer });
             }
             Message::Command(ProducerCommand::Open { producer, transactional_id }) => {
-                let (settings, own) = (Arc::clone(&self.settings), self.own.clone());
+                let (settings, own, tokens) = (Arc::clone(&self.settings), self.own.clone(), self.tokens.clone());
                 std::thread::Builder::new()
                     .name("kafka-open".into())
                     .spawn(move || {
                         // If the writer is gone nobody needs the client.
-                        let _ = own.send(Message::Made(producer, make(&settings, transactional_id)));
+                        let _ = own.send(Message::Made(producer, make(&settings, tokens, transactional_id)));
                     })
                     .expect("the system can start a thread");
             }
@@ -218,6 +248,8 @@ impl Writer {
                 Ok(()) => return Ok(()),
                 Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
                     made.client.poll(ROOM_STEP);
+                    made.context.tokens.renew(made.client.client())?;
+                    self.show_tokens()?;
                     let reach = reach.get_or_insert_with(|| Reach::new(&settings.properties));
                     reach.check(made.client.client(), Some(&settings.topic));
                     if let Some(text) = made.context.said.fatal() {
@@ -252,6 +284,7 @@ impl Writer {
         let Made { client, context, transactional_id, .. } = &open.made;
         let mut reach = Reach::new(&self.settings.properties);
         loop {
+            self.show_tokens()?;
             let flushed = client.flush(FLUSH_STEP);
             if let Some(text) = context.said.fatal() {
                 return Err(self.failed("writing failed", &text));
@@ -275,19 +308,26 @@ impl Writer {
     }
 }
 
-fn make(settings: &ProducerSettings, transactional_id: Option<String>) -> Result<Made, KafkaFault> {
-    let context = Context::default();
+fn make(
+    settings: &ProducerSettings,
+    tokens: Option<Arc<Tokens>>,
+    transactional_id: Option<String>,
+) -> Result<Made, KafkaFault> {
+    let context = Context::new(tokens);
     let mut config = config(&settings.properties);
     config.set("delivery.report.only.error", "true");
     if let Some(id) = &transactional_id {
         config.set("transactional.id", id);
     }
     let client: Client = config.create_with_context(context.clone()).map_err(|error| refused(&error))?;
+    let tokens = &context.tokens;
+    tokens.begin(client.client()).map_err(|fault| KafkaFault::new(format!("topic {}: {fault}", settings.topic)))?;
     let (begin, longest) = (Instant::now(), reach_within(&settings.properties));
     let (topic, brokers) = (&settings.topic, &settings.properties["bootstrap.servers"]);
     let mut reach = Reach::new(&settings.properties);
     let partitions = loop {
         client.poll(Duration::ZERO);
+        tokens.renew(client.client())?;
         if let Some(text) = context.said.fatal() {
             return Err(KafkaFault::new(format!(
                 "topic {topic}: {text}: check 'properties.sasl.*' and 'properties.ssl.*'"
@@ -331,6 +371,7 @@ fn make(settings: &ProducerSettings, transactional_id: Option<String>) -> Result
     };
     if let Some(id) = &transactional_id {
         loop {
+            tokens.renew(client.client())?;
             match client.init_transactions(INIT_STEP.min(longest)) {
                 Ok(()) => break,
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && begin.elapsed() < 2 * longest => {

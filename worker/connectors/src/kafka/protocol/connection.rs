@@ -11,7 +11,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, Str
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long to wait for a connection, and for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,8 +81,8 @@ impl Client {
         request: &R,
     ) -> Result<R::Response, ProtocolError> {
         let mut connection = match self.connections.remove(address) {
-            Some(connection) => connection,
-            None => self.connect(address)?,
+            Some(connection) if !connection.is_over() => connection,
+            _ => self.connect(address)?,
         };
         let answer = connection.ask_known(name, newest, request)?;
         self.connections.insert(address.to_owned(), connection);
@@ -112,7 +112,8 @@ impl Client {
             None => Stream::Plain(stream),
             Some(config) => config.wrap(stream, host)?,
         };
-        let mut connection = Connection { address: address.to_owned(), stream, next_id: 0, versions: HashMap::new() };
+        let mut connection =
+            Connection { address: address.to_owned(), stream, next_id: 0, versions: HashMap::new(), ends: None };
         let versions = connection.ask("ApiVersions", 0, &ApiVersionsRequest::default())?;
         connection.versions = versions.api_keys.iter().map(|k| (k.api_key, (k.min_version, k.max_version))).collect();
         if let Some(mechanism) = &self.mechanism {
@@ -128,9 +129,15 @@ struct Connection {
     next_id: i32,
     /// By request, the oldest and newest version that the broker knows.
     versions: HashMap<i16, (i16, i16)>,
+    /// When the log-in must be repeated: the broker hangs up if anything else comes later.
+    ends: Option<Instant>,
 }
 
 impl Connection {
+    fn is_over(&self) -> bool {
+        self.ends.is_some_and(|ends| Instant::now() >= ends)
+    }
+
     /// Asks in the newest version that both sides know, `newest` at the most.
     fn ask_known<R: Request>(
         &mut self,
@@ -215,6 +222,9 @@ impl Connection {
                     self.address
                 ))));
             }
+            // A tenth earlier, as the answer was under way too.
+            let life = u64::try_from(answer.session_lifetime_ms).ok().filter(|life| *life > 0);
+            self.ends = life.map(|life| Instant::now() + Duration::from_millis(life / 10 * 9));
             received = Some(answer.auth_bytes);
         }
     }

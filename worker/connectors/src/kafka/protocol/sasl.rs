@@ -1,6 +1,7 @@
-//! Log-in by SASL: PLAIN (RFC 4616) and SCRAM (RFC 5802).
+//! Log-in by SASL: PLAIN (RFC 4616), SCRAM (RFC 5802) and OAUTHBEARER (RFC 7628).
 
 use crate::kafka::client::{KafkaFault, Properties};
+use crate::kafka::oauth::{OAUTHBEARER, Tokens, refused_token};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -9,15 +10,13 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 /// How a client logs in, and as whom.
-#[derive(Clone)]
-pub(super) struct Mechanism {
-    kind: Kind,
-    user: String,
-    password: String,
+pub(super) enum Mechanism {
+    Password { kind: Kind, user: String, password: String },
+    Token(Tokens),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Plain,
     Scram256,
     Scram512,
@@ -25,6 +24,9 @@ enum Kind {
 
 impl Mechanism {
     pub fn of(properties: &Properties) -> Result<Self, KafkaFault> {
+        if let Some(tokens) = Tokens::of(properties).map_err(|fault| KafkaFault::new(fault.to_string()))? {
+            return Ok(Self::Token(tokens));
+        }
         let get = |key: &str| properties.get(key).cloned().unwrap_or_default();
         let name = get("sasl.mechanisms");
         let kind = match name.as_str() {
@@ -33,19 +35,20 @@ impl Mechanism {
             "SCRAM-SHA-512" => Kind::Scram512,
             _ => {
                 return Err(KafkaFault::new(format!(
-                    "'properties.sasl.mechanism' = '{name}': transactions are finished by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 \
-                     only; use one of these, or another 'sink.delivery-guarantee'"
+                    "'properties.sasl.mechanism' = '{name}': transactions are finished by PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or \
+                     OAUTHBEARER only; use one of these, or another 'sink.delivery-guarantee'"
                 )));
             }
         };
-        Ok(Self { kind, user: get("sasl.username"), password: get("sasl.password") })
+        Ok(Self::Password { kind, user: get("sasl.username"), password: get("sasl.password") })
     }
 
     pub const fn name(&self) -> &'static str {
-        match self.kind {
-            Kind::Plain => "PLAIN",
-            Kind::Scram256 => "SCRAM-SHA-256",
-            Kind::Scram512 => "SCRAM-SHA-512",
+        match self {
+            Self::Password { kind: Kind::Plain, .. } => "PLAIN",
+            Self::Password { kind: Kind::Scram256, .. } => "SCRAM-SHA-256",
+            Self::Password { kind: Kind::Scram512, .. } => "SCRAM-SHA-512",
+            Self::Token(_) => OAUTHBEARER,
         }
     }
 }
@@ -57,6 +60,8 @@ enum Stage {
     Challenged(String),
     /// The proof was sent; the broker must show that it knows the password too.
     Proved(Vec<u8>),
+    /// The token was sent.
+    Shown,
     Done,
 }
 
@@ -78,23 +83,43 @@ impl<'a> Conversation<'a> {
     pub fn next(&mut self, received: Option<&[u8]>) -> Result<Option<Vec<u8>>, String> {
         let received = std::str::from_utf8(received.unwrap_or_default()).map_err(|_| "an answer that is no text")?;
         match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::First if self.mechanism.kind == Kind::Plain => {
-                Ok(Some(format!("\0{}\0{}", self.mechanism.user, self.mechanism.password).into_bytes()))
-            }
-            Stage::First => {
-                let user = self.mechanism.user.replace('=', "=3D").replace(',', "=2C");
-                let bare = format!("n={user},r={}", self.nonce);
-                let message = format!("n,,{bare}");
-                self.stage = Stage::Challenged(bare);
-                Ok(Some(message.into_bytes()))
-            }
+            Stage::First => match self.mechanism {
+                Mechanism::Password { kind: Kind::Plain, user, password } => {
+                    Ok(Some(format!("\0{user}\0{password}").into_bytes()))
+                }
+                Mechanism::Password { user, .. } => {
+                    let user = user.replace('=', "=3D").replace(',', "=2C");
+                    let bare = format!("n={user},r={}", self.nonce);
+                    let message = format!("n,,{bare}");
+                    self.stage = Stage::Challenged(bare);
+                    Ok(Some(message.into_bytes()))
+                }
+                Mechanism::Token(tokens) => {
+                    let token = tokens.wait().map_err(|fault| fault.detail)?;
+                    self.stage = Stage::Shown;
+                    Ok(Some(shown(&token.text, tokens.extensions())))
+                }
+            },
             Stage::Challenged(first) => {
-                let (message, signature) = match self.mechanism.kind {
-                    Kind::Scram512 => prove::<Scram512>(&self.mechanism.password, &self.nonce, &first, received)?,
-                    _ => prove::<Scram256>(&self.mechanism.password, &self.nonce, &first, received)?,
+                let Mechanism::Password { kind, password, .. } = self.mechanism else {
+                    return Err("a challenge that is none".to_owned());
+                };
+                let (message, signature) = match kind {
+                    Kind::Scram512 => prove::<Scram512>(password, &self.nonce, &first, received)?,
+                    _ => prove::<Scram256>(password, &self.nonce, &first, received)?,
                 };
                 self.stage = Stage::Proved(signature);
                 Ok(Some(message.into_bytes()))
+            }
+            Stage::Shown if received.is_empty() => Ok(None),
+            // More than the outcome is not said to who did not log in.
+            Stage::Shown => {
+                let said: String = received.chars().filter(|c| !c.is_control()).take(MOST_SAID).collect();
+                let place = match self.mechanism {
+                    Mechanism::Token(tokens) => tokens.place(),
+                    Mechanism::Password { .. } => String::new(),
+                };
+                Err(format!("{said}: {}", refused_token(&place)))
             }
             Stage::Proved(signature) => match field(received, 'v').and_then(|v| STANDARD.decode(v).ok()) {
                 Some(found) if found == signature => Ok(None),
@@ -103,6 +128,15 @@ impl<'a> Conversation<'a> {
             Stage::Done => Ok(None),
         }
     }
+}
+
+/// The most characters that are shown of what a broker says of a token.
+const MOST_SAID: usize = 200;
+
+/// The message that shows a token (RFC 7628, section 3.1).
+fn shown(token: &str, extensions: &[(String, String)]) -> Vec<u8> {
+    let extensions: String = extensions.iter().map(|(name, value)| format!("{name}={value}\x01")).collect();
+    format!("n,,\x01auth=Bearer {token}\x01{extensions}\x01").into_bytes()
 }
 
 /// A hash function of SCRAM.
@@ -175,7 +209,7 @@ mod tests {
     use super::*;
 
     fn mechanism(kind: Kind, user: &str, password: &str) -> Mechanism {
-        Mechanism { kind, user: user.to_owned(), password: password.to_owned() }
+        Mechanism::Password { kind, user: user.to_owned(), password: password.to_owned() }
     }
 
     #[test]
@@ -201,6 +235,33 @@ mod tests {
         );
         let answer = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
         assert_eq!(conversation.next(Some(answer.as_bytes())), Ok(None));
+    }
+
+    #[test]
+    fn a_token_is_shown_with_its_extensions_and_a_refusal_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        // It ends in the year 5138.
+        std::fs::write(&path, "e30.eyJleHAiOjk5OTk5OTk5OTk5fQ.x").expect("written");
+        let url = format!("file://{}", path.display());
+        let properties = [
+            ("security.protocol", "sasl_plaintext"),
+            ("sasl.mechanisms", "OAUTHBEARER"),
+            ("sasl.oauthbearer.token.endpoint.url", &url),
+            ("sasl.oauthbearer.extensions", "a=1\nb=x y"),
+        ];
+        let properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let mechanism = Mechanism::of(&properties).expect("usable");
+        assert_eq!(mechanism.name(), "OAUTHBEARER");
+        let expected = b"n,,\x01auth=Bearer e30.eyJleHAiOjk5OTk5OTk5OTk5fQ.x\x01a=1\x01b=x y\x01\x01".to_vec();
+        let mut conversation = Conversation::new(&mechanism);
+        assert_eq!(conversation.next(None), Ok(Some(expected.clone())));
+        assert_eq!(conversation.next(Some(b"")), Ok(None));
+        let mut conversation = Conversation::new(&mechanism);
+        assert_eq!(conversation.next(None), Ok(Some(expected)));
+        let error = conversation.next(Some(b"{\"status\":\"invalid_token\"}")).expect_err("refused");
+        assert!(error.starts_with("{\"status\":\"invalid_token\"}: the brokers refuse the token of "), "{error}");
+        assert!(error.contains(&*path.to_string_lossy()) && !error.contains("eyJl"), "{error}");
     }
 
     #[test]
