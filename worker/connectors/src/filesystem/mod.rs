@@ -197,6 +197,11 @@ pub(crate) fn commit_requests(
     }
 }
 
+/// True if the table's output waits for a watermark.
+pub(crate) fn waits_for_watermark(table: &TableDescriptor) -> bool {
+    partition_commit::waits_for_watermark(table)
+}
+
 /// True if the source ends by itself.
 ///
 /// # Errors

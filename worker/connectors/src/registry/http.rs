@@ -14,8 +14,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
-/// How long one answer may take.
+/// How long one answer may take: when patience ends, less, but not too little for one that is on its way.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+const LEAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// The first and the longest time between two attempts.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -81,7 +82,7 @@ impl Drop for HttpRegistry {
 
 fn client_of(settings: &RegistrySettings) -> Result<Client, String> {
     let read = |path: &str| std::fs::read(path).map_err(|error| format!("{path}: {error}"));
-    let mut builder = Client::builder().timeout(ANSWER_WITHIN).user_agent("streamfleet");
+    let mut builder = Client::builder().user_agent("streamfleet");
     if let Some(path) = &settings.trusted {
         let certificates = Certificate::from_pem_bundle(&read(path)?)
             .ok()
@@ -214,7 +215,8 @@ impl Asker {
         loop {
             let mut last = String::new();
             for url in &self.settings.urls {
-                match self.ask_one(url, what, method, path, body) {
+                let left = self.settings.patience.saturating_sub(began.elapsed());
+                match self.ask_one(url, what, method, path, body, left.clamp(LEAST_ANSWER, ANSWER_WITHIN)) {
                     Ok(answer) => {
                         if is_away {
                             info!(registry = self.settings.place(), what, "the schema registry answers again");
@@ -232,12 +234,13 @@ impl Asker {
                 );
             }
             is_away = true;
-            let is_late = began.elapsed() + wait > self.settings.patience;
-            if is_late || self.is_over.load(Ordering::Relaxed) {
-                let seconds = began.elapsed().as_secs();
+            let elapsed = began.elapsed();
+            let pause = pause_of(wait, elapsed, self.settings.patience);
+            let Some(pause) = pause.filter(|_| !self.is_over.load(Ordering::Relaxed)) else {
+                let seconds = elapsed.as_secs();
                 return Err(self.fault(what, &format!("no answer for {seconds} s ({last}): is it running there?")));
-            }
-            std::thread::sleep(wait);
+            };
+            std::thread::sleep(pause);
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
@@ -249,12 +252,13 @@ impl Asker {
         method: &Method,
         path: &[&str],
         body: Option<&Value>,
+        within: Duration,
     ) -> Result<T, Trouble> {
         let mut address = url.clone();
         if let Ok(mut segments) = address.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        let mut request = self.client.request(method.clone(), address);
+        let mut request = self.client.request(method.clone(), address).timeout(within);
         request = request.header("accept", "application/vnd.schemaregistry.v1+json, application/json");
         if let Some(body) = body {
             request = request.header("content-type", "application/vnd.schemaregistry.v1+json").body(body.to_string());
@@ -296,6 +300,11 @@ impl Asker {
             status => lasting(&format!("{status}: {said}")),
         })
     }
+}
+
+/// How long to wait before the next attempt: the last one is made when patience ends. `None`: it has ended.
+pub(super) fn pause_of(wait: Duration, elapsed: Duration, patience: Duration) -> Option<Duration> {
+    patience.checked_sub(elapsed).filter(|left| !left.is_zero()).map(|left| wait.min(left))
 }
 
 /// Sends a request; gives the answer's status and bytes.
