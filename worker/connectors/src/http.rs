@@ -6,7 +6,7 @@ use std::io::Read;
 use std::time::Duration;
 
 /// How long one answer may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// The first and the longest time between two attempts.
 pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(100);

@@ -101,6 +101,11 @@ pub fn is_bounded(spec: &ScanSpec) -> Result<bool, DataflowError> {
     }
 }
 
+/// True if a table's output is complete, before the end of all input, only by a watermark.
+pub fn waits_for_watermark(spec: &SinkSpec) -> bool {
+    spec.table.connector() == "filesystem" && filesystem::waits_for_watermark(&spec.table)
+}
+
 /// The largest useful parallelism of a source, its number of splits, as far as known from options alone; `None`: any.
 pub fn max_source_parallelism(spec: &ScanSpec) -> Option<u32> {
     match spec.table.connector() {

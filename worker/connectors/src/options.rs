@@ -1,10 +1,13 @@
 //! The values of `WITH` options, as Flink reads them. The SQL front checks their kinds; here they are checked again,
 //! since a table may also come from elsewhere, and their sense is checked by the connector.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
+use std::sync::Mutex;
 use std::time::Duration;
 use streamfleet_dataflow::DataflowError;
 use streamfleet_logical::{OptionKind, OptionSpec, TableDescriptor};
+use tracing::warn;
 
 /// The error for an option that cannot be used.
 pub fn bad(table: &TableDescriptor, option: &str, detail: impl Into<String>) -> DataflowError {
@@ -23,6 +26,15 @@ pub fn hidden(table: &TableDescriptor, option: &str, detail: &str) -> DataflowEr
         option: option.to_owned(),
         value: "(hidden)".to_owned(),
         detail: detail.to_owned(),
+    }
+}
+
+/// Says once in a process what is to be known of a table: its options are read anew for every subtask.
+pub fn warn_once(table: &TableDescriptor, text: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let text = format!("table {}: {text}", table.name);
+    if SAID.lock().is_ok_and(|mut said| said.insert(text.clone())) {
+        warn!("{text}");
     }
 }
 
@@ -103,7 +115,7 @@ fn bytes_of(unit: &str) -> Option<u64> {
 
 /// Describes an option that may be absent.
 pub const fn option(name: &'static str, kind: OptionKind, default: &'static str, help: &'static str) -> OptionSpec {
-    OptionSpec { name, kind, required: false, default, help }
+    OptionSpec { name, kind, required: false, older: "", default, help }
 }
 
 #[cfg(test)]

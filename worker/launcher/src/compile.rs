@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 use streamfleet_connectors as connectors;
-use streamfleet_logical::{OperatorSpec, Position};
+use streamfleet_logical::{Node, OperatorSpec, Position};
 use streamfleet_manifest::{JobMode, JobState, Manifest, ManifestError, SqlPlace, StateBackend};
 use streamfleet_plan::JobGraph;
 use streamfleet_runtime::state_tables;
@@ -259,6 +259,9 @@ fn compile_script(
         _ => None,
     })?;
     check_tables(&graph, batch_mode)?;
+    if !batch_mode {
+        warnings.extend(program.sinks.iter().filter_map(|sink| lacks_watermark(sink)));
+    }
     // Also finds what would keep an operator from running.
     let state_tables = graph.vertices.iter().map(|v| state_tables(v, batch_mode)).collect::<Result<_, _>>()?;
     let location = match (&overrides.checkpoints, &spec.snapshots.location) {
@@ -312,6 +315,23 @@ fn place_of(location: &str) -> Result<String, LauncherError> {
     }
 }
 
+/// What is to be said of a sink that waits for a watermark which no source gives.
+fn lacks_watermark(sink: &Node) -> Option<String> {
+    fn has_watermark(node: &Node) -> bool {
+        let gives = matches!(&node.spec, OperatorSpec::Scan(scan) if scan.table.watermark.is_some());
+        gives || node.inputs.iter().any(|input| has_watermark(input))
+    }
+    match &sink.spec {
+        OperatorSpec::Sink(spec) if connectors::waits_for_watermark(spec) && !has_watermark(sink) => Some(format!(
+            "table {}: its partitions are said to be complete by a watermark, but no table that is read has one: they \
+             are so only at the end of the input; declare WATERMARK FOR a time column, or use \
+             'sink.partition-commit.trigger' = 'process-time'",
+            spec.table.name
+        )),
+        _ => None,
+    }
+}
+
 /// Batch mode needs an end of every input.
 fn check_bounded(sinks: &[std::sync::Arc<streamfleet_logical::Node>], batch_mode: bool) -> Result<(), LauncherError> {
     if !batch_mode {
@@ -331,4 +351,31 @@ fn check_bounded(sinks: &[std::sync::Arc<streamfleet_logical::Node>], batch_mode
         nodes.extend(node.inputs.iter().cloned());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+
+    use super::*;
+
+    #[test]
+    fn output_that_waits_for_a_watermark_which_none_gives_is_warned_of() {
+        let warnings = |watermark: &str, trigger: &str, mode: JobMode| {
+            let script = format!(
+                "CREATE TABLE s (a BIGINT, ts TIMESTAMP(3){watermark}) WITH ('connector' = 'datagen', 'number-of-rows' = '1');
+                 CREATE TABLE o (a BIGINT, dt STRING) PARTITIONED BY (dt) WITH ('connector' = 'filesystem', 'path' = '/tmp/o',
+                   'format' = 'json', 'sink.partition-commit.policy.kind' = 'success-file',
+                   'sink.partition-commit.trigger' = '{trigger}');
+                 INSERT INTO o SELECT a, DATE_FORMAT(ts, 'yyyy-MM-dd') FROM s;"
+            );
+            let overrides = Overrides { mode: Some(mode), ..Overrides::default() };
+            compile_text("job", &script, Path::new("job.sql"), &overrides).unwrap().warnings
+        };
+        let told = warnings("", "partition-time", JobMode::Streaming);
+        assert!(told.len() == 1 && told[0].starts_with("table o: ") && told[0].contains("WATERMARK FOR"), "{told:?}");
+        assert_eq!(warnings(", WATERMARK FOR ts AS ts", "partition-time", JobMode::Streaming), [""; 0]);
+        assert_eq!(warnings("", "process-time", JobMode::Streaming), [""; 0]);
+        assert_eq!(warnings("", "partition-time", JobMode::Batch), [""; 0], "all are complete at the end");
+    }
 }

@@ -12,7 +12,11 @@ use streamfleet_storage::{Encryption, S3Options};
 const S3_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 const fn setting(name: &'static str, kind: OptionKind, default: &'static str, help: &'static str) -> SettingSpec {
-    SettingSpec { option: OptionSpec { name, kind, required: false, default, help }, check: None, no_effect: None }
+    SettingSpec {
+        option: OptionSpec { name, kind, required: false, older: "", default, help },
+        check: None,
+        no_effect: None,
+    }
 }
 
 const fn no_effect(name: &'static str, kind: OptionKind, why: &'static str) -> SettingSpec {
@@ -119,6 +123,12 @@ pub fn known_settings() -> Vec<SettingSpec> {
             Duration,
             "0 ms",
             "A source, or a part of one, that gives no row for so long holds no watermark back any more; 0 for never.",
+        ),
+        setting(
+            "table.exec.sink.not-null-enforcer",
+            OneOf(&["error", "drop"]),
+            "error",
+            "A row with NULL for a column that the table it goes into declares NOT NULL: the job fails, or the row is left out.",
         ),
         setting(
             "table.exec.sink.upsert-materialize",

@@ -43,6 +43,8 @@ pub struct OptionSpec {
     pub kind: OptionKind,
     /// A table without it is refused.
     pub required: bool,
+    /// A name that it had before and is taken under still; empty if none.
+    pub older: &'static str,
     /// What holds if it is absent, for documentation; empty if nothing.
     pub default: &'static str,
     /// One sentence.

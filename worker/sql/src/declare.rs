@@ -28,7 +28,7 @@ impl Compiler<'_> {
     pub(crate) fn create_table(
         &mut self,
         statement: &StatementTokens,
-        declaration: TableDeclaration,
+        mut declaration: TableDeclaration,
     ) -> Result<(), SqlError> {
         if self.context.is_taken(&declaration.name) {
             if declaration.if_not_exists {
@@ -37,7 +37,7 @@ impl Compiler<'_> {
             let text = format!("`{}` is declared already", declaration.name);
             return Err(SqlErrorKind::Invalid(text).at(declaration.position));
         }
-        let options::Known { connector, format } = options::check(&declaration, self.catalog)?;
+        let options::Known { connector, format } = options::check(&mut declaration, self.catalog)?;
         if connector.upsert && declaration.primary_key.is_empty() {
             let text = format!(
                 "table {} needs a PRIMARY KEY (..) NOT ENFORCED: rows of connector '{}' replace one another by it",

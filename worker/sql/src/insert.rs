@@ -11,7 +11,7 @@ use crate::optimize::optimize;
 use crate::script::{StatementTokens, position_of};
 use crate::typing::typed;
 use crate::{Compiler, RUNTIME_MODE, data_type, end};
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::DataType;
 use datafusion_common::{Column, DFSchema, DataFusionError, SchemaError};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion_sql::planner::{NullOrdering, ParserOptions, SqlToRel};
@@ -24,6 +24,9 @@ use streamfleet_logical::{
     CalcSpec, ChangelogMode, Column as TableColumn, ColumnKind, Node, OperatorSpec, Position, Properties, SinkSpec,
     StateBound, TableDescriptor,
 };
+
+/// What becomes of a row with a NULL for a column of the sink that takes none.
+const NOT_NULL_ENFORCER: &str = "table.exec.sink.not-null-enforcer";
 
 /// How names, numbers and strings are read.
 pub(crate) fn planner_options() -> ParserOptions {
@@ -134,7 +137,8 @@ impl Compiler<'_> {
             );
             return Err(SqlErrorKind::Invalid(text).at(position));
         }
-        let mut node = with_declared_nulls(node, table);
+        let drops_nulls = self.setting(NOT_NULL_ENFORCER).is_some_and(|what| what.eq_ignore_ascii_case("drop"));
+        let mut node = with_declared_nulls(node, table, drops_nulls);
         if connector.upsert {
             node = self.materialized(node, table);
         }
@@ -188,21 +192,29 @@ impl Compiler<'_> {
     }
 }
 
-/// The node with the sink's NOT NULL columns as such: it then fails on a row with a NULL in one.
-fn with_declared_nulls(node: Arc<Node>, table: &TableDescriptor) -> Arc<Node> {
+/// The node with the sink's NOT NULL columns as such: it then fails on a row with a NULL in one, or drops it.
+fn with_declared_nulls(node: Arc<Node>, table: &TableDescriptor, drops_nulls: bool) -> Arc<Node> {
     let written = table.columns.iter().filter(|c| is_written(c));
-    let is_stricter = |(column, field): (&TableColumn, &Arc<Field>)| !column.nullable && field.is_nullable();
-    if !written.clone().zip(node.schema.fields()).any(is_stricter) {
+    let stricter: Vec<usize> = written
+        .clone()
+        .zip(node.schema.fields())
+        .enumerate()
+        .filter(|(_, (column, field))| !column.nullable && field.is_nullable())
+        .map(|(place, _)| place)
+        .collect();
+    if stricter.is_empty() {
         return node;
     }
+    let column_at = |place: usize| Expr::Column(Column::from(node.schema.qualified_field(place)));
+    let are_there = stricter.into_iter().map(|place| column_at(place).is_not_null()).reduce(Expr::and);
     let fields = written.zip(node.schema.iter()).map(|(column, (qualifier, field))| {
         let nullable = field.is_nullable() && column.nullable;
         (qualifier.cloned(), Arc::new(field.as_ref().clone().with_nullable(nullable)))
     });
     let schema = DFSchema::new_with_metadata(fields.collect(), Default::default()).expect("only nullability differs");
-    let columns = (0..node.schema.fields().len()).map(|i| Expr::Column(Column::from(node.schema.qualified_field(i))));
+    let expressions = (0..node.schema.fields().len()).map(column_at).collect();
     Arc::new(Node {
-        spec: OperatorSpec::Calc(CalcSpec { predicate: None, expressions: columns.collect() }),
+        spec: OperatorSpec::Calc(CalcSpec { predicate: are_there.filter(|_| drops_nulls), expressions }),
         schema: Arc::new(schema),
         properties: Properties { state: StateBound::None, ..node.properties.clone() },
         inputs: vec![node],

@@ -3,6 +3,7 @@
 use crate::Catalog;
 use crate::ddl::TableDeclaration;
 use crate::error::{SqlError, SqlErrorKind};
+use std::collections::btree_map::Entry;
 use streamfleet_logical::{ConnectorDescriptor, FormatDescriptor, OptionKind, OptionSpec, SettingSpec};
 
 /// What a table's options name.
@@ -15,8 +16,8 @@ pub(crate) struct Known<'a> {
 /// Options that may be set: each with what stands before its name.
 type Settable<'a> = Vec<(&'static str, &'a OptionSpec)>;
 
-/// Checks every option.
-pub(crate) fn check<'a>(table: &TableDeclaration, catalog: &'a Catalog) -> Result<Known<'a>, SqlError> {
+/// Checks every option; those under older names have their own then.
+pub(crate) fn check<'a>(table: &mut TableDeclaration, catalog: &'a Catalog) -> Result<Known<'a>, SqlError> {
     let position_of = |key: &str| table.option_positions.get(key).copied().unwrap_or(table.position);
     let Some(name) = table.options.get("connector") else {
         let text = format!("table {} has no 'connector' option", table.name);
@@ -26,9 +27,12 @@ pub(crate) fn check<'a>(table: &TableDeclaration, catalog: &'a Catalog) -> Resul
     let connector = catalog.connectors.iter().find(|c| c.name == name);
     let connector =
         connector.ok_or_else(|| SqlErrorKind::unknown("connector", name, "", names).at(position_of("connector")))?;
+    let name = connector.name;
     let mut known: Settable<'a> = connector.options.iter().map(|spec| ("", spec)).collect();
     let mut named = vec!["connector"];
     let format = formats(table, catalog, connector, &mut known, &mut named)?;
+    take_older(table, &known);
+    let position_of = |key: &str| table.option_positions.get(key).copied().unwrap_or(table.position);
     for (key, value) in &table.options {
         if named.contains(&key.as_str()) {
             continue;
@@ -53,6 +57,20 @@ pub(crate) fn check<'a>(table: &TableDeclaration, catalog: &'a Catalog) -> Resul
             Err(SqlErrorKind::Option(text).at(table.position))
         }
         None => Ok(Known { connector, format }),
+    }
+}
+
+/// Gives options under older names their own: what is set under that counts more, as in Flink.
+fn take_older(table: &mut TableDeclaration, known: &Settable<'_>) {
+    for (prefix, spec) in known.iter().filter(|(_, spec)| !spec.older.is_empty()) {
+        let (older, name) = (format!("{prefix}{}", spec.older), format!("{prefix}{}", spec.name));
+        if let Some(value) = table.options.remove(&older) {
+            let position = table.option_positions.remove(&older);
+            if let Entry::Vacant(vacant) = table.options.entry(name.clone()) {
+                vacant.insert(value);
+                table.option_positions.extend(position.map(|position| (name, position)));
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use streamfleet_logical::{
 };
 
 fn catalog() -> Catalog {
-    let option = |name, kind, required| OptionSpec { name, kind, required, default: "", help: "" };
+    let option = |name, kind, required| OptionSpec { name, kind, required, older: "", default: "", help: "" };
     let connector = |name, sink_takes_changes, uses_format, options| ConnectorDescriptor {
         name,
         source: true,
@@ -36,7 +36,7 @@ fn catalog() -> Catalog {
             FormatDescriptor {
                 name: "json",
                 changes: false,
-                options: vec![option("json.strict", OptionKind::Boolean, false)],
+                options: vec![OptionSpec { older: "json.severe", ..option("json.strict", OptionKind::Boolean, false) }],
             },
             FormatDescriptor { name: "debezium-json", changes: true, options: vec![] },
         ],
@@ -50,6 +50,11 @@ fn catalog() -> Catalog {
                 option: option("execution.runtime-mode", OptionKind::OneOf(&["batch", "streaming"]), false),
                 check: None,
                 no_effect: Some("a test"),
+            },
+            SettingSpec {
+                option: option("table.exec.sink.not-null-enforcer", OptionKind::OneOf(&["error", "drop"]), false),
+                check: None,
+                no_effect: None,
             },
             SettingSpec {
                 option: option(
@@ -502,9 +507,41 @@ fn a_sinks_not_null_column_is_not_null_in_the_plan() {
         "{TABLES}CREATE TABLE strict (a BIGINT NOT NULL, b BIGINT) WITH ('connector' = 'print');
          INSERT INTO strict SELECT auction, price FROM bid"
     );
-    let program = run(&script).expect("valid");
-    let fields = program.sinks[0].inputs[0].arrow_schema();
-    assert!(!fields.field(0).is_nullable() && fields.field(1).is_nullable(), "{fields:?}");
+    let filter = |mode: &str| {
+        let program = run(&format!("{mode}{script}")).expect("valid");
+        let fields = program.sinks[0].inputs[0].arrow_schema();
+        assert!(!fields.field(0).is_nullable() && fields.field(1).is_nullable(), "{fields:?}");
+        match &program.sinks[0].inputs[0].spec {
+            OperatorSpec::Calc(calc) => calc.predicate.as_ref().map(ToString::to_string),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(filter(""), None, "such a row fails the job");
+    assert_eq!(filter("SET 'table.exec.sink.not-null-enforcer' = 'ERROR';"), None);
+    let dropping = filter("SET 'table.exec.sink.not-null-enforcer' = 'DROP';").expect("a filter");
+    assert!(dropping.ends_with("IS NOT NULL") && !dropping.contains("AND"), "{dropping}");
+}
+
+#[test]
+fn options_are_taken_under_their_older_names() {
+    let table = |options: &str| {
+        format!(
+            "CREATE TABLE t (a BIGINT, PRIMARY KEY (a) NOT ENFORCED) WITH ('connector' = 'upsert-log', 'key.format' = 'json',
+               'value.format' = 'json', {options});"
+        )
+    };
+    let options = |options: &str| -> Result<Option<String>, String> {
+        let insert = "INSERT INTO t SELECT auction FROM bid";
+        let program: Program = run(&format!("{TABLES}{}{insert}", table(options)))?;
+        match &program.sinks[0].spec {
+            OperatorSpec::Sink(sink) => Ok(sink.table.option("value.json.strict").map(str::to_owned)),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(options("'value.json.severe' = 'true'"), Ok(Some("true".to_owned())));
+    assert_eq!(options("'value.json.severe' = 'true', 'value.json.strict' = 'false'"), Ok(Some("false".to_owned())));
+    let error = options("'value.json.severe' = 'very'").expect_err("no boolean");
+    assert!(error.contains("option 'value.json.strict' = 'very'"), "{error}");
 }
 
 const LOGS: &str = "CREATE TABLE changes (id BIGINT, name STRING, ts TIMESTAMP(3), PRIMARY KEY (id) NOT ENFORCED)

@@ -10,7 +10,7 @@ use sqlparser::ast::{
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
-use streamfleet_logical::WindowSpec;
+use streamfleet_logical::{WindowSpec, type_name};
 
 /// Adds window columns to its input.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -208,7 +208,8 @@ fn time_of(
     let data_type = time.get_type(input.schema().as_ref())?;
     if !matches!(data_type, DataType::Timestamp(TimeUnit::Millisecond, _)) {
         return plan_err!(
-            "{name} needs a time attribute of TIMESTAMP(3) or TIMESTAMP_LTZ(3), but {time} is {data_type}"
+            "{name} needs a time attribute of TIMESTAMP(3) or TIMESTAMP_LTZ(3), but {time} is {}",
+            type_name(&data_type)
         );
     }
     Ok(time)

@@ -14,7 +14,7 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use std::sync::Arc;
 use streamfleet_dataflow::{DataflowError, Output};
-use streamfleet_logical::TableDescriptor;
+use streamfleet_logical::{TableDescriptor, type_name};
 use streamfleet_types::Millis;
 
 /// The longest text or bytes: a batch of them stays within the 2 GiB that an array can hold.
@@ -261,7 +261,7 @@ fn random_values(
                 None => Ok(default),
                 Some(value) => match (value * 10f64.powi((*scale).into())).round() as i128 {
                     unscaled if unscaled.abs() <= greatest => Ok(unscaled),
-                    _ => Err(bad(table, &option(name), format!("it does not fit {data_type}"))),
+                    _ => Err(bad(table, &option(name), format!("it does not fit {}", type_name(data_type)))),
                 },
             };
             match (unscaled("min", -greatest)?, unscaled("max", greatest)?) {
@@ -306,7 +306,7 @@ fn sequence(
         other => return Err(unsupported(table, &option("kind"), other, "sequence")),
     };
     if !fits {
-        return Err(bad(table, &option("end"), format!("{start} to {end} does not fit {data_type}")));
+        return Err(bad(table, &option("end"), format!("{start} to {end} does not fit {}", type_name(data_type))));
     }
     Ok(Values::Sequence(start, end, one))
 }
@@ -314,6 +314,9 @@ fn sequence(
 fn unsupported(table: &TableDescriptor, option: &str, data_type: &DataType, kind: &str) -> DataflowError {
     DataflowError::Unsupported {
         operator: format!("table {}", table.name),
-        detail: format!("connector 'datagen' cannot fill a column of type {data_type} with '{option}' = '{kind}'"),
+        detail: format!(
+            "connector 'datagen' cannot fill a column of type {} with '{option}' = '{kind}'",
+            type_name(data_type)
+        ),
     }
 }

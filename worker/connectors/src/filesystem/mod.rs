@@ -210,6 +210,11 @@ pub fn sink(spec: &SinkSpec, context: SinkContext) -> Result<Box<dyn Sink>, Data
     Ok(Box::new(sink::FileSink::new(&spec.table, context)?))
 }
 
+/// True if the table's output waits for a watermark.
+pub(crate) fn waits_for_watermark(table: &TableDescriptor) -> bool {
+    partition_commit::waits_for_watermark(table)
+}
+
 /// True if the source ends by itself.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use std::collections::HashMap;
 use std::sync::Arc;
 use streamfleet_dataflow::DataflowError;
-use streamfleet_logical::{ColumnKind, TableDescriptor};
+use streamfleet_logical::{ColumnKind, TableDescriptor, type_name};
 
 const RULES: TextRules = TextRules { times: TimeStyle::Sql, plain_decimals: true };
 
@@ -103,7 +103,11 @@ impl Partitioning {
             if value == self.default_name {
                 column.take_null();
             } else if !column.take_text(&value, RULES) {
-                return Err(failed(format!("folder {}: `{value}` is no {}", field.name(), field.data_type())));
+                return Err(failed(format!(
+                    "folder {}: `{value}` is no {}",
+                    field.name(),
+                    type_name(field.data_type())
+                )));
             }
             values.push(column.finish()?);
         }

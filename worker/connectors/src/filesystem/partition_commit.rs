@@ -28,6 +28,42 @@ enum Trigger {
     PartitionTime(PartitionTime),
 }
 
+/// What the user should know of settings that are no errors, but do not do what they seem to.
+fn without_effect(table: &TableDescriptor, is_partitioned: bool) -> Vec<String> {
+    const OF_COMMIT: &str = "sink.partition-commit.";
+    const OF_TIMES: &str = "partition.time-extractor.";
+    let mut texts = Vec::new();
+    let mut idle = |is_idle: &dyn Fn(&str) -> bool, why: &str| {
+        let options = table.options.keys().filter(|option| is_idle(option));
+        let options: Vec<String> = options.map(|option| format!("'{option}'")).collect();
+        if !options.is_empty() {
+            texts.push(format!("{}: without effect, since {why}", options.join(", ")));
+        }
+    };
+    let is_any = |option: &str| option.starts_with(OF_COMMIT) || option.starts_with(OF_TIMES);
+    if !is_partitioned {
+        idle(&is_any, "the table has no PARTITIONED BY");
+    } else if table.option(POLICY).is_none() {
+        idle(&is_any, &format!("'{POLICY}' is not set: no partition is ever said to be complete"));
+    } else {
+        if table.option(TRIGGER) != Some("partition-time") {
+            let is_of_times = |option: &str| option == TIME_ZONE || option.starts_with(OF_TIMES);
+            idle(&is_of_times, &format!("'{TRIGGER}' is not 'partition-time'"));
+        }
+        if let Some(name) = table.option(FILE_NAME).filter(|name| !name.starts_with(['_', '.'])) {
+            texts.push(format!("'{FILE_NAME}' = '{name}': readers take it for data unless it begins with `_` or `.`"));
+        }
+    }
+    texts
+}
+
+/// True if partitions of the table wait for a watermark, by which alone they are complete before the end.
+pub(super) fn waits_for_watermark(table: &TableDescriptor) -> bool {
+    !table.partitioned_by.is_empty()
+        && table.option(POLICY).is_some()
+        && table.option(TRIGGER) == Some("partition-time")
+}
+
 /// A partition with files that no mark covers.
 struct Waiting {
     /// The wall clock at the barrier that ended its first file.
@@ -53,10 +89,11 @@ pub(super) struct PartitionCommit {
 impl PartitionCommit {
     /// What the table declares; `None` if no partition is to be marked.
     pub fn of(table: &TableDescriptor, partitioning: &Partitioning) -> Result<Option<Self>, DataflowError> {
+        without_effect(table, partitioning.is_partitioned()).iter().for_each(|text| options::warn_once(table, text));
         // As in Flink, a table without partitions has none to mark.
         let Some(policies) = table.option(POLICY).filter(|_| partitioning.is_partitioned()) else { return Ok(None) };
         for policy in policies.split(',').map(str::trim) {
-            match policy {
+            match policy.to_ascii_lowercase().as_str() {
                 "success-file" => {}
                 "metastore" => {
                     return Err(options::bad(table, POLICY, "there is no metastore: `success-file` is supported"));
@@ -160,5 +197,44 @@ impl PartitionCommit {
             Trigger::PartitionTime(times) => times.of_folder(folder)?,
         };
         Ok(from.saturating_add(self.delay))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::table;
+
+    #[test]
+    fn settings_that_do_nothing_are_told() {
+        let told = |options: &[(&str, &str)], is_partitioned| without_effect(&table(&[], options), is_partitioned);
+        let policy = (POLICY, "success-file");
+        let extractor = ("partition.time-extractor.timestamp-pattern", "$dt");
+        assert_eq!(told(&[("path", "p"), ("sink.rolling-policy.file-size", "1 mb")], false), [""; 0]);
+        assert_eq!(told(&[policy, (DELAY, "1 h"), (FILE_NAME, "_OK")], true), [""; 0]);
+        assert_eq!(told(&[policy, (TRIGGER, "partition-time"), (TIME_ZONE, "UTC"), extractor], true), [""; 0]);
+        let cases = [
+            (&[policy, (TRIGGER, "process-time")][..], false, "the table has no PARTITIONED BY"),
+            (&[(TRIGGER, "process-time"), (DELAY, "1 h")], true, "no partition is ever said to be complete"),
+            (&[policy, extractor], true, "'sink.partition-commit.trigger' is not 'partition-time'"),
+            (&[policy, (FILE_NAME, "done")], true, "readers take it for data"),
+        ];
+        for (options, is_partitioned, expected) in cases {
+            let texts = told(options, is_partitioned);
+            assert!(texts.len() == 1 && texts[0].contains(expected), "{texts:?}");
+            assert!(texts[0].contains(options[options.len() - 1].0), "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn a_table_waits_for_a_watermark_if_its_partitions_are_marked_by_it() {
+        let waits = |options: &[(&str, &str)], partitioned_by: &[&str]| {
+            let mut table = table(&[], options);
+            table.partitioned_by = partitioned_by.iter().map(|name| (*name).to_owned()).collect();
+            waits_for_watermark(&table)
+        };
+        let all = [(POLICY, "success-file"), (TRIGGER, "partition-time")];
+        assert!(waits(&all, &["dt"]));
+        assert!(!waits(&all, &[]) && !waits(&all[..1], &["dt"]) && !waits(&all[1..], &["dt"]));
     }
 }

@@ -26,7 +26,7 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use json::changes::{self, ChangeDecoder, ChangeEncoder, ChangeOptions, Dialect};
 use std::sync::Arc;
 use streamfleet_dataflow::DataflowError;
-use streamfleet_logical::{FormatDescriptor, TableDescriptor};
+use streamfleet_logical::{FormatDescriptor, TableDescriptor, type_name};
 
 /// The most rows that a decoder gives at once.
 const BATCH_ROWS: usize = 8192;
@@ -107,10 +107,10 @@ pub fn descriptors() -> Vec<FormatDescriptor> {
         csv::descriptor(),
         raw::descriptor(),
         avro::descriptor(),
-        avro::confluent_descriptor(),
         protobuf::descriptor(),
         parquet::descriptor(),
     ];
+    all.extend(avro::registry_descriptors());
     all.extend(changes::descriptors());
     all
 }
@@ -125,6 +125,7 @@ pub(crate) enum Format {
     Changes(ChangeOptions),
     Avro(avro::AvroOptions),
     AvroConfluent(Box<avro::ConfluentOptions>),
+    DebeziumAvro(Box<avro::ConfluentOptions>),
     Protobuf(Box<protobuf::ProtobufOptions>),
 }
 
@@ -137,8 +138,11 @@ impl Format {
             Some("raw") => raw::RawOptions::of(table).map(Self::Raw),
             Some("parquet") => parquet::ParquetOptions::of(table).map(Self::Parquet),
             Some("avro") => avro::AvroOptions::of(table).map(Self::Avro),
-            Some("avro-confluent") => {
-                avro::ConfluentOptions::of(table).map(|options| Self::AvroConfluent(Box::new(options)))
+            Some(avro::ROWS) => {
+                avro::ConfluentOptions::of(table, avro::ROWS).map(|options| Self::AvroConfluent(Box::new(options)))
+            }
+            Some(avro::CHANGES) => {
+                avro::ConfluentOptions::of(table, avro::CHANGES).map(|options| Self::DebeziumAvro(Box::new(options)))
             }
             Some("protobuf") => protobuf::ProtobufOptions::of(table).map(|options| Self::Protobuf(Box::new(options))),
             Some("debezium-json") => ChangeOptions::of(table, Dialect::Debezium).map(Self::Changes),
@@ -184,7 +188,7 @@ impl Format {
             Self::Csv(_) => csv::has_type(data_type),
             Self::Raw(_) => raw::has_type(data_type),
             Self::Avro(options) => options.has_type(data_type),
-            Self::AvroConfluent(options) => options.avro.has_type(data_type),
+            Self::AvroConfluent(options) | Self::DebeziumAvro(options) => options.avro.has_type(data_type),
             // The message says more than a type.
             Self::Parquet(_) | Self::Protobuf(_) => true,
         };
@@ -193,18 +197,37 @@ impl Format {
         }
         match fields.iter().find(|f| !has_type(f.data_type())) {
             None => Ok(()),
-            Some(field) => Err(DataflowError::Unsupported {
-                operator: format!("table {table}"),
-                detail: format!("column {} of type {} in format '{}'", field.name(), field.data_type(), self.name()),
-            }),
+            Some(field) => {
+                let (column, of, format) = (field.name(), type_name(field.data_type()), self.name());
+                let needs_more_times = match self {
+                    Self::Avro(options) => options.needs_more_times(field.data_type()),
+                    Self::AvroConfluent(options) | Self::DebeziumAvro(options) => {
+                        options.avro.needs_more_times(field.data_type())
+                    }
+                    _ => false,
+                };
+                let advice = match needs_more_times {
+                    true => format!(": set '{format}.timestamp_mapping.legacy' = 'false'"),
+                    false => String::new(),
+                };
+                Err(DataflowError::Unsupported {
+                    operator: format!("table {table}"),
+                    detail: format!("column {column} of type {of} in format '{format}'{advice}"),
+                })
+            }
         }
+    }
+
+    /// True if a record says what became of a row.
+    pub const fn tells_changes(&self) -> bool {
+        matches!(self, Self::Changes(_) | Self::DebeziumAvro(_))
     }
 
     /// Its name.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Changes(options) => options.dialect.name(),
-            Self::AvroConfluent(_) => "avro-confluent",
+            Self::AvroConfluent(options) | Self::DebeziumAvro(options) => options.format,
             _ => self.extension(),
         }
     }
@@ -216,7 +239,7 @@ impl Format {
             Self::Csv(_) => "csv",
             Self::Raw(_) => "raw",
             Self::Parquet(_) => "parquet",
-            Self::Avro(_) | Self::AvroConfluent(_) => "avro",
+            Self::Avro(_) | Self::AvroConfluent(_) | Self::DebeziumAvro(_) => "avro",
             Self::Protobuf(_) => "protobuf",
         }
     }
@@ -228,7 +251,7 @@ impl Format {
             Self::Changes(options) => options.json.ignore_parse_errors,
             Self::Csv(options) => options.ignore_parse_errors,
             Self::Protobuf(options) => options.ignore_parse_errors,
-            Self::Raw(_) | Self::Parquet(_) | Self::Avro(_) | Self::AvroConfluent(_) => false,
+            Self::Raw(_) | Self::Parquet(_) | Self::Avro(_) | Self::AvroConfluent(_) | Self::DebeziumAvro(_) => false,
         }
     }
 
@@ -246,13 +269,16 @@ impl Format {
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
             Self::Parquet(_) => return Ok(None),
             Self::Avro(_) => avro::file_decoder(schema)?,
-            Self::Changes(_) | Self::AvroConfluent(_) | Self::Protobuf(_) => return Err(self.no_files()),
+            Self::Changes(_) | Self::AvroConfluent(_) | Self::DebeziumAvro(_) | Self::Protobuf(_) => {
+                return Err(self.no_files());
+            }
         }))
     }
 
-    /// A decoder of messages. `layout` as for files.
+    /// A decoder of a table's messages. `layout` as for files.
     pub fn message_decoder(
         &self,
+        table: &str,
         schema: SchemaRef,
         layout: &Layout,
     ) -> Result<Box<dyn MessageDecoder>, DataflowError> {
@@ -261,9 +287,10 @@ impl Format {
             Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options)?),
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
             Self::Changes(options) => Box::new(ChangeDecoder::new(schema, options)?),
-            Self::Avro(options) => avro::decoder(schema, layout, *options)?,
+            Self::Avro(options) => avro::decoder(table, schema, layout, *options)?,
             Self::AvroConfluent(options) => Box::new(avro::ConfluentDecoder::new(schema, options)?),
-            Self::Protobuf(options) => Box::new(protobuf::ProtobufDecoder::new(schema, options)?),
+            Self::DebeziumAvro(options) => Box::new(avro::DebeziumDecoder::new(schema, options)?),
+            Self::Protobuf(options) => Box::new(protobuf::ProtobufDecoder::new(table, schema, options)?),
             Self::Parquet(_) => return Err(self.no_messages()),
         })
     }
@@ -276,7 +303,8 @@ impl Format {
             Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
             Self::Changes(options) => Box::new(ChangeEncoder::new(table, options)?),
             Self::Avro(options) => avro::encoder(table, schema, *options)?,
-            Self::AvroConfluent(options) => Box::new(avro::ConfluentEncoder::new(table, schema, options)?),
+            Self::AvroConfluent(options) => Box::new(avro::ConfluentEncoder::of_rows(table, schema, options)?),
+            Self::DebeziumAvro(options) => Box::new(avro::DebeziumEncoder::new(table, schema, options)?),
             Self::Protobuf(options) => Box::new(protobuf::ProtobufEncoder::new(table, schema, options)?),
             Self::Parquet(_) => return Err(self.no_messages()),
         })
@@ -285,7 +313,9 @@ impl Format {
     /// Refuses a format that no file can have, before any is read or written.
     pub fn check_files(&self) -> Result<(), DataflowError> {
         match self {
-            Self::Changes(_) | Self::AvroConfluent(_) | Self::Protobuf(_) => Err(self.no_files()),
+            Self::Changes(_) | Self::AvroConfluent(_) | Self::DebeziumAvro(_) | Self::Protobuf(_) => {
+                Err(self.no_files())
+            }
             Self::Json(_) | Self::Csv(_) | Self::Raw(_) | Self::Avro(_) | Self::Parquet(_) => Ok(()),
         }
     }
@@ -313,7 +343,9 @@ impl Format {
             Self::Csv(options) => Box::new(csv::CsvEncoder::new(table, options)),
             Self::Raw(options) => Box::new(raw::RawEncoder::new(table, *options)),
             Self::Avro(options) => avro::file_encoder(table, schema, *options)?,
-            Self::Changes(_) | Self::AvroConfluent(_) | Self::Protobuf(_) => return Err(self.no_files()),
+            Self::Changes(_) | Self::AvroConfluent(_) | Self::DebeziumAvro(_) | Self::Protobuf(_) => {
+                return Err(self.no_files());
+            }
             Self::Parquet(options) => Box::new(parquet::ParquetEncoder::new(Arc::clone(schema), *options)?),
         })
     }

@@ -11,7 +11,7 @@ use arrow::datatypes::{
     DataType, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef,
 };
 use streamfleet_dataflow::DataflowError;
-use streamfleet_logical::{FormatDescriptor, OptionKind, TableDescriptor};
+use streamfleet_logical::{FormatDescriptor, OptionKind, TableDescriptor, type_name};
 use streamfleet_types::Batch;
 
 const RULES: TextRules = TextRules { times: TimeStyle::Sql, plain_decimals: false };
@@ -97,7 +97,7 @@ impl RawDecoder {
         if let Some(column) = columns.first_mut()
             && !take_bytes_as_value(column, line, self.options.is_little_endian)
         {
-            let (name, data_type, length) = (column.name.clone(), column.data_type().clone(), line.len());
+            let (name, data_type, length) = (column.name.clone(), type_name(column.data_type()), line.len());
             fate.drop_record(|| format!("column {name}: {length} bytes that are no {data_type}"));
             column.take_filler();
         }

@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use std::fmt::Display;
 use std::sync::Arc;
 use streamfleet_dataflow::DataflowError;
+use streamfleet_logical::type_name;
 
 /// The most characters of a value that an error shows.
 const SHOWN_CHARS: usize = 100;
@@ -41,7 +42,7 @@ impl Fate {
         if self.nulls_for_errors && column.nullable {
             self.nulled += 1;
         } else {
-            let (name, data_type) = (&column.name, column.data_type());
+            let (name, data_type) = (&column.name, type_name(column.data_type()));
             self.drop_record(|| format!("field {name}: `{}` is no {data_type}", shortened(value)));
         }
         column.take_filler();

@@ -213,10 +213,10 @@ fn raw_values_come_back_one_a_line() {
     assert_eq!(rows(&big, &int, b"\0\0\x01\x02\n\0\0\0\x03\r\n").0, ["258", "3"]);
     let little = format_of("raw", &[("raw.endianness", "little-endian")]);
     assert_eq!(rows(&little, &int, b"\x02\x01\0\0").0, ["258"]);
-    assert_eq!(rows(&big, &int, "12\n").1, ["column v: 2 bytes that are no Int32"]);
+    assert_eq!(rows(&big, &int, "12\n").1, ["column v: 2 bytes that are no INT"]);
     assert_eq!(
         rows(&big, &schema(&[("v", DataType::Utf8)]), b"a\n\nb\xff\n"),
-        (vec!["a".into(), String::new()], vec!["column v: 2 bytes that are no Utf8".into()])
+        (vec!["a".into(), String::new()], vec!["column v: 2 bytes that are no STRING".into()])
     );
     let two = [Field::new("a", DataType::Utf8, true), Field::new("b", DataType::Utf8, true)];
     let error = big.check("t", &two).expect_err("two columns").to_string();
@@ -278,12 +278,12 @@ fn json_values_are_converted_as_jackson_does() {
     assert_eq!(good(r#"{"d":123456789012345678.125,"i":1,"i":2}"#), "2|123456789012345678.13|NULL|NULL|NULL");
     assert_eq!(good(" \n{\"s\":true} \r\n\n{}"), "NULL|NULL|NULL|NULL|true/NULL|NULL|NULL|NULL|NULL");
     for (text, expected) in [
-        (r#"{"i":5.5}"#, "field i: `5.5` is no Int32"),
-        (r#"{"i":3000000000}"#, "field i: `3000000000` is no Int32"),
-        (r#"{"i":[1]}"#, "field i: `[1]` is no Int32"),
-        (r#"{"d":1234567890123456789}"#, "field d: `1234567890123456789` is no Decimal128(20, 2)"),
-        (r#"{"b":"yes"}"#, "field b: `yes` is no Boolean"),
-        (r#"{"s":"\ud800"}"#, "field s: `\"\\ud800\"` is no Utf8"),
+        (r#"{"i":5.5}"#, "field i: `5.5` is no INT"),
+        (r#"{"i":3000000000}"#, "field i: `3000000000` is no INT"),
+        (r#"{"i":[1]}"#, "field i: `[1]` is no INT"),
+        (r#"{"d":1234567890123456789}"#, "field d: `1234567890123456789` is no DECIMAL(20, 2)"),
+        (r#"{"b":"yes"}"#, "field b: `yes` is no BOOLEAN"),
+        (r#"{"s":"\ud800"}"#, "field s: `\"\\ud800\"` is no STRING"),
         ("[1]", "the record is no JSON object"),
         ("{\"i\":1,}", "the record is no JSON: a name in quotes is expected at column 8"),
         ("{\"i\":1}x", "the record is no JSON: text behind the value at column 8"),
@@ -291,7 +291,7 @@ fn json_values_are_converted_as_jackson_does() {
         assert_eq!(rows(&format, &schema, text), (vec![], vec![expected.to_owned()]), "{text}");
     }
     let long = format!("{{\"i\":\"{}\"}}", "x".repeat(1000));
-    assert_eq!(rows(&format, &schema, long).1, [format!("field i: `{}..` is no Int32", "x".repeat(100))]);
+    assert_eq!(rows(&format, &schema, long).1, [format!("field i: `{}..` is no INT", "x".repeat(100))]);
     assert_eq!(rows(&format, &schema, b"{\"s\":\"\xff\"}").1, ["the record is no UTF-8 from its byte 7 on"]);
 }
 
@@ -309,7 +309,7 @@ fn ignored_errors_are_null_where_they_are() {
     let reasons: Vec<String> = decoded.bad.into_iter().map(|b| b.reason).collect();
     assert_eq!(reasons[0], "the record is no JSON: no JSON value at column 1");
     // NULL cannot be where the declaration forbids it.
-    assert_eq!(reasons[1..], ["field element: `x` is no Int32", "field element: NULL, but it is declared NOT NULL"]);
+    assert_eq!(reasons[1..], ["field element: `x` is no INT", "field element: NULL, but it is declared NOT NULL"]);
     let rows = crate::testing::rows(&decoded.records.expect("rows"));
     assert_eq!(rows, ["NULL|[1, NULL, 3]|{a: NULL, b: 1}|[7]", "4|NULL|NULL|NULL"]);
 
@@ -353,12 +353,12 @@ fn csv_fields_are_trimmed_but_for_texts_and_empty_ones_are_null() {
     let format = format_of("csv", &[("csv.null-literal", "-")]);
     let text = "-,-,-\n,a,-\n";
     let (good, bad) = rows(&format, &schema, text);
-    assert_eq!((good, bad), (vec!["NULL|NULL|NULL".to_owned()], vec!["field i: `` is no Int32".to_owned()]));
+    assert_eq!((good, bad), (vec!["NULL|NULL|NULL".to_owned()], vec!["field i: `` is no INT".to_owned()]));
     for (text, expected) in [
         ("1,a\n", "2 fields, expected 3"),
         ("1,a,,\n", "4 fields, expected 3"),
         ("1,\"a,\n", "a quoted field has no closing quote"),
-        ("1,a,2020-01-02T03:04:05", "field t: `2020-01-02T03:04:05` is no Timestamp(ms)"),
+        ("1,a,2020-01-02T03:04:05", "field t: `2020-01-02T03:04:05` is no TIMESTAMP(3)"),
     ] {
         assert_eq!(rows(&format, &schema, text).1, [expected], "{text}");
     }

@@ -17,7 +17,7 @@ impl ValueDecoder {
     /// An option or a column is not to the format's liking.
     pub fn new(table: &TableDescriptor, schema: SchemaRef) -> Result<Self, DataflowError> {
         let layout = Layout::whole(&schema);
-        Ok(Self(Format::of_value(table)?.message_decoder(schema, &layout)?))
+        Ok(Self(Format::of_value(table)?.message_decoder(&table.name, schema, &layout)?))
     }
 
     /// Takes a value.

@@ -150,6 +150,8 @@ pub struct RecordBlock {
     pub timestamps: Vec<i64>,
     /// True if the broker set the timestamps when it took the records, false if the writer did.
     pub broker_times: bool,
+    /// Epoch of the leader that each was read from, below zero if it is not known; empty if none is.
+    pub leader_epochs: Vec<i32>,
     /// Values.
     pub values: MaybeMessages,
     /// Keys, if they are wanted.
@@ -166,6 +168,7 @@ impl RecordBlock {
             offsets: Vec::new(),
             timestamps: Vec::new(),
             broker_times: false,
+            leader_epochs: Vec::new(),
             values: MaybeMessages::default(),
             keys: MaybeMessages::default(),
             headers: Vec::new(),

@@ -13,16 +13,18 @@ pub(super) enum Metadata {
     Topic,
     Partition,
     Headers,
+    LeaderEpoch,
     Offset,
     Timestamp,
     TimestampType,
 }
 
 impl Metadata {
-    const ALL: [(&'static str, Self); 6] = [
+    const ALL: [(&'static str, Self); 7] = [
         ("topic", Self::Topic),
         ("partition", Self::Partition),
         ("headers", Self::Headers),
+        ("leader-epoch", Self::LeaderEpoch),
         ("offset", Self::Offset),
         ("timestamp", Self::Timestamp),
         ("timestamp-type", Self::TimestampType),
@@ -36,7 +38,7 @@ impl Metadata {
     pub fn data_type(self) -> DataType {
         match self {
             Self::Topic | Self::TimestampType => DataType::Utf8,
-            Self::Partition => DataType::Int32,
+            Self::Partition | Self::LeaderEpoch => DataType::Int32,
             Self::Offset => DataType::Int64,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
             Self::Headers => headers_type(),
@@ -69,7 +71,7 @@ impl Part {
     /// The schema of some of the fields, and where they lie.
     pub fn layout(&self, wanted: &[usize]) -> (SchemaRef, Layout) {
         // Of a changed row a record may hold the key alone. Else a column that takes no NULL makes the record a bad one.
-        let is_partial = matches!(self.format, Format::Changes(_));
+        let is_partial = self.format.tells_changes();
         let field = |f: &usize| self.fields[*f].clone().with_nullable(is_partial || self.fields[*f].is_nullable());
         let fields: Vec<Field> = wanted.iter().map(field).collect();
         (Arc::new(Schema::new(fields)), Layout { fields: self.fields.clone(), places: wanted.to_vec() })

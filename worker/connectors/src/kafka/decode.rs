@@ -93,7 +93,7 @@ impl BlockDecoder {
         }
         let decoder = |part: &Part, wanted: &[usize]| {
             let (schema, layout) = part.layout(wanted);
-            Ok::<_, DataflowError>(PartDecoder { decoder: part.format.message_decoder(schema, &layout)? })
+            Ok::<_, DataflowError>(PartDecoder { decoder: part.format.message_decoder(&table.name, schema, &layout)? })
         };
         let key = match &columns.key {
             Some(part) if !key_fields.is_empty() => Some(decoder(part, &key_fields)?),
@@ -332,6 +332,10 @@ fn metadata_column(
         Metadata::Timestamp => {
             let times = (0..count).map(|row| Some(block.timestamps[record(row)]).filter(|t| *t >= 0));
             Arc::new(times.collect::<TimestampMillisecondArray>().with_timezone("UTC"))
+        }
+        Metadata::LeaderEpoch => {
+            let epoch = |row| block.leader_epochs.get(record(row)).copied().filter(|epoch| *epoch >= 0);
+            Arc::new((0..count).map(epoch).collect::<Int32Array>())
         }
         Metadata::TimestampType => {
             let name = if block.broker_times { "LogAppendTime" } else { "CreateTime" };

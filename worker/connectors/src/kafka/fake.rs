@@ -106,6 +106,8 @@ impl Consumer for FakeConsumer {
                     for (offset, (key, value, time)) in pair {
                         block.offsets.push(*offset as i64);
                         block.timestamps.push(*time);
+                        // That of the first record is not known.
+                        block.leader_epochs.push(*offset as i32 - 1);
                         block.values.push(value.as_deref());
                         if self.settings.keys {
                             block.keys.push(key.as_deref());

@@ -16,6 +16,9 @@ const DISCOVERY: Duration = Duration::from_secs(300);
 /// librdkafka takes no smaller `fetch.max.bytes` than its `message.max.bytes`, which is this.
 const LEAST_FETCH: u64 = 1_000_000;
 
+/// The most that brokers take for a topic's name.
+const MOST_TOPIC_CHARS: usize = 249;
+
 /// The brokers' own limit, unless they were told another.
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(900);
 
@@ -97,6 +100,9 @@ impl ReadOptions {
                 return Err(bad(table, "scan.bounded.mode", detail));
             }
         };
+        if table.option("properties.group.id").is_some_and(|group| group.trim().is_empty()) {
+            return Err(bad(table, "properties.group.id", "a group's name is not empty: give it one, or leave it out"));
+        }
         if matches!(startup, Bound::Group) && table.option("properties.group.id").is_none() {
             let detail = "'scan.startup.mode' = 'group-offsets' (the default) needs the group; or choose another mode";
             return Err(bad(table, "properties.group.id", detail));
@@ -126,7 +132,7 @@ impl ReadOptions {
 }
 
 fn topics(table: &TableDescriptor) -> Result<Topics, DataflowError> {
-    match (topic_names(table), table.option("topic-pattern")) {
+    match (topic_names(table)?, table.option("topic-pattern")) {
         (names, None) if !names.is_empty() => Ok(Topics::Names(names)),
         // The whole name must match, though a part of it may match sooner: `a|ab`.
         (names, Some(pattern)) if names.is_empty() => match whole(pattern) {
@@ -144,14 +150,27 @@ fn whole(pattern: &str) -> Result<Regex, regex::Error> {
 }
 
 /// The topics that are named; one that is named twice counts once.
-fn topic_names(table: &TableDescriptor) -> Vec<String> {
+fn topic_names(table: &TableDescriptor) -> Result<Vec<String>, DataflowError> {
     let mut names: Vec<String> = Vec::new();
     for name in list(table, "topic") {
+        check_topic(table, "topic", &name)?;
         if !names.contains(&name) {
             names.push(name);
         }
     }
-    names
+    Ok(names)
+}
+
+/// Refuses a name that no topic can have: brokers answer as if it did not exist yet.
+pub(super) fn check_topic(table: &TableDescriptor, option: &str, name: &str) -> Result<(), DataflowError> {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.chars().all(is_fine) && (1..=MOST_TOPIC_CHARS).contains(&name.len()) && !matches!(name, "." | "..") {
+        return Ok(());
+    }
+    let detail = format!(
+        "no topic can be called `{name}`: names have letters, digits, `.`, `_` and `-`, {MOST_TOPIC_CHARS} at most"
+    );
+    Err(bad(table, option, detail))
 }
 
 /// `partition:0,offset:42;partition:1,offset:300`.
@@ -165,12 +184,12 @@ fn specific(table: &TableDescriptor, topics: &Topics, option: &str) -> Result<BT
         let (partition, offset) = text.split_once(',')?;
         let partition = partition.trim().strip_prefix("partition:")?.trim().parse().ok()?;
         let offset = offset.trim().strip_prefix("offset:")?.trim().parse().ok()?;
-        Some((partition, offset))
+        Some((partition, offset)).filter(|(partition, offset)| *partition >= 0 && *offset >= 0)
     };
     let found: Option<BTreeMap<i32, i64>> = list(table, option).iter().map(|text| one(text)).collect();
-    found
-        .filter(|offsets| !offsets.is_empty())
-        .ok_or_else(|| bad(table, option, "offsets are needed, as partition:0,offset:42;partition:1,offset:300"))
+    found.filter(|offsets| !offsets.is_empty()).ok_or_else(|| {
+        bad(table, option, "offsets from 0 on are needed, as partition:0,offset:42;partition:1,offset:300")
+    })
 }
 
 /// When written rows count.
@@ -196,7 +215,7 @@ pub(super) struct WriteOptions {
 impl WriteOptions {
     pub fn of(table: &TableDescriptor) -> Result<Self, DataflowError> {
         let mut properties = properties::of(table)?;
-        let names = topic_names(table);
+        let names = topic_names(table)?;
         let [topic] = names.as_slice() else {
             return Err(bad(table, "topic", "exactly one topic is needed to write"));
         };
@@ -240,7 +259,7 @@ impl WriteOptions {
             }
             // As with the Java client, who wants it so has it so.
             (Guarantee::AtLeastOnce, Some((option, why))) => {
-                properties::warn_once(table, &format!("'{option}' weakens 'sink.delivery-guarantee': {why}"));
+                options::warn_once(table, &format!("'{option}' weakens 'sink.delivery-guarantee': {why}"));
             }
             (Guarantee::None, _) => {}
         }
@@ -284,6 +303,17 @@ mod tests {
         assert!(error.contains("'scan.startup.timestamp-millis'"), "{error}");
         let error = read(&[("scan.startup.mode", "specific-offsets"), ("scan.startup.specific-offsets", "0:1")]);
         assert!(error.expect_err("another form").contains("partition:0,offset:42"));
+        for wrong in ["partition:0,offset:-1", "partition:-1,offset:0", "partition:0,offset:1;partition:1,offset:-2"] {
+            let error = read(&[("scan.startup.mode", "specific-offsets"), ("scan.startup.specific-offsets", wrong)]);
+            assert!(error.expect_err("below zero").contains("offsets from 0 on are needed"), "{wrong}");
+        }
+        for options in [
+            &[("properties.group.id", "")][..],
+            &[("properties.group.id", " "), ("scan.startup.mode", "earliest-offset")],
+        ] {
+            let error = read(options).expect_err("no name");
+            assert!(error.contains("option 'properties.group.id' = '") && error.contains("is not empty"), "{error}");
+        }
         let error = read(&[("scan.startup.mode", "latest-offset"), ("topic-pattern", "a.*")]).expect_err("both");
         assert!(error.contains("either 'topic' or 'topic-pattern'"), "{error}");
     }
@@ -307,6 +337,20 @@ mod tests {
     fn a_topic_that_is_named_twice_counts_once() {
         let found = read(&[("scan.startup.mode", "earliest-offset"), ("topic", "a; b;a")]).expect("usable");
         assert!(matches!(&found.topics, Topics::Names(names) if *names == ["a", "b"]), "{:?}", found.topics);
+    }
+
+    #[test]
+    fn a_name_that_no_topic_can_have_is_refused() {
+        let long = "x".repeat(250);
+        for name in ["a b", "größe", "a/b", ".", "..", "a,b", &long] {
+            let expected = format!("table t: option 'topic' = '{name}': no topic can be called `{name}`: ");
+            let topic = [("scan.startup.mode", "earliest-offset"), ("topic", name)];
+            assert!(read(&topic).expect_err("read").starts_with(&expected), "{name}");
+            assert!(write(&topic).expect_err("written").starts_with(&expected), "{name}");
+        }
+        for name in ["a.b_C-9", "...", &long[1..]] {
+            assert!(write(&[("topic", name)]).is_ok(), "{name}");
+        }
     }
 
     #[test]

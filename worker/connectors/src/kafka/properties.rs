@@ -2,12 +2,9 @@
 
 use super::client::{Properties, REACH_WITHIN};
 use super::oauth;
-use crate::options::{bad, hidden};
-use std::collections::BTreeSet;
-use std::sync::Mutex;
+use crate::options::{bad, hidden, warn_once};
 use streamfleet_dataflow::DataflowError;
 use streamfleet_logical::TableDescriptor;
-use tracing::warn;
 
 const PREFIX: &str = "properties.";
 
@@ -98,6 +95,7 @@ const NUMBERS: [(&str, &str, i64, i64); 12] = [
 /// No broker is named, or a setting cannot be used.
 pub(super) fn of(table: &TableDescriptor) -> Result<Properties, DataflowError> {
     let mut properties = Properties::new();
+    check_mechanism(table)?;
     for (option, value) in &table.options {
         let Some(key) = option.strip_prefix(PREFIX) else { continue };
         if RESERVED.contains(&key) {
@@ -118,19 +116,33 @@ pub(super) fn of(table: &TableDescriptor) -> Result<Properties, DataflowError> {
     Ok(properties)
 }
 
+/// Refuses Kerberos, which clients take for granted where no mechanism is named.
+fn check_mechanism(table: &TableDescriptor) -> Result<(), DataflowError> {
+    const NO_KERBEROS: &str =
+        "Kerberos (GSSAPI) is not supported: use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER";
+    const MECHANISM: &str = "properties.sasl.mechanism";
+    let value = |option: &str| table.option(option).map(|value| value.trim().to_ascii_uppercase());
+    for option in [MECHANISM, "properties.sasl.mechanisms"] {
+        match value(option).as_deref() {
+            Some("GSSAPI") => return Err(bad(table, option, NO_KERBEROS)),
+            Some(_) => return Ok(()),
+            None => {}
+        }
+    }
+    match value("properties.security.protocol") {
+        Some(protocol) if protocol.starts_with("SASL_") => Err(bad(
+            table,
+            MECHANISM,
+            format!("with 'properties.security.protocol' = '{protocol}' it is needed. {NO_KERBEROS}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The table's settings that are taken and passed over.
 fn without_effect(table: &TableDescriptor) -> Vec<&str> {
     let is_idle = |option: &&str| option.strip_prefix(PREFIX).is_some_and(|key| WITHOUT_EFFECT.contains(&key));
     table.options.keys().map(String::as_str).filter(is_idle).collect()
-}
-
-/// Says once in a process what is to be known of a table: its options are read anew for every subtask.
-pub(super) fn warn_once(table: &TableDescriptor, text: &str) {
-    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let text = format!("table {}: {text}", table.name);
-    if SAID.lock().is_ok_and(|mut said| said.insert(text.clone())) {
-        warn!("{text}");
-    }
 }
 
 /// A setting with which a producer cannot keep rows from being lost, written twice or out of order, and why.
@@ -338,6 +350,21 @@ mod tests {
             ("ssl.ca.location", "/ca.pem"),
         ];
         assert_eq!(found.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn kerberos_is_refused_named_or_not() {
+        let kerberos = [
+            &[("properties.sasl.mechanism", "GSSAPI"), ("properties.sasl.jaas.config", "Krb5LoginModule required;")][..],
+            &[("properties.sasl.mechanisms", "gssapi")],
+            &[("properties.security.protocol", "SASL_SSL")],
+        ];
+        for options in kerberos {
+            let error = properties(options).expect_err("refused");
+            assert!(error.contains("'properties.sasl.mechanism") && error.contains("Kerberos (GSSAPI)"), "{error}");
+        }
+        let plain = [("properties.security.protocol", "sasl_plaintext"), ("properties.sasl.mechanisms", "PLAIN")];
+        assert!(properties(&plain).is_ok());
     }
 
     #[test]

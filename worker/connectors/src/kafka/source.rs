@@ -107,6 +107,7 @@ fn on_bad(
         (Some("dead-letter"), Some(topic)) => {
             let mut properties = super::properties::of(table)?;
             super::properties::for_letters(&mut properties);
+            super::options::check_topic(table, TOPIC, topic)?;
             if options.topics.has(topic) {
                 return Err(bad(table, TOPIC, "the table reads this topic itself"));
             }
@@ -459,6 +460,7 @@ fn part_of(block: &RecordBlock, from: usize, to: usize) -> RecordBlock {
     part.offsets.extend_from_slice(&block.offsets[from..to]);
     part.timestamps.extend_from_slice(&block.timestamps[from..to]);
     part.broker_times = block.broker_times;
+    part.leader_epochs = block.leader_epochs.get(from..to).map(<[_]>::to_vec).unwrap_or_default();
     for index in from..to {
         part.values.push(block.values.get(index));
         if !block.keys.messages.ends.is_empty() {

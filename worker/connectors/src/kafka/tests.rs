@@ -246,15 +246,21 @@ fn keys_metadata_and_records_without_a_value_become_columns() {
         ("value.format", "json"),
         ("value.fields-include", "EXCEPT_KEY"),
     ]);
-    let columns = [("name", DataType::Utf8), ("k", DataType::Utf8), ("o", DataType::Int64), ("p", DataType::Int32)];
+    let columns = [
+        ("name", DataType::Utf8),
+        ("k", DataType::Utf8),
+        ("o", DataType::Int64),
+        ("p", DataType::Int32),
+        ("e", DataType::Int32),
+    ];
     let mut described = table(&columns, &options);
-    for (index, key) in [(2, "offset"), (3, "partition")] {
+    for (index, key) in [(2, "offset"), (3, "partition"), (4, "leader-epoch")] {
         described.columns[index].kind = ColumnKind::Metadata { key: key.to_owned(), is_virtual: true };
     }
     let spec = ScanSpec::whole(Arc::new(described)).expect("a scan");
     let mut plain = source(&cluster, &spec, &Arc::<StepClock>::default());
     plain.start().expect("begins");
-    assert_eq!(drain(plain.as_mut()).0, ["a|k1|0|0", "d|k4|3|0"]);
+    assert_eq!(drain(plain.as_mut()).0, ["a|k1|0|0|NULL", "d|k4|3|0|2"]);
     assert_eq!(plain.errors().skipped_records, 1);
 }
 

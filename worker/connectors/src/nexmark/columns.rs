@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 use arrow::error::ArrowError;
 use std::sync::Arc;
 use streamfleet_dataflow::DataflowError;
-use streamfleet_logical::ScanSpec;
+use streamfleet_logical::{ScanSpec, type_name};
 
 /// Makes the batches of a table.
 #[derive(Debug)]
@@ -165,7 +165,12 @@ fn column(spec: &ScanSpec, field: &Field) -> Result<Column, DataflowError> {
             wrong(format!("field `{}` is unknown; the fields are {}", leaf.name(), names.join(", ")))
         })?;
         if *leaf.data_type() != data_type {
-            return Err(wrong(format!("field `{}` is declared {}, but is {data_type}", leaf.name(), leaf.data_type())));
+            return Err(wrong(format!(
+                "field `{}` is declared {}, but is {}",
+                leaf.name(),
+                type_name(leaf.data_type()),
+                type_name(&data_type)
+            )));
         }
         let used = !leaf.is_nullable() || spec.uses(&[field.name(), leaf.name()]);
         Ok(used.then_some(found))

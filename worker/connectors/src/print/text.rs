@@ -12,6 +12,7 @@ use arrow::datatypes::{
     TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use streamfleet_dataflow::DataflowError;
+use streamfleet_logical::type_name;
 use streamfleet_types::RowKind;
 
 /// The values of a column, ready to be written.
@@ -48,7 +49,11 @@ pub fn check(table: &str, field: &Field) -> Result<(), DataflowError> {
     let empty = arrow::array::new_empty_array(field.data_type());
     Cells::of(empty.as_ref()).map(drop).map_err(|_| DataflowError::Unsupported {
         operator: format!("table {table}"),
-        detail: format!("connector 'print' cannot write column `{}` of type {}", field.name(), field.data_type()),
+        detail: format!(
+            "connector 'print' cannot write column `{}` of type {}",
+            field.name(),
+            type_name(field.data_type())
+        ),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::settings::Credentials;
 use super::{Answer, RegisteredSchema, Registry, RegistryFault, RegistrySettings};
-use crate::http::{self, FIRST_WAIT, LONGEST_WAIT};
+use crate::http::{self, ANSWER_WITHIN, FIRST_WAIT, LONGEST_WAIT};
 use reqwest::blocking::Client;
 use reqwest::{Identity, Method, StatusCode, Url};
 use serde::Deserialize;
@@ -11,8 +11,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::{info, warn};
+
+/// The least time for one answer, when patience ends: for one that is on its way.
+const LEAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// The most bytes of an answer.
 const MOST_BYTES: u64 = 16 << 20;
@@ -201,7 +204,8 @@ impl Asker {
         loop {
             let mut last = String::new();
             for url in &self.settings.urls {
-                match self.ask_one(url, what, method, path, body) {
+                let left = self.settings.patience.saturating_sub(began.elapsed());
+                match self.ask_one(url, what, method, path, body, left.clamp(LEAST_ANSWER, ANSWER_WITHIN)) {
                     Ok(answer) => {
                         if is_away {
                             info!(registry = self.settings.place(), what, "the schema registry answers again");
@@ -219,12 +223,13 @@ impl Asker {
                 );
             }
             is_away = true;
-            let is_late = began.elapsed() + wait > self.settings.patience;
-            if is_late || self.is_over.load(Ordering::Relaxed) {
-                let seconds = began.elapsed().as_secs();
+            let elapsed = began.elapsed();
+            let pause = pause_of(wait, elapsed, self.settings.patience);
+            let Some(pause) = pause.filter(|_| !self.is_over.load(Ordering::Relaxed)) else {
+                let seconds = elapsed.as_secs();
                 return Err(self.fault(what, &format!("no answer for {seconds} s ({last}): is it running there?")));
-            }
-            std::thread::sleep(wait);
+            };
+            std::thread::sleep(pause);
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
@@ -236,12 +241,13 @@ impl Asker {
         method: &Method,
         path: &[&str],
         body: Option<&Value>,
+        within: Duration,
     ) -> Result<T, Trouble> {
         let mut address = url.clone();
         if let Ok(mut segments) = address.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        let mut request = self.client.request(method.clone(), address);
+        let mut request = self.client.request(method.clone(), address).timeout(within);
         request = request.header("accept", "application/vnd.schemaregistry.v1+json, application/json");
         if let Some(body) = body {
             request = request.header("content-type", "application/vnd.schemaregistry.v1+json").body(body.to_string());
@@ -280,4 +286,9 @@ impl Asker {
             status => lasting(&format!("{status}: {said}")),
         })
     }
+}
+
+/// How long to wait before the next attempt: the last one is made when patience ends. `None`: it has ended.
+pub(super) fn pause_of(wait: Duration, elapsed: Duration, patience: Duration) -> Option<Duration> {
+    patience.checked_sub(elapsed).filter(|left| !left.is_zero()).map(|left| wait.min(left))
 }

@@ -7,7 +7,7 @@ mod tests;
 
 pub(crate) use http::HttpRegistry;
 pub use settings::RegistrySettings;
-pub(crate) use settings::options;
+pub(crate) use settings::{passed_over, registry_options};
 
 use std::fmt;
 

@@ -1,12 +1,12 @@
 //! How a registry is reached, by the options of Flink's formats.
 
-use crate::options::{self, option};
+use crate::options;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use std::fmt;
 use std::time::Duration;
 use streamfleet_dataflow::DataflowError;
-use streamfleet_logical::{OptionKind, OptionSpec, TableDescriptor};
+use streamfleet_logical::TableDescriptor;
 
 /// How long a registry that does not answer is asked again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,43 +42,88 @@ impl fmt::Debug for RegistrySettings {
     }
 }
 
-/// What the planner knows of a format's options for its registry.
-pub(crate) fn options() -> Vec<OptionSpec> {
-    let text = |name, help| option(name, OptionKind::Text, "", help);
-    vec![
-        OptionSpec {
-            required: true,
-            ..text("avro-confluent.url", "The registry's address, or several, separated by commas.")
-        },
-        option(
-            "avro-confluent.basic-auth.credentials-source",
-            OptionKind::OneOf(&["USER_INFO", "URL"]),
-            "",
-            "Where user and password are: in `basic-auth.user-info`, or in the address.",
-        ),
-        text("avro-confluent.basic-auth.user-info", "`user:password`."),
-        option(
-            "avro-confluent.bearer-auth.credentials-source",
-            OptionKind::OneOf(&["STATIC_TOKEN"]),
-            "",
-            "The token is in `bearer-auth.token`.",
-        ),
-        text("avro-confluent.bearer-auth.token", "The token that is shown to the registry."),
-        text("avro-confluent.ssl.truststore.location", "A file of trusted certificates, in PEM."),
-        text("avro-confluent.ssl.keystore.location", "A file of the client's own key and certificates, in PEM."),
-        option(
-            "avro-confluent.retry-timeout",
-            OptionKind::Duration,
-            "1 min",
-            "How long a registry that does not answer is asked again before the job fails.",
-        ),
-    ]
+/// What the planner knows of the options for its registry that the format of this name has.
+macro_rules! registry_options {
+    ($format:literal) => {{
+        use streamfleet_logical::{OptionKind, OptionSpec};
+        use $crate::options::option;
+        let text = |name, help| option(name, OptionKind::Text, "", help);
+        vec![
+            OptionSpec {
+                required: true,
+                older: concat!($format, ".schema-registry.url"),
+                ..text(
+                    concat!($format, ".url"),
+                    "The registry's address, or several, separated by commas. Taken as `schema-registry.url` too.",
+                )
+            },
+            option(
+                concat!($format, ".basic-auth.credentials-source"),
+                OptionKind::OneOf(&["USER_INFO", "URL"]),
+                "",
+                "Where user and password are: in `basic-auth.user-info`, or in the address.",
+            ),
+            text(concat!($format, ".basic-auth.user-info"), "`user:password`."),
+            option(
+                concat!($format, ".bearer-auth.credentials-source"),
+                OptionKind::OneOf(&["STATIC_TOKEN"]),
+                "",
+                "The token is in `bearer-auth.token`.",
+            ),
+            text(concat!($format, ".bearer-auth.token"), "The token that is shown to the registry."),
+            text(concat!($format, ".ssl.truststore.location"), "A file of trusted certificates, in PEM."),
+            text(concat!($format, ".ssl.truststore.password"), "Refused: certificates in PEM have none."),
+            text(
+                concat!($format, ".ssl.keystore.location"),
+                "A file of the client's own key and certificates, in PEM.",
+            ),
+            text(concat!($format, ".ssl.keystore.password"), "Refused: the key in PEM must have none."),
+            option(
+                concat!($format, ".retry-timeout"),
+                OptionKind::Duration,
+                "1 min",
+                "How long a registry that does not answer is asked again before the job fails.",
+            ),
+        ]
+    }};
+}
+pub(crate) use registry_options;
+
+/// What Confluent's client calls the options above: Flink takes them behind `properties.`.
+const CLIENT_NAMES: &[(&str, &str)] = &[
+    ("basic-auth.credentials-source", "basic.auth.credentials.source"),
+    ("basic-auth.user-info", "basic.auth.user.info"),
+    ("basic-auth.user-info", "schema.registry.basic.auth.user.info"),
+    ("bearer-auth.credentials-source", "bearer.auth.credentials.source"),
+    ("bearer-auth.token", "bearer.auth.token"),
+    ("ssl.truststore.location", "schema.registry.ssl.truststore.location"),
+    ("ssl.truststore.password", "schema.registry.ssl.truststore.password"),
+    ("ssl.keystore.location", "schema.registry.ssl.keystore.location"),
+    ("ssl.keystore.password", "schema.registry.ssl.keystore.password"),
+    ("ssl.keystore.password", "schema.registry.ssl.key.password"),
+];
+
+/// The properties of Confluent's client among a table's options that change nothing here. `prefix`: as `avro-confluent.`.
+pub(crate) fn passed_over<'t>(table: &'t TableDescriptor, prefix: &str) -> Vec<&'t str> {
+    let known = |name: &str| CLIENT_NAMES.iter().any(|(_, client)| *client == name) || name == "auto.register.schemas";
+    let keys = table.options.keys().filter(|key| {
+        let property = key.strip_prefix(prefix).and_then(|key| key.strip_prefix("properties."));
+        property.is_some_and(|property| !known(property))
+    });
+    keys.map(String::as_str).collect()
 }
 
 impl RegistrySettings {
     /// What the options of a table say that begin with this prefix, such as `avro-confluent.`.
     pub fn of(table: &TableDescriptor, prefix: &str) -> Result<Self, DataflowError> {
-        let name = |option: &str| format!("{prefix}{option}");
+        // The option that is set: Flink's own goes before the client's.
+        let name = |option: &str| {
+            let own = format!("{prefix}{option}");
+            let clients = CLIENT_NAMES.iter().filter(|(flinks, _)| *flinks == option);
+            let mut clients = clients.map(|(_, client)| format!("{prefix}properties.{client}"));
+            let is_set = |name: &String| table.option(name).is_some();
+            if is_set(&own) { own } else { clients.find(is_set).unwrap_or(own) }
+        };
         let get = |option: &str| table.option(&name(option)).map(str::trim).filter(|text| !text.is_empty());
         // Values may be secrets: errors do not show them.
         let bad = |option: &str, detail: &str| options::hidden(table, &name(option), detail);
@@ -137,6 +182,18 @@ impl RegistrySettings {
                     return Err(bad(option, &format!("'{}' says that there are credentials", name(source))));
                 }
                 _ => {}
+            }
+        }
+        for (option, detail) in [
+            ("ssl.truststore.password", "certificates are read in PEM, without a password: leave it out"),
+            (
+                "ssl.keystore.password",
+                "the key is read in PEM, without a password: take it off (openssl pkey -in <file> -out <file>) and leave \
+                 the option out",
+            ),
+        ] {
+            if get(option).is_some() {
+                return Err(bad(option, detail));
             }
         }
         Ok(Self {

@@ -1,5 +1,6 @@
 //! The client against a server of scripted answers.
 
+use super::settings::Credentials;
 use super::*;
 use crate::testing::table;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -149,6 +150,42 @@ fn the_next_address_is_asked_and_patience_ends() {
     assert!(!fault.is_unknown);
     let begin = format!("schema 1, schema registry {dead}: no answer for 0 s (");
     assert!(fault.detail.starts_with(&begin) && fault.detail.contains("refused"), "{}", fault.detail);
+}
+
+#[test]
+fn the_last_attempt_is_made_when_patience_ends() {
+    let patience = Duration::from_secs(3);
+    let (mut at, mut wait, mut attempts) = (Duration::ZERO, Duration::from_millis(100), vec![0]);
+    while let Some(pause) = http::pause_of(wait, at, patience) {
+        at += pause;
+        wait *= 2;
+        attempts.push(at.as_millis());
+    }
+    assert_eq!(attempts, [0, 100, 300, 700, 1500, 3000]);
+    assert_eq!(http::pause_of(wait, Duration::from_secs(4), patience), None);
+}
+
+#[test]
+fn settings_of_confluents_client_are_taken_and_flinks_go_before_them() {
+    let the = |options: &[(&str, &str)]| settings(options).expect("sound").credentials;
+    let url = ("url", "http://a:1");
+    let basic = |user: &str| Credentials::Basic { user: user.to_owned(), password: "the-secret".to_owned() };
+    let theirs = ("properties.basic.auth.user.info", "them:the-secret");
+    assert!(the(&[url, theirs, ("properties.basic.auth.credentials.source", "USER_INFO")]) == basic("them"));
+    assert!(the(&[url, theirs, ("basic-auth.user-info", "us:the-secret")]) == basic("us"));
+    let error = settings(&[url, ("properties.basic.auth.user.info", "the-secret")]).expect_err("no colon");
+    assert!(error.contains("'avro-confluent.properties.basic.auth.user.info'"), "{error}");
+    assert!(!error.contains("the-secret"), "{error}");
+    for (option, advice) in [
+        ("ssl.keystore.password", "openssl pkey"),
+        ("ssl.truststore.password", "leave it out"),
+        ("properties.schema.registry.ssl.keystore.password", "openssl pkey"),
+    ] {
+        let error = settings(&[url, (option, "the-secret")]).expect_err("PEM has none");
+        assert!(error.contains(option) && error.contains(advice) && !error.contains("the-secret"), "{error}");
+    }
+    let table = table(&[], &[("f.properties.basic.auth.user.info", ""), ("f.properties.use.latest.version", "true")]);
+    assert_eq!(passed_over(&table, "f."), ["f.properties.use.latest.version"]);
 }
 
 #[test]

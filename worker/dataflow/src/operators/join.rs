@@ -28,7 +28,7 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use entries::{Entries, Entry};
 use filter::JoinFilter;
 use side::{Expiry, Keys, Side, SideSpec};
-use streamfleet_logical::{JoinKind, JoinSpec};
+use streamfleet_logical::{JoinKind, JoinSpec, type_name};
 use streamfleet_state::{RowId, RowTable};
 use streamfleet_types::{Batch, Millis, RowKind};
 
@@ -89,9 +89,9 @@ impl JoinOperator {
                 return Err(unsupported(format!(
                     "a join of {} ({}) with {} ({}): cast one side",
                     left.name(),
-                    left.data_type(),
+                    type_name(left.data_type()),
                     right.name(),
-                    right.data_type()
+                    type_name(right.data_type())
                 )));
             }
         }
@@ -99,7 +99,11 @@ impl JoinOperator {
             for (input, column) in [(LEFT, bounds.left_time), (RIGHT, bounds.right_time)] {
                 let time = inputs[input].field(column);
                 if !matches!(time.data_type(), DataType::Timestamp(TimeUnit::Millisecond, _)) {
-                    return Err(unsupported(format!("{} of type {} as event time", time.name(), time.data_type())));
+                    return Err(unsupported(format!(
+                        "{} of type {} as event time",
+                        time.name(),
+                        type_name(time.data_type())
+                    )));
                 }
             }
         }

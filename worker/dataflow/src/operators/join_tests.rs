@@ -299,7 +299,7 @@ fn keys_of_other_types_are_refused() {
     let case = Case::new(JoinKind::Inner, [false, false], &[0]);
     let spec = JoinSpec { on: vec![(0, 1)], ..case.spec() };
     let error = build(&OperatorSpec::Join(spec), case.context()).err().unwrap();
-    assert!(error.to_string().contains("k (Int64) with text (Utf8): cast one side"), "{error}");
+    assert!(error.to_string().contains("k (BIGINT) with text (STRING): cast one side"), "{error}");
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl Job {
 
 #[test]
 fn by_default_a_checkpoint_marks_the_partitions_that_it_adds_to() {
-    let mut job = Job::new(2, &[("sink.partition-commit.policy.kind", "success-file")]);
+    let mut job = Job::new(2, &[("sink.partition-commit.policy.kind", "Success-File")]);
     job.write(0, "a", 1);
     job.write(1, "a", 1);
     job.write(1, "b:c", 2);
@@ -288,6 +288,7 @@ fn options_that_mean_nothing_here_are_refused() {
         (&[policy, ("sink.partition-commit.watermark-time-zone", "Asia/Shanghai")], "only `UTC` is supported"),
         (&[policy, ("sink.partition-commit.trigger", "never")], "`process-time` or `partition-time`"),
         (&[policy, ("sink.partition-commit.success-file.name", "a/b")], "the name of a file is needed"),
+        (&[("sink.partition-commit.policy.kind", "")], "the only policy that is supported"),
         (&[policy, ("sink.partition-commit.delay", "soon")], "a duration is needed"),
         (&[policy, BY_PARTITION_TIME[1], ("partition.time-extractor.kind", "custom")], "no classes can be loaded"),
         (

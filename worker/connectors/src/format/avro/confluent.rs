@@ -3,21 +3,20 @@
 //! A record is read by the schema that it was written under, whose fields go to the columns of the same names. Schemas are asked
 //! for when a message first names them, and kept.
 
-use super::AvroOptions;
+use super::confluent_options::ConfluentOptions;
 use super::decode::{rows_of, take_record};
 use super::encode::AvroEncoder;
-use super::shape::{Shapes, why_not_written};
-use super::{derived, schema};
+use super::schema;
+use super::shape::Shapes;
 use crate::format::message::{DecodedMessages, Link, MessageBuffer, MessageDecoder, MessageEncoder};
 use crate::format::rows::Rows;
 use crate::inbox::Inbox;
-use crate::options::{bad, boolean, option};
-use crate::registry::{self, RegisteredSchema, Registry, RegistryFault, RegistrySettings};
+use crate::registry::{RegisteredSchema, Registry, RegistryFault, RegistrySettings};
+use apache_avro::Schema;
 use arrow::datatypes::SchemaRef;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use streamfleet_dataflow::DataflowError;
-use streamfleet_logical::{FormatDescriptor, OptionKind, TableDescriptor};
 use streamfleet_types::Batch;
 
 /// What begins every message.
@@ -28,62 +27,6 @@ const HEAD: usize = 5;
 
 /// Schemas that are kept before all are forgotten: numbers in broken messages are any.
 const MOST_KNOWN: usize = 10_000;
-
-/// The format's options.
-#[derive(Debug, Clone)]
-pub(crate) struct ConfluentOptions {
-    pub avro: AvroOptions,
-    settings: RegistrySettings,
-    subject: Option<String>,
-    /// The schema that rows are written under, if not the table's own.
-    schema: Option<String>,
-    registers: bool,
-}
-
-/// What the planner knows of it.
-pub(in crate::format) fn descriptor() -> FormatDescriptor {
-    let mut options = registry::options();
-    options.extend([
-        option(
-            "avro-confluent.subject",
-            OptionKind::Text,
-            "",
-            "The subject that the schema of written rows is registered under; by default the topic's name with `-value` or `-key`.",
-        ),
-        option(
-            "avro-confluent.schema",
-            OptionKind::Text,
-            "",
-            "The schema of written rows, which must have the table's columns; by default the one that Flink derives from them.",
-        ),
-        option(
-            "avro-confluent.properties.auto.register.schemas",
-            OptionKind::Boolean,
-            "true",
-            "`false`: the schema must be registered already.",
-        ),
-        super::times_option("avro-confluent.timestamp_mapping.legacy"),
-    ]);
-    FormatDescriptor { name: "avro-confluent", changes: false, options }
-}
-
-impl ConfluentOptions {
-    /// Reads them.
-    pub fn of(table: &TableDescriptor) -> Result<Self, DataflowError> {
-        const SCHEMA: &str = "avro-confluent.schema";
-        let text = |name: &str| table.option(name).filter(|text| !text.trim().is_empty()).map(str::to_owned);
-        if let Some(text) = text(SCHEMA) {
-            schema::parse(&text).map_err(|detail| bad(table, SCHEMA, detail))?;
-        }
-        Ok(Self {
-            avro: AvroOptions::under(table, "avro-confluent.")?,
-            settings: RegistrySettings::of(table, "avro-confluent.")?,
-            subject: text("avro-confluent.subject"),
-            schema: text(SCHEMA),
-            registers: boolean(table, "avro-confluent.properties.auto.register.schemas", true)?,
-        })
-    }
-}
 
 /// A way to a registry, and what comes back.
 struct Desk<T> {
@@ -229,21 +172,31 @@ pub(in crate::format) struct ConfluentEncoder {
 
 impl ConfluentEncoder {
     /// For rows of these columns.
-    pub fn new(table: &str, columns: &SchemaRef, options: &ConfluentOptions) -> Result<Self, DataflowError> {
+    pub fn of_rows(table: &str, columns: &SchemaRef, options: &ConfluentOptions) -> Result<Self, DataflowError> {
+        Self::new(table, columns, options, |local_times| schema::of_columns(columns.fields(), local_times))
+    }
+
+    /// For records of these columns. `derive`: the schema that they have without one of the user's, for times of no known
+    /// place or of UTC only.
+    pub(super) fn new(
+        table: &str,
+        columns: &SchemaRef,
+        options: &ConfluentOptions,
+        derive: impl FnOnce(bool) -> Result<(String, Schema), String>,
+    ) -> Result<Self, DataflowError> {
         let unsupported = |detail: String| DataflowError::Unsupported {
             operator: format!("table {table}"),
-            detail: format!("format 'avro-confluent': {detail}"),
+            detail: format!("format '{}': {detail}", options.format),
         };
         let (text, schema) = match &options.schema {
             Some(text) => (text.clone(), schema::parse(text).map_err(unsupported)?),
-            None => derived(table, columns.fields(), options.avro)?,
+            None => derive(options.avro.has_all_times())
+                .map_err(|detail| unsupported(format!("the columns as an Avro schema: {detail}")))?,
         };
-        let shapes = Shapes::of(&schema, &[], columns.fields()).map_err(unsupported)?;
-        if let Some(why) = why_not_written(&shapes.record, columns.fields()) {
-            return Err(unsupported(format!("rows cannot be written under 'avro-confluent.schema': {why}")));
-        }
+        let shapes = Shapes::to_write(&schema, columns.fields())
+            .map_err(|why| unsupported(format!("rows cannot be written under '{}.schema': {why}", options.format)))?;
         Ok(Self {
-            inner: AvroEncoder::new(table, columns, shapes.record),
+            inner: AvroEncoder::new(table, columns, shapes),
             settings: options.settings.clone(),
             subject: options.subject.clone(),
             text,

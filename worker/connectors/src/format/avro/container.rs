@@ -162,7 +162,7 @@ impl RecordDecoder for ContainerDecoder {
         let mut cursor = Cursor::new(&unpacked, &head.shapes.passed);
         for number in 1..=count {
             // Where the next one begins is not known.
-            if let Err(wrong) = cursor.take_checked(&head.shapes.record, &mut self.rows) {
+            if let Err(wrong) = cursor.take_checked(&head.shapes, &mut self.rows) {
                 let left = count - number + 1;
                 self.rows.bad(0, length, format!("record {number} of a block, of which {left} are left out: {wrong}"));
                 break;

@@ -53,6 +53,8 @@ pub(super) fn take_record(rows: &mut Rows, shapes: &Shapes, message: &[u8], star
 
 fn record(rows: &mut Rows, shapes: &Shapes, message: &[u8], start: usize) -> Result<(), Wrong> {
     let mut cursor = Cursor { bytes: message, at: start, passed: &shapes.passed };
+    cursor.pass_branch(shapes.branch)?;
+    let start = cursor.at;
     cursor.check_record(&shapes.record, 0)?;
     if cursor.at < message.len() {
         return Err(cursor.wrong("bytes behind the record: was it written under another schema?"));
@@ -88,11 +90,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes the next record; nothing of it is taken if it is not whole.
-    pub fn take_checked(&mut self, record: &RecordShape, rows: &mut Rows) -> Result<(), Wrong> {
+    pub fn take_checked(&mut self, shapes: &Shapes, rows: &mut Rows) -> Result<(), Wrong> {
+        self.pass_branch(shapes.branch)?;
         let start = self.at;
-        self.check_record(record, 0)?;
+        self.check_record(&shapes.record, 0)?;
         self.at = start;
-        self.take_record(record, &mut rows.columns, &mut rows.fate)
+        self.take_record(&shapes.record, &mut rows.columns, &mut rows.fate)
     }
 
     pub fn wrong(&self, what: impl Into<Cow<'static, str>>) -> Wrong {
@@ -153,6 +156,14 @@ impl<'a> Cursor<'a> {
         let branch = self.long()?;
         let found = usize::try_from(branch).ok().and_then(|branch| shapes.get(branch));
         found.ok_or_else(|| self.wrong("a branch that the union does not have"))
+    }
+
+    /// Passes what stands before a record that may be NULL as a whole, and is not.
+    fn pass_branch(&mut self, branch: Option<usize>) -> Result<(), Wrong> {
+        match branch {
+            Some(branch) if self.long()? != branch as i64 => Err(self.wrong("no record but null")),
+            _ => Ok(()),
+        }
     }
 
     /// Which of some names follows.

@@ -1,6 +1,6 @@
 //! Columns to Avro records.
 
-use super::shape::{RecordShape, Shape};
+use super::shape::{RecordShape, Shape, Shapes};
 use crate::format::message::{MessageBuffer, MessageEncoder};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
@@ -14,13 +14,21 @@ use streamfleet_types::Batch;
 pub(in crate::format) struct AvroEncoder {
     table: String,
     schema: SchemaRef,
-    record: RecordShape,
+    shapes: Shapes,
+}
+
+/// Why a row is no record.
+enum Wrong {
+    /// The field that would need a NULL and takes none.
+    Null(String),
+    /// A value that its field does not take.
+    Unfit(String),
 }
 
 impl AvroEncoder {
-    /// For rows of these columns, all of which `record` has, as [`super::shape::why_not_written`] says.
-    pub(super) fn new(table: &str, schema: &SchemaRef, record: RecordShape) -> Self {
-        Self { table: table.to_owned(), schema: SchemaRef::clone(schema), record }
+    /// For rows of these columns; `shapes` are made to write them.
+    pub(super) fn new(table: &str, schema: &SchemaRef, shapes: Shapes) -> Self {
+        Self { table: table.to_owned(), schema: SchemaRef::clone(schema), shapes }
     }
 
     /// Appends a message for every row; each begins with these bytes.
@@ -40,8 +48,13 @@ impl AvroEncoder {
 
     /// Appends one row.
     pub(super) fn put(&self, out: &mut Vec<u8>, columns: &[ArrayRef], row: usize) -> Result<(), DataflowError> {
-        put_record(out, &self.record, self.schema.fields(), columns, row)
-            .map_err(|column| DataflowError::Null { operator: self.place(), column })
+        if let Some(branch) = self.shapes.branch {
+            long(out, branch as i64);
+        }
+        put_record(out, &self.shapes.record, self.schema.fields(), columns, row).map_err(|wrong| match wrong {
+            Wrong::Null(column) => DataflowError::Null { operator: self.place(), column },
+            Wrong::Unfit(detail) => DataflowError::Record { place: self.place(), detail },
+        })
     }
 
     /// Whose rows they are, for errors.
@@ -79,14 +92,39 @@ fn unscaled(out: &mut Vec<u8>, value: i128) {
     variable(out, &bytes[start..]);
 }
 
-/// Writes a record. `Err`: the field that would need a NULL and takes none.
+/// A number in so many bytes, the highest first. `None`: it has more.
+fn unscaled_in(out: &mut Vec<u8>, value: i128, size: usize) -> Option<()> {
+    let bytes = value.to_be_bytes();
+    let sign: u8 = if value < 0 { 0xff } else { 0 };
+    let spare = bytes.len().saturating_sub(size);
+    let is_kept = bytes.get(spare).is_none_or(|first| (first ^ sign) & 0x80 == 0);
+    if spare > 0 && (!is_kept || size == 0 || bytes[..spare].iter().any(|byte| *byte != sign)) {
+        return None;
+    }
+    out.extend(std::iter::repeat_n(sign, size.saturating_sub(bytes.len())));
+    out.extend_from_slice(&bytes[spare..]);
+    Some(())
+}
+
+/// The whole number of a column, if it is one of whole numbers.
+fn whole(column: &dyn Array, row: usize) -> Option<i64> {
+    Some(match column.data_type() {
+        DataType::Int8 => column.as_primitive::<Int8Type>().value(row).into(),
+        DataType::Int16 => column.as_primitive::<Int16Type>().value(row).into(),
+        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).into(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row),
+        _ => return None,
+    })
+}
+
+/// Writes a record.
 fn put_record(
     out: &mut Vec<u8>,
     record: &RecordShape,
     fields: &Fields,
     columns: &[ArrayRef],
     row: usize,
-) -> Result<(), String> {
+) -> Result<(), Wrong> {
     for (column, shape) in &record.fields {
         let column = column.expect("a field without a column is refused before");
         put(out, shape, &fields[column], columns[column].as_ref(), row)?;
@@ -94,27 +132,52 @@ fn put_record(
     Ok(())
 }
 
-/// Writes a value. `Err`: the field that would need a NULL and takes none.
-fn put(out: &mut Vec<u8>, shape: &Shape, field: &Field, column: &dyn Array, row: usize) -> Result<(), String> {
+/// Writes a value.
+fn put(out: &mut Vec<u8>, shape: &Shape, field: &Field, column: &dyn Array, row: usize) -> Result<(), Wrong> {
     let is_null = column.is_null(row);
+    let unfit = |what: String| Wrong::Unfit(format!("field {}: {what}", field.name()));
     match (shape, field.data_type()) {
         (Shape::Union(shapes), _) => {
             let branch = shapes.iter().position(|branch| (*branch == Shape::Null) == is_null);
-            let branch = branch.ok_or_else(|| field.name().clone())?;
+            let branch = branch.ok_or_else(|| Wrong::Null(field.name().clone()))?;
             long(out, branch as i64);
             return put(out, &shapes[branch], field, column, row);
         }
         (Shape::Null, _) => {}
-        _ if is_null => return Err(field.name().clone()),
+        _ if is_null => return Err(Wrong::Null(field.name().clone())),
         (_, DataType::Boolean) => out.push(u8::from(column.as_boolean().value(row))),
-        (_, DataType::Int8) => long(out, column.as_primitive::<Int8Type>().value(row).into()),
-        (_, DataType::Int16) => long(out, column.as_primitive::<Int16Type>().value(row).into()),
-        (_, DataType::Int32) => long(out, column.as_primitive::<Int32Type>().value(row).into()),
-        (_, DataType::Int64) => long(out, column.as_primitive::<Int64Type>().value(row)),
+        (_, DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64) => {
+            let value = whole(column, row).expect("it is one of these");
+            match shape {
+                Shape::Float => out.extend((value as f32).to_le_bytes()),
+                Shape::Double => out.extend((value as f64).to_le_bytes()),
+                _ => long(out, value),
+            }
+        }
+        (Shape::Double, DataType::Float32) => {
+            out.extend(f64::from(column.as_primitive::<Float32Type>().value(row)).to_le_bytes());
+        }
         (_, DataType::Float32) => out.extend(column.as_primitive::<Float32Type>().value(row).to_le_bytes()),
         (_, DataType::Float64) => out.extend(column.as_primitive::<Float64Type>().value(row).to_le_bytes()),
+        (Shape::Symbol(symbols), DataType::Utf8) => {
+            let text = column.as_string::<i32>().value(row);
+            let place = symbols.iter().position(|symbol| symbol == text);
+            let unknown = || unfit(format!("`{text}` is no symbol of the enum: {}", symbols.join(", ")));
+            long(out, place.ok_or_else(unknown)? as i64);
+        }
         (_, DataType::Utf8) => variable(out, column.as_string::<i32>().value(row).as_bytes()),
+        (Shape::Fixed(size), DataType::Binary) => {
+            let bytes = column.as_binary::<i32>().value(row);
+            if bytes.len() != *size {
+                return Err(unfit(format!("{} bytes, where the schema has a fixed of {size}", bytes.len())));
+            }
+            out.extend_from_slice(bytes);
+        }
         (_, DataType::Binary) => variable(out, column.as_binary::<i32>().value(row)),
+        (Shape::Decimal { size: Some(size), .. }, DataType::Decimal128(..)) => {
+            let value = column.as_primitive::<Decimal128Type>().value(row);
+            unscaled_in(out, value, *size).ok_or_else(|| unfit(format!("a number of more than {size} bytes")))?;
+        }
         (_, DataType::Decimal128(..)) => unscaled(out, column.as_primitive::<Decimal128Type>().value(row)),
         (_, DataType::Date32) => long(out, column.as_primitive::<Date32Type>().value(row).into()),
         (_, DataType::Time32(_)) => long(out, column.as_primitive::<Time32MillisecondType>().value(row).into()),

@@ -3,7 +3,9 @@
 
 mod codec;
 mod confluent;
+mod confluent_options;
 mod container;
+mod debezium;
 mod decode;
 mod encode;
 mod schema;
@@ -13,8 +15,10 @@ mod shape_tests;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use confluent::ConfluentOptions;
-pub(super) use confluent::{ConfluentDecoder, ConfluentEncoder, descriptor as confluent_descriptor};
+pub(super) use confluent::{ConfluentDecoder, ConfluentEncoder};
+pub(crate) use confluent_options::ConfluentOptions;
+pub(super) use confluent_options::{CHANGES, ROWS, descriptors as registry_descriptors};
+pub(super) use debezium::{DebeziumDecoder, DebeziumEncoder};
 
 use crate::format::column::entry_fields;
 use crate::format::message::{MessageDecoder, MessageEncoder};
@@ -78,10 +82,20 @@ impl AvroOptions {
         Ok(Self { codec, ..Self::under(table, "avro.")? })
     }
 
+    /// True if every point in time has a type of its own.
+    const fn has_all_times(self) -> bool {
+        !self.has_few_times
+    }
+
     /// Those that begin with this prefix.
     fn under(table: &TableDescriptor, prefix: &str) -> Result<Self, DataflowError> {
         let has_few_times = options::boolean(table, &format!("{prefix}timestamp_mapping.legacy"), true)?;
         Ok(Self { has_few_times, codec: Codec::Snappy })
+    }
+
+    /// True if values of the type could be read and written, were it not for the mapping of points in time.
+    pub fn needs_more_times(self, data_type: &DataType) -> bool {
+        self.has_few_times && Self { has_few_times: false, ..self }.has_type(data_type)
     }
 
     /// True if values of the type can be read and written.
@@ -113,25 +127,26 @@ impl AvroOptions {
 
 /// The schema that Flink derives from columns: its text, and what it says.
 fn derived<'a>(
-    place: &str,
+    table: &str,
     columns: impl IntoIterator<Item = &'a FieldRef>,
     options: AvroOptions,
 ) -> Result<(String, Schema), DataflowError> {
     schema::of_columns(columns, !options.has_few_times).map_err(|detail| DataflowError::Unsupported {
-        operator: place.to_owned(),
+        operator: format!("table {table}"),
         detail: format!("the columns as an Avro schema: {detail}"),
     })
 }
 
 /// A decoder for records of a table, for columns of this schema.
 pub(super) fn decoder(
+    table: &str,
     schema: SchemaRef,
     layout: &Layout,
     options: AvroOptions,
 ) -> Result<Box<dyn MessageDecoder>, DataflowError> {
     let fields = Fields::from(layout.fields.clone());
-    let (_, writer) = derived("format 'avro'", &fields, options)?;
-    let shapes = shapes_of(&writer, schema.fields())?;
+    let (_, writer) = derived(table, &fields, options)?;
+    let shapes = Shapes::of(&writer, &[], schema.fields()).map_err(|detail| unsupported(table, detail))?;
     Ok(Box::new(AvroDecoder::new(schema, shapes)?))
 }
 
@@ -150,9 +165,9 @@ fn record_encoder(
     columns: &SchemaRef,
     options: AvroOptions,
 ) -> Result<(String, AvroEncoder), DataflowError> {
-    let (text, writer) = derived(&format!("table {table}"), columns.fields(), options)?;
-    let shapes = shapes_of(&writer, columns.fields())?;
-    Ok((text, AvroEncoder::new(table, columns, shapes.record)))
+    let (text, writer) = derived(table, columns.fields(), options)?;
+    let shapes = Shapes::to_write(&writer, columns.fields()).map_err(|detail| unsupported(table, detail))?;
+    Ok((text, AvroEncoder::new(table, columns, shapes)))
 }
 
 /// A decoder for files, for columns of this schema.
@@ -170,8 +185,6 @@ pub(super) fn file_encoder(
     Ok(Box::new(ContainerEncoder::new(encoder, &text, options.codec)))
 }
 
-/// How values of columns lie under the schema that was derived from them.
-fn shapes_of(writer: &Schema, columns: &Fields) -> Result<Shapes, DataflowError> {
-    Shapes::of(writer, &[], columns)
-        .map_err(|detail| DataflowError::Unsupported { operator: "format 'avro'".to_owned(), detail })
+fn unsupported(table: &str, detail: String) -> DataflowError {
+    DataflowError::Unsupported { operator: format!("table {table}"), detail: format!("format 'avro': {detail}") }
 }

@@ -6,8 +6,9 @@ use apache_avro::Schema;
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use serde_json::{Value, json};
 
-/// The name that Flink gives a table's record.
-const RECORD: &str = "org.apache.flink.avro.generated.record";
+/// The name that Flink gives a table's record, and the namespace of it and of the records in it.
+const RECORD: &str = "record";
+const NAMESPACE: &str = "org.apache.flink.avro.generated";
 
 /// A schema's text, for people and registries, and what it says. `local_times`: a time without a zone is one of no known place,
 /// not of UTC.
@@ -18,7 +19,20 @@ pub(super) fn of_columns<'a>(
     columns: impl IntoIterator<Item = &'a FieldRef>,
     local_times: bool,
 ) -> Result<(String, Schema), String> {
-    let text = record(RECORD, columns, local_times).to_string();
+    let text = root(columns, local_times).to_string();
+    let schema = parse(&text)?;
+    Ok((text, schema))
+}
+
+/// The same for a record that may be NULL as a whole, as Flink writes changes.
+///
+/// # Errors
+/// As [`of_columns`].
+pub(super) fn nullable_of_columns<'a>(
+    columns: impl IntoIterator<Item = &'a FieldRef>,
+    local_times: bool,
+) -> Result<(String, Schema), String> {
+    let text = json!(["null", root(columns, local_times)]).to_string();
     let schema = parse(&text)?;
     Ok((text, schema))
 }
@@ -42,7 +56,13 @@ pub(super) fn parse_with(text: &str, references: &[String]) -> Result<(Schema, V
     Schema::parse_str_with_list(text, references).map_err(|error| format!("it is no Avro schema: {error}"))
 }
 
-fn record<'a>(name: &str, columns: impl IntoIterator<Item = &'a FieldRef>, local_times: bool) -> Value {
+/// The record of all columns; those within it have its namespace without saying so.
+fn root<'a>(columns: impl IntoIterator<Item = &'a FieldRef>, local_times: bool) -> Value {
+    json!({"type": "record", "name": RECORD, "namespace": NAMESPACE, "fields": fields(RECORD, columns, local_times)})
+}
+
+/// The fields of a record of this name.
+fn fields<'a>(name: &str, columns: impl IntoIterator<Item = &'a FieldRef>, local_times: bool) -> Vec<Value> {
     let field = |column: &'a FieldRef| {
         let of = type_of(column, &format!("{name}_{}", column.name()), local_times);
         match column.is_nullable() {
@@ -50,7 +70,7 @@ fn record<'a>(name: &str, columns: impl IntoIterator<Item = &'a FieldRef>, local
             false => json!({"name": column.name(), "type": of}),
         }
     };
-    json!({"type": "record", "name": name, "fields": columns.into_iter().map(field).collect::<Vec<_>>()})
+    columns.into_iter().map(field).collect()
 }
 
 fn type_of(column: &FieldRef, name: &str, local_times: bool) -> Value {
@@ -71,7 +91,9 @@ fn type_of(column: &FieldRef, name: &str, local_times: bool) -> Value {
             let local = if zone.is_none() && local_times { "local-" } else { "" };
             json!({"type": "long", "logicalType": format!("{local}timestamp-{unit}")})
         }
-        DataType::Struct(fields) => record(name, fields, local_times),
+        DataType::Struct(columns) => {
+            json!({"type": "record", "name": name, "fields": fields(name, columns, local_times)})
+        }
         DataType::List(element) => json!({"type": "array", "items": type_of(element, name, local_times)}),
         DataType::Map(entries, _) => match entry_fields(entries) {
             Ok(fields) => json!({"type": "map", "values": type_of(&fields[1], name, local_times)}),

@@ -5,6 +5,7 @@ use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, UuidSchema};
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use std::collections::HashMap;
+use streamfleet_logical::type_name;
 
 /// What a whole number counts, as far as its schema says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub(super) struct RecordShape {
 /// A compiled schema.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Shapes {
+    /// The number that stands before every record, if the schema is a union of the record and `null`.
+    pub branch: Option<usize>,
     pub record: RecordShape,
     /// Records that no column takes.
     pub passed: Vec<RecordShape>,
@@ -72,14 +75,40 @@ impl Shapes {
         references: &[Schema],
         columns: impl IntoIterator<Item = &'a FieldRef>,
     ) -> Result<Self, String> {
-        let mut compiler = Compiler { names: HashMap::new(), known: HashMap::new(), passed: Vec::new() };
+        Self::compile(schema, references, columns, false)
+    }
+
+    /// For rows of these columns, which are written under the schema.
+    ///
+    /// # Errors
+    /// The schema is no record, or values of a column cannot become values of its field.
+    pub fn to_write<'a>(schema: &Schema, columns: impl IntoIterator<Item = &'a FieldRef>) -> Result<Self, String> {
+        let columns: Vec<&FieldRef> = columns.into_iter().collect();
+        let shapes = Self::compile(schema, &[], columns.iter().copied(), true)?;
+        why_not_written(&shapes.record, columns).map_or(Ok(shapes), Err)
+    }
+
+    fn compile<'a>(
+        schema: &Schema,
+        references: &[Schema],
+        columns: impl IntoIterator<Item = &'a FieldRef>,
+        is_written: bool,
+    ) -> Result<Self, String> {
+        let mut compiler = Compiler { names: HashMap::new(), known: HashMap::new(), passed: Vec::new(), is_written };
         references.iter().chain([schema]).for_each(|schema| compiler.name(schema));
         let columns: Vec<&FieldRef> = columns.into_iter().collect();
+        let (schema, branch) = match schema {
+            Schema::Union(of) if of.is_nullable() && of.variants().len() == 2 => {
+                let branch = usize::from(matches!(of.variants()[0], Schema::Null));
+                (&of.variants()[branch], Some(branch))
+            }
+            schema => (schema, None),
+        };
         let Schema::Record(_) = schema else {
             return Err(format!("it is no record but {}", text_of(schema)));
         };
         let record = compiler.record(schema, &columns, "")?;
-        Ok(Self { record, passed: compiler.passed })
+        Ok(Self { branch, record, passed: compiler.passed })
     }
 }
 
@@ -90,6 +119,8 @@ struct Compiler<'s> {
     /// Places of records that no column takes.
     known: HashMap<String, usize>,
     passed: Vec<RecordShape>,
+    /// Values go from columns to fields: which ones can is said by [`why_not_written`].
+    is_written: bool,
 }
 
 impl<'s> Compiler<'s> {
@@ -209,7 +240,11 @@ impl<'s> Compiler<'s> {
                     }
                     (shape, _) => shape,
                 };
-                if takes(data_type, &shape) { Ok(shape) } else { Err(unfit(scalar, data_type, path)) }
+                if self.is_written || takes(data_type, &shape) {
+                    Ok(shape)
+                } else {
+                    Err(unfit(scalar, data_type, path))
+                }
             }
         }
     }
@@ -220,7 +255,7 @@ fn join(path: &str, name: &str) -> String {
 }
 
 fn unfit(schema: &Schema, data_type: &DataType, path: &str) -> String {
-    format!("field {path} of type {} is no {data_type}", text_of(schema))
+    format!("field {path} of type {} is no {}", text_of(schema), type_name(data_type))
 }
 
 /// A schema, for people.
@@ -285,12 +320,9 @@ fn takes(data_type: &DataType, shape: &Shape) -> bool {
     }
 }
 
-/// Why rows of such columns cannot be written under a schema: every column must have its field, of its own type, and every
-/// field its column. `None`: they can.
-pub(super) fn why_not_written<'a>(
-    record: &RecordShape,
-    columns: impl IntoIterator<Item = &'a FieldRef>,
-) -> Option<String> {
+/// Why rows of such columns cannot be written under a schema: every column must have its field, of its own type or one that
+/// numbers widen to, and every field its column. `None`: they can.
+fn why_not_written<'a>(record: &RecordShape, columns: impl IntoIterator<Item = &'a FieldRef>) -> Option<String> {
     let columns: Vec<&FieldRef> = columns.into_iter().collect();
     if let Some(absent) = record.absent.first() {
         return Some(format!("column {} has no field in it", columns[*absent].name()));
@@ -302,42 +334,68 @@ pub(super) fn why_not_written<'a>(
 }
 
 fn why_no_value(shape: &Shape, field: &FieldRef) -> Option<String> {
-    let other = || Some(format!("field {} is of another type than its column, {}", field.name(), field.data_type()));
+    let name = field.name();
     let shape = match shape {
         Shape::Union(shapes) => {
             let values: Vec<&Shape> = shapes.iter().filter(|shape| **shape != Shape::Null).collect();
             match values.as_slice() {
                 [_] if field.is_nullable() && values.len() == shapes.len() => {
-                    return Some(format!("field {} takes no null, but its column does", field.name()));
+                    return Some(format!("field {name} takes no null, but its column does"));
                 }
                 [value] => *value,
-                _ => return Some(format!("field {} may be of several types", field.name())),
+                _ => return Some(format!("field {name} may be of several types")),
             }
         }
         _ if field.is_nullable() => {
-            return Some(format!("field {} takes no null, but its column does", field.name()));
+            return Some(format!("field {name} takes no null, but its column does"));
         }
         shape => shape,
     };
     match (shape, field.data_type()) {
         (Shape::Boolean, DataType::Boolean)
         | (Shape::Int(_), DataType::Int8 | DataType::Int16 | DataType::Int32)
+        | (Shape::Long(Unit::Unknown), DataType::Int8 | DataType::Int16 | DataType::Int32)
         | (Shape::Long(_), DataType::Int64)
-        | (Shape::Float, DataType::Float32)
+        | (
+            Shape::Float | Shape::Double,
+            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Float32,
+        )
         | (Shape::Double, DataType::Float64)
-        | (Shape::Text, DataType::Utf8)
-        | (Shape::Bytes, DataType::Binary)
+        | (Shape::Text | Shape::Symbol(_), DataType::Utf8)
+        | (Shape::Bytes | Shape::Fixed(_), DataType::Binary)
         | (Shape::Int(Unit::Unknown | Unit::Days), DataType::Date32)
         | (Shape::Int(Unit::Unknown | Unit::Millis), DataType::Time32(TimeUnit::Millisecond))
         | (Shape::Long(Unit::Unknown | Unit::Millis), DataType::Timestamp(TimeUnit::Millisecond, _))
         | (Shape::Long(Unit::Unknown | Unit::Micros), DataType::Timestamp(TimeUnit::Microsecond, _)) => None,
-        (Shape::Decimal { size: None, scale }, DataType::Decimal128(_, of)) if scale == of => None,
+        (Shape::Decimal { scale, .. }, DataType::Decimal128(_, of)) if scale == of => None,
         (Shape::Record(record), DataType::Struct(fields)) => why_not_written(record, fields),
         (Shape::Array(items), DataType::List(element)) => why_no_value(items, element),
         (Shape::Map(values), DataType::Map(entries, _)) => match entry_fields(entries) {
             Ok(fields) => why_no_value(values, &fields[1]),
             Err(error) => Some(error.to_string()),
         },
-        _ => other(),
+        (shape, of) => Some(format!("column {name} of type {} cannot become {}", type_name(of), name_of(shape))),
     }
+}
+
+/// What a value is in its schema, for people.
+fn name_of(shape: &Shape) -> String {
+    let name = match shape {
+        Shape::Decimal { scale, .. } => return format!("a decimal of scale {scale}"),
+        Shape::Null => "null",
+        Shape::Boolean => "a boolean",
+        Shape::Int(_) => "an int",
+        Shape::Long(_) => "a long",
+        Shape::Float => "a float",
+        Shape::Double => "a double",
+        Shape::Text => "a string",
+        Shape::Bytes => "bytes",
+        Shape::Fixed(_) => "a fixed",
+        Shape::Symbol(_) => "a symbol of an enum",
+        Shape::Record(_) | Shape::Passed(_) => "a record",
+        Shape::Array(_) => "an array",
+        Shape::Map(_) => "a map",
+        Shape::Union(_) | Shape::Unfit(_) => "one of several types",
+    };
+    name.to_owned()
 }

@@ -1,12 +1,18 @@
 //! Records of one schema read into columns of another.
 
 use super::decode::AvroDecoder;
+use super::encode::AvroEncoder;
 use super::schema;
-use super::shape::{Shapes, why_not_written};
-use crate::format::MessageDecoder;
+use super::shape::Shapes;
+use crate::format::{MessageBuffer, MessageDecoder, MessageEncoder};
 use crate::testing::rows;
+use arrow::array::{
+    ArrayRef, BinaryArray, Decimal128Array, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray,
+};
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use std::sync::Arc;
+use streamfleet_logical::type_name;
+use streamfleet_types::Batch;
 
 fn columns(columns: &[(&str, DataType)]) -> Fields {
     columns.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true)).collect()
@@ -22,6 +28,55 @@ fn record(fields: &[&str]) -> String {
 
 fn field(name: &str, schema: &str) -> String {
     format!("{{\"name\":\"{name}\",\"type\":{schema}}}")
+}
+
+const ENUM: &str = "{\"type\":\"enum\",\"name\":\"e\",\"symbols\":[\"x\",\"y\"]}";
+const FIXED: &str = "{\"type\":\"fixed\",\"name\":\"f\",\"size\":2}";
+const TIMES: &str = "{\"type\":\"long\",\"logicalType\":\"timestamp-millis\"}";
+
+/// One value of a column as a field of this schema.
+fn written(schema: &str, column: ArrayRef) -> Result<Vec<u8>, String> {
+    let field = Field::new("a", column.data_type().clone(), true);
+    let schema = record(&[&self::field("a", &format!("[\"null\",{schema}]"))]);
+    let shapes = Shapes::to_write(&schema::parse(&schema).expect("a schema"), [&Arc::new(field.clone())])?;
+    let columns = Arc::new(Schema::new(vec![field]));
+    let rows = Batch::inserts(RecordBatch::try_new(Arc::clone(&columns), vec![column]).expect("fits"));
+    let mut out = MessageBuffer::default();
+    AvroEncoder::new("t", &columns, shapes).encode(&rows, &mut out).map_err(|error| error.to_string())?;
+    assert_eq!(out.bytes[0], 2, "the second branch");
+    Ok(out.bytes[1..].to_vec())
+}
+
+#[test]
+fn values_are_written_as_the_schema_has_them() {
+    let int = || Arc::new(Int32Array::from(vec![-3])) as ArrayRef;
+    assert_eq!(written("\"long\"", int()), Ok(vec![5]));
+    assert_eq!(written("\"float\"", int()), Ok((-3f32).to_le_bytes().to_vec()));
+    assert_eq!(written("\"double\"", int()), Ok((-3f64).to_le_bytes().to_vec()));
+    assert_eq!(written("\"double\"", Arc::new(Int64Array::from(vec![9]))), Ok(9f64.to_le_bytes().to_vec()));
+    assert_eq!(written("\"double\"", Arc::new(Float32Array::from(vec![0.5]))), Ok(0.5f64.to_le_bytes().to_vec()));
+    let text = |text: &str| Arc::new(StringArray::from(vec![text])) as ArrayRef;
+    assert_eq!(written(ENUM, text("y")), Ok(vec![2]));
+    let error = written(ENUM, text("z")).expect_err("no symbol");
+    assert_eq!(error, "table t: field a: `z` is no symbol of the enum: x, y");
+    let bytes = |bytes: &[u8]| Arc::new(BinaryArray::from(vec![bytes])) as ArrayRef;
+    assert_eq!(written(FIXED, bytes(b"ab")), Ok(b"ab".to_vec()));
+    let error = written(FIXED, bytes(b"abc")).expect_err("too long");
+    assert_eq!(error, "table t: field a: 3 bytes, where the schema has a fixed of 2");
+    let fixed = |size: usize| {
+        format!(
+            "{{\"type\":\"fixed\",\"name\":\"f\",\"size\":{size},\"logicalType\":\"decimal\",\"precision\":4,\"scale\":2}}"
+        )
+    };
+    let decimal = |unscaled: i128| {
+        let array = Decimal128Array::from(vec![unscaled]).with_precision_and_scale(6, 2).expect("fits");
+        Arc::new(array) as ArrayRef
+    };
+    assert_eq!(written(&fixed(2), decimal(-129)), Ok(vec![0xff, 0x7f]));
+    assert_eq!(written(&fixed(20), decimal(129)), Ok([&[0; 19][..], &[129]].concat()));
+    assert_eq!(written(&fixed(2), decimal(0x7fff)), Ok(vec![0x7f, 0xff]));
+    let error = written(&fixed(2), decimal(0x8000)).expect_err("too large");
+    assert_eq!(error, "table t: field a: a number of more than 2 bytes");
 }
 
 /// The rows and what is wrong with messages.
@@ -62,8 +117,8 @@ fn values_become_those_of_wider_types() {
     assert_eq!(read(&logical("int", "date"), Date32, &[2]), "1970-01-02");
     assert_eq!(read(&logical("string", "uuid"), Utf8, &[2, b'u']), "u");
     let lost = |schema: &str, data_type: DataType, bytes: &[u8]| value(schema, data_type, bytes).expect_err("lost");
-    assert_eq!(lost("\"long\"", Int8, &[0x80, 2]), "0 field a: `128` is no Int8");
-    assert!(lost("\"long\"", Int16, &[0xfe, 0xff, 0x7f]).contains("is no Int16"));
+    assert_eq!(lost("\"long\"", Int8, &[0x80, 2]), "0 field a: `128` is no TINYINT");
+    assert!(lost("\"long\"", Int16, &[0xfe, 0xff, 0x7f]).contains("is no SMALLINT"));
     assert!(lost("\"bytes\"", Utf8, &[2, 0xff]).contains("no UTF-8"));
     assert!(
         lost("{\"type\":\"enum\",\"name\":\"e\",\"symbols\":[\"x\"]}", Utf8, &[2]).contains("a symbol that the enum")
@@ -72,7 +127,7 @@ fn values_become_those_of_wider_types() {
         [("\"string\"", Int64), ("\"double\"", Float32), ("\"int\"", Boolean), ("\"int\"", Utf8), ("\"float\"", Int32)]
     {
         let error = lost(schema, data_type.clone(), &[]);
-        assert_eq!(error, format!("field a of type {} is no {data_type}", schema.replace('"', "")));
+        assert_eq!(error, format!("field a of type {} is no {}", schema.replace('"', ""), type_name(&data_type)));
     }
 }
 
@@ -105,7 +160,7 @@ fn times_and_decimals_follow_what_their_schema_says() {
     assert!(value("\"long\"", DataType::Time32(TimeUnit::Millisecond), &number).is_err());
     let far =
         value(&logical("long", "timestamp-millis"), time(TimeUnit::Microsecond), &[&[0xfe; 9][..], &[1]].concat());
-    assert!(far.expect_err("too far").contains("is no Timestamp"));
+    assert!(far.expect_err("too far").contains("is no TIMESTAMP"));
     let decimal = |scale: u32, size: Option<u32>| match size {
         None => format!("{{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":9,\"scale\":{scale}}}"),
         Some(size) => format!(
@@ -187,11 +242,11 @@ fn a_branch_that_does_not_fit_is_told_when_it_comes() {
     assert_eq!(value(union, DataType::Int64, &[0]), Ok("NULL".to_owned()));
     assert_eq!(
         value(union, DataType::Int64, &[2, 2, b'x']),
-        Err("0 field a of type string is no Int64 at byte 2".to_owned())
+        Err("0 field a of type string is no BIGINT at byte 2".to_owned())
     );
     assert_eq!(
         value("[\"null\",\"string\"]", DataType::Int64, &[0]),
-        Err("field a of type string is no Int64".to_owned())
+        Err("field a of type string is no BIGINT".to_owned())
     );
     assert!(value("\"null\"", DataType::Int64, &[]).is_err());
 }
@@ -210,15 +265,19 @@ fn records_that_contain_themselves_are_passed_to_a_depth() {
 #[test]
 fn schemas_that_rows_cannot_be_written_under_are_told() {
     let not_null = |data_type: DataType| -> Fields { vec![Field::new("a", data_type, false)].into() };
-    let why = |schema: &str, columns: &Fields| {
-        shapes(schema, columns).map_or_else(Some, |shapes| why_not_written(&shapes.record, columns))
-    };
+    let why =
+        |schema: &str, columns: &Fields| Shapes::to_write(&schema::parse(schema).expect("a schema"), columns).err();
     let of = |schema: &str| record(&[&field("a", schema)]);
     assert_eq!(why(&of("\"long\""), &not_null(DataType::Int64)), None);
     assert_eq!(why(&of("[\"long\",\"null\"]"), &columns(&[("a", DataType::Int64)])), None);
     let expected = [
         (of("\"long\""), columns(&[("a", DataType::Int64)]), "field a takes no null, but its column does"),
-        (of("\"int\""), not_null(DataType::Int64), "field a is of another type than its column, Int64"),
+        (of("\"int\""), not_null(DataType::Int64), "column a of type BIGINT cannot become an int"),
+        (of("\"float\""), not_null(DataType::Float64), "column a of type DOUBLE cannot become a float"),
+        (of("\"string\""), not_null(DataType::Int32), "column a of type INT cannot become a string"),
+        (of(ENUM), not_null(DataType::Binary), "column a of type BYTES cannot become a symbol of an enum"),
+        (of(FIXED), not_null(DataType::Utf8), "column a of type STRING cannot become a fixed"),
+        (of(TIMES), not_null(DataType::Int32), "column a of type INT cannot become a long"),
         (record(&[]), not_null(DataType::Int64), "column a has no field in it"),
         (
             record(&[&field("a", "\"long\""), &field("b", "\"long\"")]),
@@ -242,11 +301,19 @@ fn schemas_that_rows_cannot_be_written_under_are_told() {
     ]
     .into();
     let (text, schema) = schema::of_columns(&all, false).expect("a schema");
-    let shapes = Shapes::of(&schema, &[], &all).expect("its own");
-    assert_eq!(why_not_written(&shapes.record, &all), None);
-    assert!(
-        text.contains("org.apache.flink.avro.generated.record_r") && text.contains("\"timestamp-millis\""),
-        "{text}"
-    );
+    Shapes::to_write(&schema, &all).expect("its own");
+    let of: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(of["name"].as_str(), Some("record"));
+    assert_eq!(of["namespace"].as_str(), Some("org.apache.flink.avro.generated"));
+    let inner = &of["fields"][2]["type"][1];
+    assert_eq!(inner["name"].as_str(), Some("record_r"));
+    assert_eq!(inner.get("namespace"), None, "it has that of the record around it");
+    assert!(text.contains("\"timestamp-millis\""), "{text}");
+    // A schema with the namespace in its name, as it was registered once, says the same.
+    let mut older = of.clone();
+    older["name"] = "org.apache.flink.avro.generated.record".into();
+    older.as_object_mut().expect("a record").remove("namespace");
+    let older = older.to_string().replace("record_r", "org.apache.flink.avro.generated.record_r");
+    assert_eq!(schema::parse(&older).expect("a schema"), schema);
     assert!(schema::of_columns(&columns(&[("größe", DataType::Int64)]), false).is_err());
 }

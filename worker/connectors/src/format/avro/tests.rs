@@ -15,7 +15,7 @@ fn decode(fields: &SchemaRef, wanted: &[usize], messages: &[&[u8]]) -> (Vec<Stri
     let all: Vec<Field> = fields.fields().iter().map(|f| f.as_ref().clone()).collect();
     let schema = Schema::new(wanted.iter().map(|w| all[*w].clone().with_nullable(true)).collect::<Vec<_>>());
     let layout = Layout { places: wanted.to_vec(), fields: all };
-    let mut decoder = format(&[]).message_decoder(Arc::new(schema), &layout).expect("messages");
+    let mut decoder = format(&[]).message_decoder("t", Arc::new(schema), &layout).expect("messages");
     messages.iter().for_each(|message| decoder.take(message));
     let decoded = decoder.finish().expect("decodes");
     let bad = decoded.bad.into_iter().map(|b| format!("{} {}", b.number, b.reason)).collect();
@@ -110,7 +110,11 @@ fn points_in_time_need_the_newer_mapping() {
     assert!(check(&[], time(TimeUnit::Millisecond, None)).is_ok());
     for data_type in [time(TimeUnit::Microsecond, None), time(TimeUnit::Millisecond, Some("UTC"))] {
         let error = check(&[], data_type.clone()).expect_err("refused").to_string();
-        assert!(error.contains("format 'avro'"), "{error}");
+        let of = streamfleet_logical::type_name(&data_type);
+        let advice = format!("column a of type {of} in format 'avro': set 'avro.timestamp_mapping.legacy' = 'false'");
+        assert!(error.ends_with(&advice), "{error}");
         assert!(check(&newer, data_type).is_ok());
     }
+    let error = check(&[], DataType::UInt8).expect_err("no type of Avro's").to_string();
+    assert!(error.ends_with("in format 'avro'"), "{error}");
 }

@@ -1,36 +1,56 @@
 //! Messages to columns.
 
-use super::ProtobufOptions;
 use super::plan::{FieldPlan, MessagePlan};
+use super::{ProtobufOptions, sift};
 use crate::format::column::{Column, Values};
 use crate::format::message::{DecodedMessages, MessageDecoder};
 use crate::format::rows::{Fate, Rows};
 use crate::format::text::{TextRules, TimeStyle};
 use arrow::datatypes::SchemaRef;
+use prost_reflect::prost::DecodeError;
 use prost_reflect::{DynamicMessage, Kind, MapKey, Value};
 use streamfleet_dataflow::DataflowError;
+
+/// The text of a number that an open enum (of proto3) does not name: what libraries for Java call it, and so Flink.
+const UNRECOGNIZED: &str = "UNRECOGNIZED";
 
 /// Decodes one message a record.
 pub(in crate::format) struct ProtobufDecoder {
     plan: MessagePlan,
     reads_defaults: bool,
+    /// See [`sift::may_hide`].
+    sifts_all: bool,
     rows: Rows,
 }
 
 impl ProtobufDecoder {
     /// For columns of this schema, which are fields of the message.
-    pub fn new(schema: SchemaRef, options: &ProtobufOptions) -> Result<Self, DataflowError> {
-        let plan = MessagePlan::of(&options.message, schema.fields())
-            .map_err(|detail| DataflowError::Unsupported { operator: "format 'protobuf'".to_owned(), detail })?;
+    pub fn new(table: &str, schema: SchemaRef, options: &ProtobufOptions) -> Result<Self, DataflowError> {
+        let plan = options.plan(table, schema.fields())?;
         let rules = TextRules { times: TimeStyle::Sql, plain_decimals: false };
-        Ok(Self { plan, reads_defaults: options.reads_defaults, rows: Rows::new(schema, rules, false)? })
+        Ok(Self {
+            sifts_all: sift::may_hide(&plan.message),
+            plan,
+            reads_defaults: options.reads_defaults,
+            rows: Rows::new(schema, rules, false)?,
+        })
+    }
+
+    /// A message, of which what does not fit its descriptor is left out.
+    fn message(&self, bytes: &[u8]) -> Result<DynamicMessage, DecodeError> {
+        let message = &self.plan.message;
+        let decode = |bytes: &[u8]| DynamicMessage::decode(message.clone(), bytes);
+        if self.sifts_all {
+            return sift::sifted(message, bytes).map_or_else(|| decode(bytes), |sifted| decode(&sifted));
+        }
+        decode(bytes).or_else(|error| sift::sifted(message, bytes).map_or(Err(error), |sifted| decode(&sifted)))
     }
 }
 
 impl MessageDecoder for ProtobufDecoder {
     fn take(&mut self, bytes: &[u8]) {
         let number = self.rows.seen();
-        match DynamicMessage::decode(self.plan.message.clone(), bytes) {
+        match self.message(bytes) {
             Ok(message) => {
                 let Rows { columns, fate, .. } = &mut self.rows;
                 take_fields(&self.plan, &message, self.reads_defaults, columns, fate);
@@ -75,15 +95,12 @@ fn take(plan: &FieldPlan, value: &Value, reads_defaults: bool, column: &mut Colu
         (Values::Float64(b), Value::F64(value)) => b.append_value(*value),
         (Values::Text(b), Value::String(value)) => b.append_value(value),
         (Values::Bytes(b, _), Value::Bytes(value)) => b.append_value(value),
-        (Values::Text(_), Value::EnumNumber(number)) => {
+        (Values::Text(b), Value::EnumNumber(number)) => {
             let found = match &plan.kind {
                 Kind::Enum(of) => of.get_value(*number),
                 _ => None,
             };
-            match (&mut column.values, found) {
-                (Values::Text(b), Some(found)) => b.append_value(found.name()),
-                _ => fate.unfit(column, format!("{number}, which the enum does not name")),
-            }
+            b.append_value(found.as_ref().map_or(UNRECOGNIZED, |found| found.name()));
         }
         (Values::Row(row), Value::Message(message)) => {
             if let Some(plan) = &plan.message {

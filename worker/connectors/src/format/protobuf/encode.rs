@@ -18,38 +18,29 @@ pub(in crate::format) struct ProtobufEncoder {
     null_literal: String,
 }
 
-/// Why a row is no message.
-enum Wrong {
-    /// A field that must be there.
-    Null(String),
-    /// A value that its field does not take.
-    Unfit(String),
-}
-
 impl ProtobufEncoder {
     /// For rows of these columns, which are fields of the message.
     pub fn new(table: &str, columns: &SchemaRef, options: &ProtobufOptions) -> Result<Self, DataflowError> {
-        let plan =
-            MessagePlan::of(&options.message, columns.fields()).map_err(|detail| DataflowError::Unsupported {
-                operator: format!("table {table}"),
-                detail: format!("format 'protobuf': {detail}"),
-            })?;
+        let plan = options.plan(table, columns.fields())?;
         Ok(Self { table: table.to_owned(), plan, null_literal: options.null_literal.clone() })
     }
 
-    fn message(&self, plan: &MessagePlan, columns: &[ArrayRef], row: usize) -> Result<DynamicMessage, Wrong> {
+    fn message(&self, plan: &MessagePlan, columns: &[ArrayRef], row: usize) -> Result<DynamicMessage, String> {
         let mut message = DynamicMessage::new(plan.message.clone());
         for (plan, column) in plan.fields.iter().zip(columns) {
             if !column.is_null(row) {
                 message.set_field(&plan.field, self.field(plan, column.as_ref(), row)?);
             } else if plan.field.is_required() {
-                return Err(Wrong::Null(plan.field.name().to_owned()));
+                let (field, column) = (plan.field.full_name(), plan.field.name());
+                return Err(format!(
+                    "field {field} is `required`, but column {column} is NULL: use COALESCE or leave such rows out"
+                ));
             }
         }
         Ok(message)
     }
 
-    fn field(&self, plan: &FieldPlan, column: &dyn Array, row: usize) -> Result<Value, Wrong> {
+    fn field(&self, plan: &FieldPlan, column: &dyn Array, row: usize) -> Result<Value, String> {
         match column.data_type() {
             DataType::List(_) => {
                 let elements = column.as_list::<i32>().value(row);
@@ -74,7 +65,7 @@ impl ProtobufEncoder {
     }
 
     /// An element of a list or a value of a map: messages have no NULL there.
-    fn element(&self, plan: &FieldPlan, column: &dyn Array, row: usize) -> Result<Value, Wrong> {
+    fn element(&self, plan: &FieldPlan, column: &dyn Array, row: usize) -> Result<Value, String> {
         match (&plan.kind, column.is_null(row)) {
             (Kind::String, true) => Ok(Value::String(self.null_literal.clone())),
             (kind, true) => Ok(Value::default_value(kind)),
@@ -82,7 +73,7 @@ impl ProtobufEncoder {
         }
     }
 
-    fn single(&self, plan: &FieldPlan, column: &dyn Array, row: usize) -> Result<Value, Wrong> {
+    fn single(&self, plan: &FieldPlan, column: &dyn Array, row: usize) -> Result<Value, String> {
         match &plan.message {
             Some(message) => self.message(message, column.as_struct().columns(), row).map(Value::Message),
             None => scalar(plan, &plan.kind, column, row),
@@ -90,8 +81,8 @@ impl ProtobufEncoder {
     }
 }
 
-fn unfit(plan: &FieldPlan, what: &str) -> Wrong {
-    Wrong::Unfit(format!("field {} does not take {what}", plan.field.full_name()))
+fn unfit(plan: &FieldPlan, what: &str) -> String {
+    format!("field {} does not take {what}", plan.field.full_name())
 }
 
 fn map_key(value: Value) -> Option<MapKey> {
@@ -107,7 +98,7 @@ fn map_key(value: Value) -> Option<MapKey> {
 }
 
 /// A plain value.
-fn scalar(plan: &FieldPlan, kind: &Kind, column: &dyn Array, row: usize) -> Result<Value, Wrong> {
+fn scalar(plan: &FieldPlan, kind: &Kind, column: &dyn Array, row: usize) -> Result<Value, String> {
     let whole = match column.data_type() {
         DataType::Int8 => column.as_primitive::<Int8Type>().value(row).into(),
         DataType::Int16 => column.as_primitive::<Int16Type>().value(row).into(),
@@ -139,10 +130,9 @@ fn scalar(plan: &FieldPlan, kind: &Kind, column: &dyn Array, row: usize) -> Resu
 impl MessageEncoder for ProtobufEncoder {
     fn encode(&mut self, rows: &Batch, out: &mut MessageBuffer) -> Result<(), DataflowError> {
         for row in 0..rows.rows() {
-            let message = self.message(&self.plan, rows.records().columns(), row).map_err(|wrong| match wrong {
-                Wrong::Null(column) => DataflowError::Null { operator: format!("table {}", self.table), column },
-                Wrong::Unfit(detail) => DataflowError::Record { place: format!("table {}", self.table), detail },
-            })?;
+            let message = self
+                .message(&self.plan, rows.records().columns(), row)
+                .map_err(|detail| DataflowError::Record { place: format!("table {}", self.table), detail })?;
             // Only a buffer that cannot grow takes no message.
             message.encode(&mut out.bytes).expect("a vector grows");
             out.end();

@@ -5,6 +5,7 @@ mod decode;
 mod descriptors;
 mod encode;
 mod plan;
+mod sift;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,8 @@ pub(super) use decode::ProtobufDecoder;
 pub(super) use encode::ProtobufEncoder;
 
 use crate::options::{bad, boolean, option};
+use arrow::datatypes::Fields;
+use plan::MessagePlan;
 use prost_reflect::MessageDescriptor;
 use streamfleet_dataflow::DataflowError;
 use streamfleet_logical::{FormatDescriptor, OptionKind, OptionSpec, TableDescriptor};
@@ -88,6 +91,14 @@ impl ProtobufOptions {
             ignore_parse_errors: boolean(table, "protobuf.ignore-parse-errors", false)?,
             null_literal: table.option("protobuf.write-null-string-literal").unwrap_or_default().to_owned(),
             reads_defaults: boolean(table, "protobuf.read-default-values", false)?,
+        })
+    }
+
+    /// Which field of the message goes with which of a table's columns.
+    fn plan(&self, table: &str, columns: &Fields) -> Result<MessagePlan, DataflowError> {
+        MessagePlan::of(&self.message, columns).map_err(|detail| DataflowError::Unsupported {
+            operator: format!("table {table}"),
+            detail: format!("format 'protobuf': {detail}"),
         })
     }
 }

@@ -3,6 +3,7 @@
 use crate::format::column::entry_fields;
 use arrow::datatypes::{DataType, FieldRef};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+use streamfleet_logical::type_name;
 
 /// For each column, in order, its field.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ impl FieldPlan {
         let unfit = || {
             let repeated = if field.is_list() { "repeated " } else { "" };
             let kind = if field.is_map() { "map".to_owned() } else { format!("{repeated}{}", name_of(&field.kind())) };
-            format!("field {} of type {kind} is no {data_type}", field.full_name())
+            format!("field {} of type {kind} is no {}", field.full_name(), type_name(data_type))
         };
         let (kind, inner) = match data_type {
             DataType::Map(entries, _) if field.is_map() => {

@@ -9,6 +9,7 @@ use crate::kafka::client::{
     Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, Headers, KafkaFault, OffsetsAt, RecordBlock,
     TopicPartition, Topics, reach_within,
 };
+use rdkafka::bindings::rd_kafka_message_leader_epoch;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -414,6 +415,12 @@ impl Reader {
     }
 }
 
+#[expect(unsafe_code, reason = "the function has no safe wrapper")]
+fn leader_epoch(message: &BorrowedMessage<'_>) -> i32 {
+    // SAFETY: the message lives as long as it is borrowed; the function only reads it.
+    unsafe { rd_kafka_message_leader_epoch(message.ptr()) }
+}
+
 fn add(block: &mut RecordBlock, message: &BorrowedMessage<'_>, settings: &ConsumerSettings) {
     block.offsets.push(message.offset());
     let (time, by_broker) = match message.timestamp() {
@@ -423,6 +430,7 @@ fn add(block: &mut RecordBlock, message: &BorrowedMessage<'_>, settings: &Consum
     };
     block.timestamps.push(time);
     block.broker_times = by_broker;
+    block.leader_epochs.push(leader_epoch(message));
     block.values.push(message.payload());
     if settings.keys {
         block.keys.push(message.key());

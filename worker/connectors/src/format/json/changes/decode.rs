@@ -150,7 +150,13 @@ fn needed<'a>(value: Option<&'a str>, name: &str, of: &str) -> Result<&'a str, S
     value.ok_or_else(|| format!("a change of type {of} has no `{name}`"))
 }
 
-fn unknown(name: &str, value: Option<&str>) -> String {
+/// Why an update or a deletion cannot be read.
+pub(in crate::format) fn before_is_missing(of: &str) -> String {
+    format!("the `before` of {of} is NULL: a table in PostgreSQL needs REPLICA IDENTITY FULL to give it")
+}
+
+/// Why a message is no change.
+pub(in crate::format) fn unknown_operation(name: &str, value: Option<&str>) -> String {
     match value {
         Some(value) => format!("its `{name}` is {value}, which is no kind of change known here"),
         None => format!("it has no `{name}`: it is no message about a change"),
@@ -166,11 +172,7 @@ fn debezium(rows: &mut Gathered, text: &str, number: u32, has_schema: bool) -> R
         }
     };
     let [before, after, op] = members(text, ["before", "after", "op"])?;
-    let before = |of: &str| {
-        before.ok_or_else(|| {
-            format!("the `before` of {of} is NULL: a table in PostgreSQL needs REPLICA IDENTITY FULL to give it")
-        })
-    };
+    let before = |of: &str| before.ok_or_else(|| before_is_missing(of));
     match op {
         Some("\"c\"" | "\"r\"") => rows.row(RowKind::Insert, needed(after, "after", "insert")?, None, number),
         Some("\"u\"") => {
@@ -178,7 +180,7 @@ fn debezium(rows: &mut Gathered, text: &str, number: u32, has_schema: bool) -> R
             rows.row(RowKind::UpdateAfter, needed(after, "after", "update")?, None, number)
         }
         Some("\"d\"") => rows.row(RowKind::Delete, before("a deletion")?, None, number),
-        other => Err(unknown("op", other)),
+        other => Err(unknown_operation("op", other)),
     }
 }
 
@@ -213,7 +215,7 @@ fn canal(rows: &mut Gathered, text: &str, number: u32, options: &ChangeOptions) 
         }
         // A table was made: no row has changed.
         Some("\"CREATE\"") => Ok(()),
-        other => Err(unknown("type", other)),
+        other => Err(unknown_operation("type", other)),
     }
 }
 
@@ -228,6 +230,6 @@ fn maxwell(rows: &mut Gathered, text: &str, number: u32) -> Result<(), String> {
             rows.row(RowKind::UpdateBefore, changed, Some(after), number)?;
             rows.row(RowKind::UpdateAfter, after, None, number)
         }
-        other => Err(unknown("type", other)),
+        other => Err(unknown_operation("type", other)),
     }
 }

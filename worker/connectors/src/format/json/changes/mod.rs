@@ -5,7 +5,7 @@ mod encode;
 #[cfg(test)]
 mod tests;
 
-pub(in crate::format) use decode::ChangeDecoder;
+pub(in crate::format) use decode::{ChangeDecoder, before_is_missing, unknown_operation};
 pub(in crate::format) use encode::ChangeEncoder;
 
 use super::JsonOptions;

@@ -21,7 +21,7 @@ fn format(options: &[(&str, &str)]) -> Format {
 /// Rows with kind and message, and what is wrong with the other messages.
 fn decode(options: &[(&str, &str)], messages: &[&str]) -> (Vec<String>, Vec<String>) {
     let layout = Layout::whole(&schema());
-    let mut decoder = format(options).message_decoder(schema(), &layout).expect("messages");
+    let mut decoder = format(options).message_decoder("t", schema(), &layout).expect("messages");
     messages.iter().for_each(|message| decoder.take(message.as_bytes()));
     let decoded = decoder.finish().expect("decodes");
     let texts = decoded.records.as_ref().map(rows).unwrap_or_default();
@@ -92,7 +92,7 @@ fn a_bad_change_is_left_out_as_a_whole() {
     assert_eq!(rows, ["3+I 7|NULL|NULL"]);
     let expected = [
         "0 the `before` of an update is NULL: a table in PostgreSQL needs REPLICA IDENTITY FULL to give it",
-        "1 field id: `x` is no Int64",
+        "1 field id: `x` is no BIGINT",
         "2 the record is no JSON: a comma or the end is expected at column 36",
         "4 its `op` is \"t\", which is no kind of change known here",
         "5 it has no `op`: it is no message about a change",
@@ -160,7 +160,7 @@ fn changes_are_written_as_insertions_and_deletions() {
     let source = decode(DEBEZIUM, &[]).0;
     assert!(source.is_empty());
     let layout = Layout::whole(&schema());
-    let mut decoder = format(DEBEZIUM).message_decoder(schema(), &layout).expect("messages");
+    let mut decoder = format(DEBEZIUM).message_decoder("t", schema(), &layout).expect("messages");
     for _ in 0..2 {
         decoder
             .take(br#"{"op":"u","before":{"id":1,"name":"a","weight":1},"after":{"id":1,"name":"b","weight":null}}"#);
