@@ -104,6 +104,15 @@ pub trait Source: Send {
         None
     }
 
+    /// True if [`Source::pause`] is for single splits. A source that cannot hold them apart is not polled while it is ahead.
+    fn pauses_splits(&self) -> bool {
+        false
+    }
+
+    /// No rows of the split are given until it goes on (`false`). Other splits' go on: what is there of a paused one must not
+    /// stand in their way, and is bounded. Positions are those of rows that were given, as ever.
+    fn pause(&mut self, _split: usize, _paused: bool) {}
+
     /// The subtask that a split falls to after a restore, if the split's name says it; else the caller deals.
     fn owner(&self, _split: &str) -> Option<u32> {
         None

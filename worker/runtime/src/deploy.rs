@@ -7,7 +7,7 @@ use crate::metrics::{SlotMetrics, TaskMetrics};
 use crate::restore::Restore;
 use crate::slot::{Reports, Slot, SlotParts};
 use crate::snapshots::Snapshots;
-use crate::task::{Input, OperatorTask, OutputEdge, Outputs, Router, SinkTask, SourceTask, Task};
+use crate::task::{Input, OperatorTask, OutputEdge, Outputs, Pace, Router, SinkTask, SourceTask, Task};
 use crate::upload::UploadTarget;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -328,6 +328,9 @@ impl TaskMaker<'_> {
         }
         let mut task =
             SourceTask::new(id, source, outputs, metrics, projection, watermark_of, self.settings.idle_timeout);
+        if let Some(alignment) = scan.table.watermark.as_ref().and_then(|w| w.alignment.clone()) {
+            task.keep_pace(Pace::new(alignment));
+        }
         task.restore_splits(positions.into_iter().flatten().map(|p| (p.watermark, p.finished)));
         Ok(task)
     }

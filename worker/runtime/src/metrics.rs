@@ -38,6 +38,8 @@ pub struct TaskMetrics {
     pub state_bytes: AtomicU64,
     /// Event time, ms.
     pub watermark: AtomicI64,
+    /// Splits that wait for others of their alignment group.
+    pub paused_splits: AtomicU64,
     /// Time spent in the task, ns.
     pub busy_ns: AtomicU64,
 }
@@ -60,6 +62,7 @@ impl TaskMetrics {
             written_bytes: AtomicU64::new(0),
             state_bytes: AtomicU64::new(0),
             watermark: AtomicI64::new(MIN_WATERMARK),
+            paused_splits: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
         }
     }
@@ -115,6 +118,11 @@ pub const TASK_METRICS: &[Declared<TaskMetrics>] = &[
         "streamfleet_source_nulled_fields_total",
         "Fields that could not be decoded and are NULL ('ignore-parse-errors').",
         |t, _| t.is_source.then(|| value(&t.nulled_fields)),
+    ),
+    Declared::gauge(
+        "streamfleet_source_paused_splits",
+        "Splits that are ahead of their group and wait for it ('scan.watermark.alignment.group').",
+        |t, _| t.is_source.then(|| value(&t.paused_splits)),
     ),
     Declared::counter(
         "streamfleet_sink_written_bytes_total",

@@ -81,6 +81,10 @@ pub enum ConsumerCommand {
         /// The offset of the first record.
         offset: i64,
     },
+    /// Give no more of a partition that is read; what was fetched of it waits, and takes no place from others.
+    Pause(TopicPartition),
+    /// Go on with a partition that was paused.
+    Resume(TopicPartition),
     /// Read the partition no more.
     Leave(TopicPartition),
     /// Tell the consumer group how far the job has come: for people, nothing depends on it.

@@ -42,6 +42,7 @@ pub fn check(place: &Place) {
     written_is_read_in_order(place);
     offsets_are_found(place);
     a_partition_that_was_left_is_read_again(place);
+    a_paused_partition_waits_and_keeps_no_other_from_coming(place);
     unknown_topics_are_told(place);
     a_transaction_shows_when_it_is_committed_by_whomever(place);
     readers_of_committed_records_wait_for_open_transactions(place);
@@ -279,6 +280,69 @@ fn offsets_are_found(place: &Place) {
     reader.consumer.ask(ConsumerCommand::CommitToGroup(vec![(reader.partition(0), 2)]));
     let other = place.reader(&topic, "read_committed");
     place.wait("a group's offset", || other.offset(OffsetsAt::Group).filter(|offset| *offset == 2));
+}
+
+fn a_paused_partition_waits_and_keeps_no_other_from_coming(place: &Place) {
+    // Each key gets as many of either half.
+    const BEHIND: i64 = 480;
+    let topic = place.topic("paused", 2);
+    let writer = place.writer(&topic, &[]);
+    writer.open(0, None).expect("it can be opened");
+    // Of each key everything goes to one partition: both get some.
+    let write = |from: i64, to: i64| {
+        let texts: Vec<(String, String)> = (from..to).map(|n| (format!("k{}", n % 16), n.to_string())).collect();
+        let records: Vec<(Option<&str>, &str)> = texts.iter().map(|(k, v)| (Some(k.as_str()), v.as_str())).collect();
+        writer.send(0, &records);
+        writer.flush(0).expect("it can be flushed");
+    };
+    write(0, BEHIND);
+    let reader = place.reader(&topic, "read_committed");
+    let mut read = [Vec::new(), Vec::new()];
+    let take = |event, read: &mut [Vec<i64>; 2]| match event {
+        ConsumerEvent::Records(block) => read[block.partition.partition as usize].extend(&block.offsets),
+        ConsumerEvent::Failed(fault) => panic!("{fault}"),
+        _ => {}
+    };
+    for number in 0..2 {
+        reader.consumer.ask(ConsumerCommand::Read { partition: reader.partition(number), offset: 0 });
+    }
+    place.wait("the records", || {
+        while let Some(event) = reader.inbox.next() {
+            take(event, &mut read);
+        }
+        (read[0].len() + read[1].len() == BEHIND as usize).then_some(())
+    });
+    assert!(!read[0].is_empty() && !read[1].is_empty(), "both partitions have records");
+    reader.consumer.ask(ConsumerCommand::Pause(reader.partition(0)));
+    // Commands are taken one after the other: what is asked behind it is answered when it holds.
+    reader.consumer.ask(ConsumerCommand::List);
+    place.wait("a listing", || {
+        let event = reader.inbox.next()?;
+        matches!(event, ConsumerEvent::Partitions(_)).then_some(())
+    });
+    let before = [read[0].len(), read[1].len()];
+    write(BEHIND, 2 * BEHIND);
+    place.wait("what comes of the other", || {
+        while let Some(event) = reader.inbox.next() {
+            take(event, &mut read);
+        }
+        (read[1].len() == 2 * before[1]).then_some(())
+    });
+    (place.pass)(Duration::from_millis(500));
+    while let Some(event) = reader.inbox.next() {
+        take(event, &mut read);
+    }
+    assert_eq!(read[0].len(), before[0], "nothing comes of the paused one");
+    reader.consumer.ask(ConsumerCommand::Resume(reader.partition(0)));
+    place.wait("the rest", || {
+        while let Some(event) = reader.inbox.next() {
+            take(event, &mut read);
+        }
+        (read[0].len() == 2 * before[0]).then_some(())
+    });
+    for offsets in read {
+        assert!(offsets.windows(2).all(|w| w[0] + 1 == w[1]), "in order, without a gap");
+    }
 }
 
 fn a_partition_that_was_left_is_read_again(place: &Place) {

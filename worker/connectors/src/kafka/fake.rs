@@ -124,6 +124,15 @@ impl Consumer for FakeConsumer {
                 drop(state);
                 self.state.lock().unwrap().group.extend(offsets);
             }
+            // What it had to give was given at once.
+            ConsumerCommand::Pause(partition) => {
+                drop(state);
+                self.state.lock().unwrap().asked.push(format!("pause {partition}"));
+            }
+            ConsumerCommand::Resume(partition) => {
+                drop(state);
+                self.state.lock().unwrap().asked.push(format!("resume {partition}"));
+            }
             ConsumerCommand::Leave(_) => {}
         }
     }

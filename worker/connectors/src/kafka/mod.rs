@@ -15,6 +15,7 @@ mod encode;
 mod fake;
 mod native;
 mod options;
+mod pauses;
 mod properties;
 mod protocol;
 #[cfg(test)]

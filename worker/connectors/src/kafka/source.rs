@@ -13,6 +13,7 @@ use super::columns::Columns;
 use super::dead_letters::DeadLetters;
 use super::decode::{BlockDecoder, Rows};
 use super::options::{Bound, ReadOptions, Reset};
+use super::pauses::Pauses;
 use crate::format::{BadMessage, Link};
 use crate::inbox::{Inbox, UnderWay};
 use crate::options::bad;
@@ -91,6 +92,7 @@ pub(super) struct KafkaSource {
     errors: SourceErrors,
     /// Records that came, and whose format waits for what it needs.
     held: Option<Box<RecordBlock>>,
+    pauses: Pauses,
 }
 
 fn on_bad(
@@ -157,6 +159,7 @@ impl KafkaSource {
             ended: VecDeque::new(),
             errors: SourceErrors::default(),
             held: None,
+            pauses: Pauses::default(),
         })
     }
 
@@ -317,13 +320,41 @@ impl KafkaSource {
             split.finished = true;
             let partition = split.partition.clone();
             self.ended.push_back(index);
+            self.pauses.forget(index);
             self.ask(ConsumerCommand::Leave(partition));
+        }
+    }
+
+    /// What came next, of a split that is not paused.
+    fn next_event(&mut self) -> Option<ConsumerEvent> {
+        if let Some(held) = self.held.take() {
+            return Some(ConsumerEvent::Records(held));
+        }
+        if let Some((index, event, is_last)) = self.pauses.next() {
+            if is_last {
+                self.ask(ConsumerCommand::Resume(self.splits[index].partition.clone()));
+            }
+            return Some(event);
+        }
+        loop {
+            let event = self.inbox.next()?;
+            let partition = match &event {
+                ConsumerEvent::Records(block) => {
+                    self.under_way.remove(block.bytes());
+                    &block.partition
+                }
+                ConsumerEvent::Reached(partition, _) => partition,
+                _ => return Some(event),
+            };
+            match self.by_partition.get(partition).copied().filter(|split| self.pauses.holds(*split)) {
+                Some(split) => self.pauses.put(split, event),
+                None => return Some(event),
+            }
         }
     }
 
     /// The rows of fetched records.
     fn on_records(&mut self, mut block: RecordBlock) -> Result<Option<SourceBatch>, DataflowError> {
-        self.under_way.remove(block.bytes());
         let Some(index) = self.by_partition.get(&block.partition).copied() else { return Ok(None) };
         let split = &self.splits[index];
         let stop = split.stop.unwrap_or(i64::MAX);
@@ -391,14 +422,16 @@ impl KafkaSource {
     fn look_again(&mut self, now: Duration) -> Option<Duration> {
         for index in 0..self.splits.len() {
             let split = &mut self.splits[index];
-            if !split.finished && split.again_at.is_some_and(|at| at <= now) {
+            // One that waits for others is at no end: there is more of it.
+            if !split.finished && !self.pauses.holds(index) && split.again_at.is_some_and(|at| at <= now) {
                 split.again_at = None;
                 let (partition, offset) = (split.partition.clone(), split.next);
                 self.ask(ConsumerCommand::Leave(partition.clone()));
                 self.ask(ConsumerCommand::Read { partition, offset });
             }
         }
-        self.splits.iter().filter_map(|s| s.again_at).min()
+        let splits = self.splits.iter().enumerate().filter(|(index, _)| !self.pauses.holds(*index));
+        splits.filter_map(|(_, split)| split.again_at).min()
     }
 
     fn is_durable(&self) -> bool {
@@ -516,8 +549,7 @@ impl Source for KafkaSource {
             if let Some(index) = self.ended.pop_front() {
                 return Ok(SourceStatus::SplitEnded(index));
             }
-            let held = self.held.take().map(ConsumerEvent::Records);
-            let Some(event) = held.or_else(|| self.inbox.next()) else { break };
+            let Some(event) = self.next_event() else { break };
             match event {
                 ConsumerEvent::Partitions(partitions) => self.on_listed(partitions)?,
                 ConsumerEvent::Offsets { offsets, .. } => self.on_offsets(offsets)?,
@@ -564,6 +596,25 @@ impl Source for KafkaSource {
     /// No position may be kept that has passed a dead letter which is not acknowledged.
     fn splits_known(&self) -> bool {
         self.known && self.is_durable()
+    }
+
+    fn pauses_splits(&self) -> bool {
+        true
+    }
+
+    fn pause(&mut self, index: usize, paused: bool) {
+        let Some(split) = self.splits.get(index).filter(|split| !split.finished) else { return };
+        let partition = split.partition.clone();
+        if !paused {
+            if self.pauses.resume(index) {
+                self.ask(ConsumerCommand::Resume(partition));
+            }
+            return;
+        }
+        let held = self.held.take_if(|block| block.partition == partition).map(ConsumerEvent::Records);
+        if self.pauses.pause(index, held) {
+            self.ask(ConsumerCommand::Pause(partition));
+        }
     }
 
     fn owner(&self, split: &str) -> Option<u32> {

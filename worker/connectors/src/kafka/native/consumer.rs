@@ -83,6 +83,8 @@ impl Drop for NativeConsumer {
 struct Queue {
     partition: TopicPartition,
     queue: PartitionQueue<Context>,
+    /// Nothing is given of it: the client fetches as much as it may of one partition, and no more.
+    is_paused: bool,
     /// Behind the last record that was given.
     next: i64,
     /// The partition's end before it was begun: who meets an end later has met all below. Behind the last record there may
@@ -123,7 +125,9 @@ impl Reader {
             }
             let mut moved = false;
             for index in 0..self.queues.len() {
-                moved |= self.drain(index)?;
+                if !self.queues[index].is_paused {
+                    moved |= self.drain(index)?;
+                }
             }
             if moved {
                 self.reach.heard();
@@ -153,7 +157,7 @@ impl Reader {
 
     /// Gives what a partition has; true if there was something.
     fn drain(&mut self, index: usize) -> Result<bool, KafkaFault> {
-        let Queue { partition, queue, next, end } = &mut self.queues[index];
+        let Queue { partition, queue, next, end, .. } = &mut self.queues[index];
         let mut block = RecordBlock::new(partition.clone());
         let (mut reached, mut failed) = (false, None);
         while block.offsets.len() < BLOCK_RECORDS && block.values.messages.bytes.len() < BLOCK_BYTES {
@@ -237,6 +241,8 @@ impl Reader {
                 self.inbox.put(ConsumerEvent::Offsets { at, offsets });
             }
             ConsumerCommand::Read { partition, offset } => self.read(partition, offset)?,
+            ConsumerCommand::Pause(partition) => self.set_paused(&partition, true),
+            ConsumerCommand::Resume(partition) => self.set_paused(&partition, false),
             ConsumerCommand::Leave(partition) => {
                 let mut list = TopicPartitionList::new();
                 list.add_partition(&partition.topic, partition.partition);
@@ -262,6 +268,10 @@ impl Reader {
         Ok(())
     }
 
+    fn set_paused(&mut self, partition: &TopicPartition, is_paused: bool) {
+        self.queues.iter_mut().filter(|q| q.partition == *partition).for_each(|q| q.is_paused = is_paused);
+    }
+
     fn read(&mut self, partition: TopicPartition, offset: i64) -> Result<(), KafkaFault> {
         let queue = self.consumer.split_partition_queue(&partition.topic, partition.partition);
         let Some(mut queue) = queue else {
@@ -274,7 +284,7 @@ impl Reader {
         list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))
             .and_then(|()| self.consumer.incremental_assign(&list))
             .map_err(|error| KafkaFault::new(format!("{partition} cannot be read: {}", text_of(&error))))?;
-        self.queues.push(Queue { partition, queue, next: offset, end });
+        self.queues.push(Queue { partition, queue, is_paused: false, next: offset, end });
         Ok(())
     }
 
