@@ -306,6 +306,9 @@ impl TaskMaker<'_> {
             unique: format!("{}-{}-{}", self.settings.unique, short(&id), self.number),
         };
         let mut source = self.env.connectors.source(scan, context)?;
+        if let Some(lags) = source.lags() {
+            metrics.lags.get_or_init(|| lags);
+        }
         let output = vertex.node.arrow_schema();
         let projection = Projector::new(&vertex.name, &scan.expressions, &scan.read_schema, output)?;
         let watermark_of = match &scan.watermark {

@@ -2,8 +2,8 @@
 
 use super::client::{
     Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, MaybeMessages, OffsetsAt, OutgoingBlock,
-    Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, TopicPartition, Topics,
-    TransactionHandle,
+    PartitionLag, Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, TopicPartition,
+    Topics, TransactionHandle,
 };
 use crate::inbox::Inbox;
 use std::collections::BTreeMap;
@@ -43,6 +43,7 @@ pub fn check(place: &Place) {
     offsets_are_found(place);
     a_partition_that_was_left_is_read_again(place);
     a_paused_partition_waits_and_keeps_no_other_from_coming(place);
+    a_reader_hears_where_a_partition_ends(place);
     unknown_topics_are_told(place);
     a_transaction_shows_when_it_is_committed_by_whomever(place);
     readers_of_committed_records_wait_for_open_transactions(place);
@@ -87,6 +88,7 @@ impl Place<'_> {
             ("enable.auto.commit", "false"),
             ("auto.offset.reset", "error"),
             ("default.api.timeout.ms", "3000"),
+            ("statistics.interval.ms", "200"),
         ];
         let settings = ConsumerSettings {
             properties: self.with(&more),
@@ -149,6 +151,10 @@ impl Reader<'_> {
         TopicPartition { topic: Arc::clone(&self.topic), partition }
     }
 
+    fn lag(&self, partition: i32) -> Arc<PartitionLag> {
+        Arc::new(PartitionLag::new(Arc::clone(&self.topic), partition, 0, None))
+    }
+
     fn next(&self) -> ConsumerEvent {
         self.place.wait("a reader's answer", || self.inbox.next())
     }
@@ -169,7 +175,11 @@ impl Reader<'_> {
         let mut found: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
         for number in 0..partitions {
             found.insert(number, Vec::new());
-            self.consumer.ask(ConsumerCommand::Read { partition: self.partition(number), offset: 0 });
+            self.consumer.ask(ConsumerCommand::Read {
+                partition: self.partition(number),
+                offset: 0,
+                lag: self.lag(number),
+            });
             loop {
                 match self.next() {
                     ConsumerEvent::Records(block) => {
@@ -282,6 +292,36 @@ fn offsets_are_found(place: &Place) {
     place.wait("a group's offset", || other.offset(OffsetsAt::Group).filter(|offset| *offset == 2));
 }
 
+/// Behind the last record there may be an end of a transaction: nothing is left to be read then.
+fn a_reader_hears_where_a_partition_ends(place: &Place) {
+    let topic = place.topic("ends", 1);
+    let writer = place.writer(&topic, &[]);
+    writer.open(0, None).expect("it can be opened");
+    writer.send(0, &[(None, "a"), (None, "b")]);
+    writer.flush(0).expect("it can be flushed");
+    let reader = place.reader(&topic, "read_committed");
+    let lag = reader.lag(0);
+    let (partition, offset) = (reader.partition(0), 0);
+    reader.consumer.ask(ConsumerCommand::Read { partition, offset, lag: Arc::clone(&lag) });
+    place.wait("an end", || lag.records().filter(|records| *records == 2));
+    let handle = place.writer(&topic, &[("transaction.timeout.ms", "30000")]).prepare(0, "ends", "c");
+    place.commit(&handle).expect("it is committed");
+    place.wait("a later end", || lag.records().filter(|records| *records > 2));
+    let mut next = 0;
+    place.wait("nothing left", || {
+        while let Some(event) = reader.inbox.next() {
+            match event {
+                ConsumerEvent::Records(block) => next = next.max(block.offsets[block.offsets.len() - 1] + 1),
+                ConsumerEvent::Reached(_, end) => next = next.max(end),
+                ConsumerEvent::Failed(fault) => panic!("{fault}"),
+                _ => {}
+            }
+            lag.read_to(next);
+        }
+        lag.records().filter(|records| *records == 0)
+    });
+}
+
 fn a_paused_partition_waits_and_keeps_no_other_from_coming(place: &Place) {
     // Each key gets as many of either half.
     const BEHIND: i64 = 480;
@@ -304,7 +344,11 @@ fn a_paused_partition_waits_and_keeps_no_other_from_coming(place: &Place) {
         _ => {}
     };
     for number in 0..2 {
-        reader.consumer.ask(ConsumerCommand::Read { partition: reader.partition(number), offset: 0 });
+        reader.consumer.ask(ConsumerCommand::Read {
+            partition: reader.partition(number),
+            offset: 0,
+            lag: reader.lag(number),
+        });
     }
     place.wait("the records", || {
         while let Some(event) = reader.inbox.next() {

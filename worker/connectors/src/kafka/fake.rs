@@ -95,7 +95,8 @@ impl Consumer for FakeConsumer {
                 let offsets = partitions.into_iter().map(|p| (p.clone(), offset(&p))).collect();
                 self.inbox.put(ConsumerEvent::Offsets { at, offsets });
             }
-            ConsumerCommand::Read { partition, offset } => {
+            ConsumerCommand::Read { partition, offset, lag } => {
+                lag.ends_at(state.partitions[&partition].len() as i64);
                 let records = &state.partitions[&partition];
                 // Three records a block.
                 for (number, pair) in

@@ -21,7 +21,10 @@ use serde_json::json;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use streamfleet_dataflow::{DataflowError, Source, SourceBatch, SourceContext, SourceErrors, SourceStatus, SplitState};
+use streamfleet_dataflow::{
+    DataflowError, PartitionLag, PartitionLags, Source, SourceBatch, SourceContext, SourceErrors, SourceStatus,
+    SplitState,
+};
 use streamfleet_logical::{ScanSpec, TableDescriptor};
 use streamfleet_types::hash::hash_bytes;
 use tracing::warn;
@@ -41,8 +44,11 @@ struct Split {
     /// Reading ends before this offset.
     stop: Option<i64>,
     finished: bool,
+    /// It met an end, at least once.
+    met_end: bool,
     /// It met an end before its bound: read on then.
     again_at: Option<Duration>,
+    lag: Arc<PartitionLag>,
 }
 
 /// A partition whose offsets are being looked up.
@@ -93,6 +99,7 @@ pub(super) struct KafkaSource {
     /// Records that came, and whose format waits for what it needs.
     held: Option<Box<RecordBlock>>,
     pauses: Pauses,
+    lags: Arc<PartitionLags>,
 }
 
 fn on_bad(
@@ -160,6 +167,7 @@ impl KafkaSource {
             errors: SourceErrors::default(),
             held: None,
             pauses: Pauses::default(),
+            lags: Arc::default(),
         })
     }
 
@@ -304,20 +312,23 @@ impl KafkaSource {
         let index = self.splits.len();
         self.by_partition.insert(partition.clone(), index);
         let is_over = finished || stop.is_some_and(|stop| next >= stop);
+        let TopicPartition { topic, partition: number } = &partition;
+        let lag = self.lags.add(PartitionLag::new(Arc::clone(topic), *number, next, stop));
         if is_over {
             if !finished {
                 self.ended.push_back(index);
             }
         } else {
-            self.ask(ConsumerCommand::Read { partition: partition.clone(), offset: next });
+            self.ask(ConsumerCommand::Read { partition: partition.clone(), offset: next, lag: Arc::clone(&lag) });
         }
-        self.splits.push(Split { partition, next, stop, finished: is_over, again_at: None });
+        self.splits.push(Split { partition, next, stop, finished: is_over, met_end: false, again_at: None, lag });
     }
 
     fn end_split(&mut self, index: usize) {
         let split = &mut self.splits[index];
         if !split.finished {
             split.finished = true;
+            split.lag.read_to(split.stop.unwrap_or(split.next));
             let partition = split.partition.clone();
             self.ended.push_back(index);
             self.pauses.forget(index);
@@ -376,6 +387,7 @@ impl KafkaSource {
         self.errors.nulled_fields += nulled;
         self.deal_with(&block, &bad)?;
         self.splits[index].next = next;
+        self.splits[index].lag.read_to(next);
         if is_over {
             self.end_split(index);
         }
@@ -411,6 +423,8 @@ impl KafkaSource {
         let now = self.context.clock.monotonic();
         let split = &mut self.splits[index];
         split.next = split.next.max(end);
+        split.lag.read_to(split.next);
+        split.met_end = true;
         match split.stop {
             Some(stop) if split.next >= stop => self.end_split(index),
             Some(_) if !split.finished => split.again_at = Some(now + LOOK_AGAIN),
@@ -425,9 +439,9 @@ impl KafkaSource {
             // One that waits for others is at no end: there is more of it.
             if !split.finished && !self.pauses.holds(index) && split.again_at.is_some_and(|at| at <= now) {
                 split.again_at = None;
-                let (partition, offset) = (split.partition.clone(), split.next);
+                let (partition, offset, lag) = (split.partition.clone(), split.next, Arc::clone(&split.lag));
                 self.ask(ConsumerCommand::Leave(partition.clone()));
-                self.ask(ConsumerCommand::Read { partition, offset });
+                self.ask(ConsumerCommand::Read { partition, offset, lag });
             }
         }
         let splits = self.splits.iter().enumerate().filter(|(index, _)| !self.pauses.holds(*index));
@@ -598,6 +612,14 @@ impl Source for KafkaSource {
         self.known && self.is_durable()
     }
 
+    fn lags(&self) -> Option<Arc<PartitionLags>> {
+        Some(Arc::clone(&self.lags))
+    }
+
+    fn has_met_end(&self, split: usize) -> bool {
+        self.splits.get(split).is_some_and(|split| split.met_end)
+    }
+
     fn pauses_splits(&self) -> bool {
         true
     }
@@ -660,7 +682,8 @@ mod tests {
         };
         let split = |name: &str, stop, finished| {
             let partition = parse_split(name).expect("a partition");
-            Split { partition, next: 5, stop, finished, again_at: None }
+            let lag = Arc::new(PartitionLag::new(Arc::clone(&partition.topic), partition.partition, 5, stop));
+            Split { partition, next: 5, stop, finished, met_end: false, again_at: None, lag }
         };
         let earliest = ("scan.startup.mode", "earliest-offset");
         let old = [split("old-0", None, false), split("new-1", None, false), split("gone-0", None, true)];

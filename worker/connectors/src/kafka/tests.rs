@@ -194,6 +194,28 @@ fn new_partitions_are_found_while_running_and_read_from_their_beginning() {
     assert_eq!(names, ["t-0", "t-1"]);
 }
 
+#[test]
+fn the_lag_of_every_partition_is_known() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":0}", "{\"id\":1}", "{\"id\":2}", "{\"id\":3}"]);
+    cluster.put("t", 1, &["{\"id\":7}"]);
+    let spec = spec(&[("scan.startup.mode", "earliest-offset")]);
+    let mut source = source(&cluster, &spec, &Arc::<StepClock>::default());
+    let lags = source.lags().expect("it knows");
+    let records = || lags.all().iter().map(|p| (p.topic.to_string(), p.partition, p.records())).collect::<Vec<_>>();
+    source.start().expect("begins");
+    assert_eq!((records(), lags.pending()), (vec![], None));
+    assert!(matches!(source.poll().expect("no error"), SourceStatus::Rows(_)));
+    assert_eq!(records(), [("t".to_owned(), 0, Some(1)), ("t".to_owned(), 1, Some(1))]);
+    assert_eq!(lags.pending(), Some(2));
+    source.pause(0, true);
+    assert_eq!(drain(source.as_mut()).0, ["7|NULL"]);
+    assert_eq!(lags.pending(), Some(1), "what stands aside is still to be read");
+    source.pause(0, false);
+    drain(source.as_mut());
+    assert_eq!(lags.pending(), Some(0));
+}
+
 /// Where a split stands.
 fn offset(source: &dyn Source, split: usize) -> i64 {
     source.splits()[split].position["offset"].as_i64().expect("an offset")
@@ -224,6 +246,7 @@ fn a_paused_partition_stands_in_no_others_way() {
     restored.restore(source.splits()).expect("its own positions");
     others = (13..17).map(|id| format!("{id}|NULL")).collect();
     assert_eq!(drain(restored.as_mut()), (others.clone(), true));
+    assert!(!source.has_met_end(0) && source.has_met_end(1), "its end stands aside too");
     // It goes on for one block, and waits again, with what is left.
     source.pause(0, false);
     let SourceStatus::Rows(next) = source.poll().expect("no error") else { panic!("rows stand aside") };

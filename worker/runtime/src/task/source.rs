@@ -237,22 +237,24 @@ impl SourceTask {
         next
     }
 
-    /// The least watermark over the unfinished splits that are not idle; of splits read one after another, the current one's.
-    fn merged_watermark(&self) -> Option<Millis> {
+    /// The least watermark over the unfinished splits that are not idle and that count; of splits read one after another, the
+    /// current one's.
+    fn merged_watermark(&self, counts: impl Fn(usize, &Split) -> bool) -> Option<Millis> {
         if self.source.reads_in_order() {
             // What was read ahead of an unfinished split, before a rescaling, must not make that split's rows late.
             let current = self.splits.iter().position(|s| !s.finished).unwrap_or(self.splits.len().saturating_sub(1));
             return self.splits.iter().take(current + 1).map(|s| s.watermark).max();
         }
-        let counts = |s: &&Split| self.idleness.is_none_or(|i| !s.until_idle(&i).is_zero());
-        self.unfinished().filter(counts).map(|s| s.watermark).min()
+        let is_idle = |split: &Split| self.idleness.is_some_and(|i| split.until_idle(&i).is_zero());
+        let unfinished = self.splits.iter().enumerate().filter(|(_, split)| !split.finished && !is_idle(split));
+        unfinished.filter(|(number, split)| counts(*number, split)).map(|(_, split)| split.watermark).min()
     }
 
     fn advance_watermark(&mut self) {
         if self.watermark_of.is_none() {
             return;
         }
-        if let Some(merged) = self.merged_watermark()
+        if let Some(merged) = self.merged_watermark(|_, _| true)
             && merged > self.watermark
         {
             self.watermark = merged;
@@ -267,12 +269,14 @@ impl SourceTask {
             return None;
         }
         if self.splits.is_empty() {
-            // Until they give something it is not known how far they are, nor while they are looked for.
-            let has_none = self.source.splits_known() && self.source.splits().is_empty();
+            // While they are looked for it is not known how far they are, nor until they give something.
+            let all_empty = || (0..self.source.splits().len()).all(|split| self.source.has_met_end(split));
+            let has_none = self.source.splits_known() && all_empty();
             return (!has_none).then_some(MIN_WATERMARK);
         }
         self.unfinished().next()?;
-        self.merged_watermark()
+        // Nobody waits for a split in which there is nothing.
+        self.merged_watermark(|number, split| split.watermark != MIN_WATERMARK || !self.source.has_met_end(number))
     }
 
     /// True if the source is not to be asked at all: it is ahead of its group and cannot hold single splits. A snapshot that

@@ -21,6 +21,8 @@ struct Scripted {
     paused: Option<BTreeSet<usize>>,
     known: bool,
     ends: bool,
+    /// This split has met its end.
+    met_end: Option<usize>,
 }
 
 fn schema() -> Arc<Schema> {
@@ -58,6 +60,10 @@ impl Source for Scripted {
         self.known
     }
 
+    fn has_met_end(&self, split: usize) -> bool {
+        self.met_end == Some(split)
+    }
+
     fn pauses_splits(&self) -> bool {
         self.paused.is_some()
     }
@@ -71,7 +77,7 @@ impl Source for Scripted {
 /// A task that reads the script, with ten seconds until a split is idle, and what it sends.
 fn task(script: &[Option<(usize, Millis)>], splits: usize) -> (SourceTask, QueueReceiver) {
     let script = script.iter().copied().collect();
-    task_of(Scripted { script, splits, paused: None, known: true, ends: false })
+    task_of(Scripted { script, splits, paused: None, known: true, ends: false, met_end: None })
 }
 
 fn task_of(source: Scripted) -> (SourceTask, QueueReceiver) {
@@ -148,7 +154,7 @@ fn paced(source: Scripted) -> (SourceTask, QueueReceiver) {
 
 fn scripted(script: &[Option<(usize, Millis)>], splits: usize, pauses_splits: bool) -> Scripted {
     let script = script.iter().copied().collect();
-    Scripted { script, splits, paused: pauses_splits.then(BTreeSet::new), known: true, ends: false }
+    Scripted { script, splits, paused: pauses_splits.then(BTreeSet::new), known: true, ends: false, met_end: None }
 }
 
 /// What the group is told at a time, if it is told anything.
@@ -272,4 +278,18 @@ fn a_subtask_without_splits_holds_nobody_back() {
     assert_eq!(told(&mut task, 0), Some(Some(MIN_WATERMARK)), "it looks for them");
     call(&mut task, 0);
     assert_eq!(told(&mut task, 0), Some(None));
+}
+
+#[test]
+fn a_split_in_which_there_is_nothing_holds_nobody_back() {
+    let empty = |splits| Scripted { met_end: Some(1), ..scripted(&[Some((0, 5 * S)), Some((1, S))], splits, true) };
+    let (mut task, mut receiver) = paced(empty(2));
+    assert_eq!(told(&mut task, 0), Some(Some(MIN_WATERMARK)), "of the first nothing is known");
+    call(&mut task, 0);
+    assert_eq!(told(&mut task, 0), Some(Some(5 * S)));
+    assert_eq!(sent(&mut receiver), ["rows"], "the watermark waits for it as ever");
+    call(&mut task, 0);
+    assert_eq!(told(&mut task, 2), Some(Some(S)), "with its first row it counts");
+    let (task, _receiver) = paced(Scripted { met_end: Some(0), ..empty(1) });
+    assert_eq!(task.reached(), None);
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use streamfleet_connectors::inbox::{Inbox, UnderWay};
 use streamfleet_connectors::kafka::client::{
     Answer, Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, KafkaFault, OutgoingBlock,
-    Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, RecordBlock, TopicPartition,
-    TransactionHandle, Transactions, worth_fencing,
+    PartitionLag, Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, RecordBlock,
+    TopicPartition, TransactionHandle, Transactions, worth_fencing,
 };
 use streamfleet_connectors::registry::{Registry, RegistryFault, RegistrySettings};
 use streamfleet_env::Clock;
@@ -97,6 +97,7 @@ struct Reader {
 struct Reading {
     connection: u64,
     is_paused: Arc<AtomicBool>,
+    lag: Arc<PartitionLag>,
 }
 
 struct SimConsumer(Arc<Reader>);
@@ -120,8 +121,8 @@ impl Consumer for SimConsumer {
                     _ => None,
                 });
             }
-            ConsumerCommand::Read { partition, offset } => {
-                let reading = Reading { connection: reader.link.connect(), is_paused: Arc::default() };
+            ConsumerCommand::Read { partition, offset, lag } => {
+                let reading = Reading { connection: reader.link.connect(), is_paused: Arc::default(), lag };
                 reader.reading.lock().expect("one thread").insert(partition.clone(), reading.clone());
                 Arc::clone(reader).fetch(reading, partition, offset, false);
             }
@@ -171,6 +172,7 @@ impl Reader {
         let reader = Arc::clone(&self);
         let done: Answered = Box::new(move |answer| match answer {
             Ok(Reply::Fetched(fetched)) => {
+                reading.lag.ends_at(fetched.end);
                 if !fetched.records.is_empty() {
                     let block = reader.block(&of, &fetched.records);
                     reader.under_way.add(block.bytes());

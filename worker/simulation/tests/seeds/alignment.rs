@@ -9,7 +9,7 @@ use streamfleet_simulation::{Faults, SimJob, simulate};
 const ORDERS: u64 = 900;
 
 /// Clicks in the same time, so many for each order.
-const CLICKS: u64 = 5;
+const CLICKS: u64 = 3;
 
 const MAX_DRIFT_MS: i64 = 60_000;
 

@@ -6,6 +6,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
+use rdkafka::statistics::Statistics;
 use std::sync::{Arc, Mutex};
 use tracing::{debug, warn};
 
@@ -44,6 +45,14 @@ impl Said {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Context {
     pub said: Said,
+    statistics: Arc<Mutex<Option<Statistics>>>,
+}
+
+impl Context {
+    /// The newest statistics, once.
+    pub fn statistics(&self) -> Option<Statistics> {
+        self.statistics.lock().expect("no holder of this lock panics").take()
+    }
 }
 
 impl ClientContext for Context {
@@ -57,6 +66,10 @@ impl ClientContext for Context {
             }
             _ => debug!(facility, message, "kafka client"),
         }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        *self.statistics.lock().expect("no holder of this lock panics") = Some(statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
