@@ -186,7 +186,9 @@ mod tests {
         let documented: Vec<&str> =
             page.lines().filter(|l| l.starts_with("| `") && l.matches(" | ").count() == 3).collect();
         let (connectors, formats) = descriptors();
-        let options = connectors.iter().flat_map(|c| &c.options).chain(formats.iter().flat_map(|f| &f.options));
+        let of_all = streamfleet_logical::WatermarkAlignment::OPTIONS;
+        let options =
+            connectors.iter().flat_map(|c| &c.options).chain(formats.iter().flat_map(|f| &f.options)).chain(of_all);
         let declared: Vec<String> = options.map(row_of).collect();
         let missing: Vec<&String> = declared.iter().filter(|row| !documented.contains(&row.as_str())).collect();
         let unknown: Vec<&&str> = documented.iter().filter(|row| !declared.iter().any(|d| d == *row)).collect();

@@ -10,6 +10,7 @@ use crate::log_view::LogView;
 use crate::message::{Action, CoordinatorError, Ending, Event};
 use crate::startup::{Progress, Startup};
 use crate::stats::CheckpointStats;
+use crate::watermark_groups::WatermarkGroups;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -102,6 +103,7 @@ pub struct Coordinator {
     /// Old records still to be deleted, lowest first: one at a time, so that no gap opens.
     old_records: VecDeque<u64>,
     stats: CheckpointStats,
+    groups: WatermarkGroups,
 }
 
 impl fmt::Debug for Coordinator {
@@ -154,6 +156,7 @@ impl Coordinator {
             started: false,
             old_records: VecDeque::new(),
             stats: CheckpointStats::default(),
+            groups: WatermarkGroups::default(),
         };
         let mut actions = Vec::new();
         coordinator.ask(Purpose::Startup, request, &mut actions);
@@ -451,6 +454,9 @@ impl Coordinator {
             SlotReport::Drained => {
                 self.drained.insert(slot);
             }
+            SlotReport::Reached { source, group, watermark } => {
+                self.groups.on_reached(slot, source, group, watermark);
+            }
             SlotReport::Failed(failure) => self.on_slot_failed(slot, failure),
         }
     }
@@ -615,6 +621,9 @@ impl Coordinator {
             self.stop_before_it_runs(actions);
         }
         self.begin_what_is_due(now, actions);
+        if matches!(self.stage, Stage::Running) {
+            actions.extend(self.groups.news().map(Action::Slots));
+        }
         if let Some(request) = self.appender.poll(now) {
             self.ask(Purpose::Append, request, actions);
         }

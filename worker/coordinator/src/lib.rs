@@ -19,6 +19,7 @@ mod log_view;
 mod message;
 mod startup;
 mod stats;
+mod watermark_groups;
 
 pub use config::{CoordinatorConfig, StartFrom};
 pub use coordinator::Coordinator;

@@ -1,6 +1,6 @@
 //! Sources: where rows come from.
 
-use crate::DataflowError;
+use crate::{DataflowError, PartitionLags};
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_env::{Clock, Storage};
@@ -104,6 +104,20 @@ pub trait Source: Send {
         None
     }
 
+    /// True if all was given that there was of a split when it was begun: if that was nothing, nobody need wait for it.
+    fn has_met_end(&self, _split: usize) -> bool {
+        false
+    }
+
+    /// True if [`Source::pause`] is for single splits. A source that cannot hold them apart is not polled while it is ahead.
+    fn pauses_splits(&self) -> bool {
+        false
+    }
+
+    /// No rows of the split are given until it goes on (`false`). Other splits' go on: what is there of a paused one must not
+    /// stand in their way, and is bounded. Positions are those of rows that were given, as ever.
+    fn pause(&mut self, _split: usize, _paused: bool) {}
+
     /// The subtask that a split falls to after a restore, if the split's name says it; else the caller deals.
     fn owner(&self, _split: &str) -> Option<u32> {
         None
@@ -111,6 +125,11 @@ pub trait Source: Send {
 
     /// A snapshot with these positions is complete: whoever watches from outside may be told. Nothing may depend on it.
     fn completed(&mut self, _splits: &[SplitState]) {}
+
+    /// How far behind their ends its partitions are read, if it knows: the same for as long as it lives.
+    fn lags(&self) -> Option<Arc<PartitionLags>> {
+        None
+    }
 
     /// What could not be read.
     fn errors(&self) -> SourceErrors {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use streamfleet_coordinator::{CHECKPOINT_METRICS, CheckpointStats};
 use streamfleet_env::Clock;
-use streamfleet_runtime::{SLOT_METRICS, SlotMetrics, TASK_METRICS};
+use streamfleet_runtime::{PARTITION_METRICS, SLOT_METRICS, SlotMetrics, TASK_METRICS};
 use streamfleet_telemetry::metrics::{Exposition, Label, Reading};
 use streamfleet_telemetry::server::serve;
 
@@ -68,8 +68,24 @@ impl JobMetrics {
             })
             .collect();
         let of_slots: Vec<_> = slots().map(|(slot, number)| (vec![job, ("slot", &**number)], &**slot)).collect();
+        let partitions: Vec<_> = of_tasks
+            .iter()
+            .flat_map(|(labels, task)| {
+                task.lags.get().map(|lags| lags.all()).unwrap_or_default().into_iter().map(move |p| (labels, p))
+            })
+            .map(|(labels, partition)| (labels, partition.partition.to_string(), partition))
+            .collect();
+        let of_partitions: Vec<_> = partitions
+            .iter()
+            .map(|(labels, number, partition)| {
+                let mut labels: Vec<Label<'_>> = (*labels).clone();
+                labels.extend([("topic", &*partition.topic), ("partition", &**number)]);
+                (labels, &**partition)
+            })
+            .collect();
         let mut exposition = Exposition::default();
         exposition.add(TASK_METRICS, &of_tasks, reading);
+        exposition.add(PARTITION_METRICS, &of_partitions, reading);
         exposition.add(SLOT_METRICS, &of_slots, reading);
         exposition.add(CHECKPOINT_METRICS, &[(vec![job], &watched.checkpoints)], reading);
         exposition.render()
@@ -92,6 +108,7 @@ mod tests {
              | name | kind | labels | meaning |\n|---|---|---|---|\n",
         );
         page.push_str(&describe(TASK_METRICS, &["job", "operator", "name", "slot"]));
+        page.push_str(&describe(PARTITION_METRICS, &["job", "operator", "name", "slot", "topic", "partition"]));
         page.push_str(&describe(SLOT_METRICS, &["job", "slot"]));
         page.push_str(&describe(CHECKPOINT_METRICS, &["job"]));
         page.push_str(

@@ -10,6 +10,7 @@ mod hint;
 mod node;
 mod table;
 mod type_name;
+mod watermark_alignment;
 mod window;
 
 pub use aggregate::{UnsupportedAggregate, supported};
@@ -24,4 +25,5 @@ pub use node::{
 };
 pub use table::{Column, ColumnKind, Position, TableDescriptor, WatermarkStrategy};
 pub use type_name::type_name;
+pub use watermark_alignment::WatermarkAlignment;
 pub use window::WindowSpec;

@@ -1,5 +1,6 @@
 //! What `CREATE TABLE` says.
 
+use crate::WatermarkAlignment;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_expr::Expr;
 use std::collections::BTreeMap;
@@ -94,4 +95,6 @@ pub struct WatermarkStrategy {
     pub column: usize,
     /// The watermark of a row, over the physical and metadata columns (computed columns inlined).
     pub expression: Expr,
+    /// The table is read at one pace with others.
+    pub alignment: Option<WatermarkAlignment>,
 }

@@ -7,7 +7,7 @@ use crate::metrics::{SlotMetrics, TaskMetrics};
 use crate::restore::Restore;
 use crate::slot::{Reports, Slot, SlotParts};
 use crate::snapshots::Snapshots;
-use crate::task::{Input, OperatorTask, OutputEdge, Outputs, Router, SinkTask, SourceTask, Task};
+use crate::task::{Input, OperatorTask, OutputEdge, Outputs, Pace, Router, SinkTask, SourceTask, Task};
 use crate::upload::UploadTarget;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -306,6 +306,9 @@ impl TaskMaker<'_> {
             unique: format!("{}-{}-{}", self.settings.unique, short(&id), self.number),
         };
         let mut source = self.env.connectors.source(scan, context)?;
+        if let Some(lags) = source.lags() {
+            metrics.lags.get_or_init(|| lags);
+        }
         let output = vertex.node.arrow_schema();
         let projection = Projector::new(&vertex.name, &scan.expressions, &scan.read_schema, output)?;
         let watermark_of = match &scan.watermark {
@@ -328,6 +331,9 @@ impl TaskMaker<'_> {
         }
         let mut task =
             SourceTask::new(id, source, outputs, metrics, projection, watermark_of, self.settings.idle_timeout);
+        if let Some(alignment) = scan.table.watermark.as_ref().and_then(|w| w.alignment.clone()) {
+            task.keep_pace(Pace::new(alignment));
+        }
         task.restore_splits(positions.into_iter().flatten().map(|p| (p.watermark, p.finished)));
         Ok(task)
     }

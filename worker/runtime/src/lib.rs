@@ -21,6 +21,6 @@ pub use deploy::{Deployment, JobSettings, deploy, state_tables};
 pub use environment::{Connectors, RuntimeEnv};
 pub use error::RuntimeError;
 pub use mailbox::{SlotHandle, SlotMessage};
-pub use metrics::{SLOT_METRICS, SlotMetrics, TASK_METRICS, TaskMetrics};
+pub use metrics::{PARTITION_METRICS, SLOT_METRICS, SlotMetrics, TASK_METRICS, TaskMetrics};
 pub use slot::{Slot, Step};
 pub use thread::run_slot;

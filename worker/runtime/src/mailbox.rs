@@ -5,7 +5,6 @@ use std::sync::Arc;
 use streamfleet_env::StorageError;
 use streamfleet_exchange::Wake;
 use streamfleet_snapshot::SlotCommand;
-use streamfleet_types::Epoch;
 use streamfleet_types::log::StateFile;
 
 /// What a slot hears.
@@ -59,15 +58,5 @@ impl SlotHandle {
 impl From<SlotCommand> for SlotMessage {
     fn from(command: SlotCommand) -> Self {
         Self::Command(command)
-    }
-}
-
-/// The epoch that a command is about.
-pub(crate) const fn epoch_of(command: &SlotCommand) -> Epoch {
-    match command {
-        SlotCommand::Trigger { epoch, .. }
-        | SlotCommand::Abort { epoch }
-        | SlotCommand::Completed { epoch, .. }
-        | SlotCommand::Committed { epoch } => *epoch,
     }
 }

@@ -1,7 +1,9 @@
 //! What slots and tasks count. Written by the slot's thread alone, read by whoever reports.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use streamfleet_dataflow::{PartitionLag, PartitionLags};
 use streamfleet_telemetry::metrics::Declared;
 use streamfleet_types::{MAX_WATERMARK, MIN_WATERMARK};
 
@@ -38,6 +40,10 @@ pub struct TaskMetrics {
     pub state_bytes: AtomicU64,
     /// Event time, ms.
     pub watermark: AtomicI64,
+    /// Splits that wait for others of their alignment group.
+    pub paused_splits: AtomicU64,
+    /// How far behind their ends a source's partitions are read, if it knows.
+    pub lags: OnceLock<Arc<PartitionLags>>,
     /// Time spent in the task, ns.
     pub busy_ns: AtomicU64,
 }
@@ -60,6 +66,8 @@ impl TaskMetrics {
             written_bytes: AtomicU64::new(0),
             state_bytes: AtomicU64::new(0),
             watermark: AtomicI64::new(MIN_WATERMARK),
+            paused_splits: AtomicU64::new(0),
+            lags: OnceLock::new(),
             busy_ns: AtomicU64::new(0),
         }
     }
@@ -71,7 +79,7 @@ pub struct SlotMetrics {
     /// The slot's number.
     pub slot: u32,
     /// Its tasks, producers first.
-    pub tasks: Vec<std::sync::Arc<TaskMetrics>>,
+    pub tasks: Vec<Arc<TaskMetrics>>,
     /// Time with work, ns.
     pub busy_ns: AtomicU64,
     /// Time without work because outputs were full, ns.
@@ -116,6 +124,16 @@ pub const TASK_METRICS: &[Declared<TaskMetrics>] = &[
         "Fields that could not be decoded and are NULL ('ignore-parse-errors').",
         |t, _| t.is_source.then(|| value(&t.nulled_fields)),
     ),
+    Declared::gauge(
+        "streamfleet_source_paused_splits",
+        "Splits that are ahead of their group and wait for it ('scan.watermark.alignment.group').",
+        |t, _| t.is_source.then(|| value(&t.paused_splits)),
+    ),
+    Declared::gauge(
+        "streamfleet_source_pending_records",
+        "Records that the subtask has still to read of its partitions, as far as their ends are known.",
+        |t, _| t.lags.get().and_then(|lags| lags.pending()).map(|records| records as f64),
+    ),
     Declared::counter(
         "streamfleet_sink_written_bytes_total",
         "Bytes that a sink handed to its external system; 0 for those that do not count.",
@@ -135,6 +153,13 @@ pub const TASK_METRICS: &[Declared<TaskMetrics>] = &[
         |t, at| t.event_time().map(|ms| (at.now_ms - ms) as f64 / 1e3),
     ),
 ];
+
+/// What is known of every partition that a source reads.
+pub const PARTITION_METRICS: &[Declared<PartitionLag>] = &[Declared::gauge(
+    "streamfleet_source_partition_lag_records",
+    "Records between what the source has read of the partition and the end that the brokers last told of; of what is bounded, up to its bound.",
+    |p, _| p.records().map(|records| records as f64),
+)];
 
 /// What is known of every slot. The three add up to the time that the slot has run: their rates are fractions.
 pub const SLOT_METRICS: &[Declared<SlotMetrics>] = &[

@@ -2,7 +2,7 @@
 
 use crate::RuntimeEnv;
 use crate::error::RuntimeError;
-use crate::mailbox::{SlotMessage, epoch_of};
+use crate::mailbox::SlotMessage;
 use crate::metrics::{SlotMetrics, add_time};
 use crate::restore::Restore;
 use crate::snapshots::Snapshots;
@@ -143,7 +143,7 @@ impl Slot {
             if !self.restore.is_done() {
                 return Ok(Step::IdleUntil(None));
             }
-            self.begin()?;
+            self.begin(now)?;
             ran = true;
         }
         let mut wake_at: Option<Duration> = None;
@@ -177,6 +177,8 @@ impl Slot {
             }
         }
         self.poll_sinks()?;
+        let tell_at = self.report_reached(now);
+        let wake_at = [wake_at, tell_at].into_iter().flatten().min();
         if let Some(report) = self.snapshots.poll_report() {
             (self.reports)(self.number, report);
         }
@@ -218,8 +220,20 @@ impl Slot {
         Ok(())
     }
 
+    /// Says how far sources have come that are read at one pace with others; gives when the next one is to say it.
+    fn report_reached(&mut self, now: Duration) -> Option<Duration> {
+        let Self { tasks, reports, number, .. } = self;
+        let mut next: Option<Duration> = None;
+        for task in tasks {
+            let Task::Source(source) = task else { continue };
+            let due = source.tell_group(now, &|report| reports(*number, report));
+            next = [next, due].into_iter().flatten().min();
+        }
+        next
+    }
+
     /// State is loaded: operators rebuild what they derive from it.
-    fn begin(&mut self) -> Result<(), RuntimeError> {
+    fn begin(&mut self, now: Duration) -> Result<(), RuntimeError> {
         for task in &mut self.tasks {
             let Task::Operator(operator) = task else { continue };
             let watermark = self.restored_watermarks.get(&operator.id).copied().unwrap_or(MIN_WATERMARK);
@@ -227,6 +241,8 @@ impl Slot {
             restored.map_err(|source| RuntimeError::Task { task: operator.metrics.name.clone(), source })?;
         }
         self.stage = Stage::Running;
+        // When all slots run, all parts of every group must be known.
+        self.report_reached(now);
         (self.reports)(self.number, SlotReport::Running);
         Ok(())
     }
@@ -245,25 +261,24 @@ impl Slot {
     }
 
     fn on_command(&mut self, command: &SlotCommand) -> Result<(), RuntimeError> {
-        let epoch = epoch_of(command);
         match command {
-            SlotCommand::Trigger { last, drained, full, .. } => {
-                let trigger = Trigger { epoch, last: *last, drained: *drained, full: *full };
+            SlotCommand::Trigger { epoch, last, drained, full } => {
+                let trigger = Trigger { epoch: *epoch, last: *last, drained: *drained, full: *full };
                 for index in 0..self.tasks.len() {
                     let task = &mut self.tasks[index];
                     task.on_trigger(trigger, &mut self.taken).map_err(|source| failed(task, source))?;
                     self.hand_over(index);
                 }
             }
-            SlotCommand::Abort { .. } => {
-                self.tasks.iter_mut().for_each(|t| t.on_abort(epoch));
-                self.snapshots.on_abort(epoch);
+            SlotCommand::Abort { epoch } => {
+                self.tasks.iter_mut().for_each(|t| t.on_abort(*epoch));
+                self.snapshots.on_abort(*epoch);
             }
-            SlotCommand::Completed { watermarks, .. } => {
-                self.snapshots.on_completed(epoch);
+            SlotCommand::Completed { epoch, watermarks } => {
+                self.snapshots.on_completed(*epoch);
                 for task in &mut self.tasks {
                     match task {
-                        Task::Source(task) => task.on_completed(epoch),
+                        Task::Source(task) => task.on_completed(*epoch),
                         Task::Sink(task) => {
                             if let Some(of_all) = watermarks.iter().find(|w| w.operator == task.id) {
                                 task.sink.all_reached(of_all.watermark);
@@ -273,10 +288,17 @@ impl Slot {
                     }
                 }
             }
-            SlotCommand::Committed { .. } => {
+            SlotCommand::Committed { epoch } => {
                 for task in &mut self.tasks {
                     if let Task::Sink(task) = task {
-                        task.sink.committed(epoch);
+                        task.sink.committed(*epoch);
+                    }
+                }
+            }
+            SlotCommand::GroupReached { group, watermark } => {
+                for task in &mut self.tasks {
+                    if let Task::Source(task) = task {
+                        task.on_group(group, *watermark);
                     }
                 }
             }

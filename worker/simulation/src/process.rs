@@ -14,8 +14,8 @@ use streamfleet_env::{Clock, Spawner, StorageRequest};
 use streamfleet_launcher::{Committers, ConnectorRegistry};
 use streamfleet_runtime::{JobSettings, RuntimeEnv, Slot, SlotHandle, Step, deploy};
 use streamfleet_snapshot::{JobShape, SlotReport};
-use streamfleet_types::Epoch;
 use streamfleet_types::log::{LogEntry, LogRecord, Outcome, Transaction};
+use streamfleet_types::{Epoch, Millis};
 
 /// Virtual time, shared by all processes.
 #[derive(Debug, Default)]
@@ -156,6 +156,14 @@ impl<'a> Process<'a> {
             2 => self.step_spawner(),
             _ => self.step_slot(random),
         }
+    }
+
+    /// How far the subtasks of its sources are apart in event time, as far as they have one.
+    pub fn drift(&self) -> Millis {
+        let slots: Vec<_> = self.slots.iter().map(Slot::metrics).collect();
+        let sources = slots.iter().flat_map(|slot| &slot.tasks).filter(|task| task.is_source);
+        let times: Vec<Millis> = sources.filter_map(|task| task.event_time()).collect();
+        times.iter().max().zip(times.iter().min()).map_or(0, |(most, least)| most - least)
     }
 
     /// The user asks the job to stop with a last checkpoint.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use streamfleet_coordinator::Ending;
 use streamfleet_env::{Clock, StorageRequest};
+use streamfleet_types::Millis;
 
 /// Steps after which a run that has not finished never will.
 const MOST_STEPS: u64 = 2_000_000;
@@ -38,6 +39,8 @@ pub struct Report {
     pub left_over: Vec<String>,
     /// A digest of every decision: equal for two runs of one seed.
     pub trace: u64,
+    /// The most that subtasks of sources were apart in event time.
+    pub widest_drift: Millis,
 }
 
 /// How a run failed.
@@ -106,6 +109,7 @@ struct World<'a> {
     lives: u64,
     steps: u64,
     trace: u64,
+    widest_drift: Millis,
     crash_points: BTreeSet<CrashPoint>,
     last_ending: String,
 }
@@ -127,6 +131,7 @@ impl<'a> World<'a> {
             lives: 0,
             steps: 0,
             trace: seed,
+            widest_drift: 0,
             crash_points: BTreeSet::new(),
             last_ending: "none".to_owned(),
         }
@@ -209,6 +214,7 @@ impl<'a> World<'a> {
         }
         let index = self.random.below(self.processes.len() as u64) as usize;
         let moved = self.processes[index].step(&mut self.random);
+        self.widest_drift = self.widest_drift.max(self.processes[index].drift());
         self.note(index as u64 * 2 + u64::from(moved == Moved::Yes));
         moved
     }
@@ -292,7 +298,8 @@ impl<'a> World<'a> {
             return Err(Failure::WrongOutput { seed, steps, lives, missing, extra, first });
         }
         let left_over = self.storage.hidden(&self.job.output);
-        Ok(Report { output, steps, lives, crash_points: self.crash_points, left_over, trace: self.trace })
+        let (crash_points, trace, widest_drift) = (self.crash_points, self.trace, self.widest_drift);
+        Ok(Report { output, steps, lives, crash_points, left_over, trace, widest_drift })
     }
 }
 

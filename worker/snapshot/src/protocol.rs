@@ -1,7 +1,8 @@
-//! What coordinator and slots say to each other about snapshots.
+//! What coordinator and slots say to each other.
 
-use streamfleet_types::Epoch;
+use std::sync::Arc;
 use streamfleet_types::log::{OperatorWatermark, SlotSnapshot};
+use streamfleet_types::{Epoch, Millis, OperatorId};
 
 /// From the coordinator to every slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,13 @@ pub enum SlotCommand {
         /// Its number.
         epoch: Epoch,
     },
+    /// How far a group of sources has come that are read at one pace.
+    GroupReached {
+        /// The group.
+        group: Arc<str>,
+        /// The watermark of its slowest part; `None`: no part holds the others back.
+        watermark: Option<Millis>,
+    },
 }
 
 /// From a slot to the coordinator.
@@ -57,6 +65,16 @@ pub enum SlotReport {
     },
     /// All input has ended and all rows are through; what remains is a last snapshot.
     Drained,
+    /// How far the slot's part of a source has come, which is read at one pace with others. A slot that has such parts says it
+    /// of each before [`Self::Running`].
+    Reached {
+        /// The source.
+        source: OperatorId,
+        /// Its group.
+        group: Arc<str>,
+        /// Its watermark; `None`: it holds the others back no more, or not now.
+        watermark: Option<Millis>,
+    },
     /// The slot cannot go on.
     Failed(SlotFailure),
 }

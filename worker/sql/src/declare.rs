@@ -11,7 +11,7 @@ use crate::options;
 use crate::script::{StatementTokens, position_of};
 use crate::table_source::{DeclaredTable, Gives};
 use crate::typing::typed_expression;
-use crate::{Compiler, data_type, ddl, end};
+use crate::{Compiler, Warning, data_type, ddl, end};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column as ColumnName, DFSchema};
@@ -22,7 +22,7 @@ use sqlparser::tokenizer::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use streamfleet_logical::type_name;
-use streamfleet_logical::{Column, ColumnKind, Position, TableDescriptor, WatermarkStrategy};
+use streamfleet_logical::{Column, ColumnKind, Position, TableDescriptor, WatermarkAlignment, WatermarkStrategy};
 
 impl Compiler<'_> {
     pub(crate) fn create_table(
@@ -59,7 +59,16 @@ impl Compiler<'_> {
                 return Err(SqlErrorKind::unknown("metadata column", key, &place, known).at(column.position));
             }
         }
-        let table = resolve(&self.context, statement, declaration)?;
+        let alignment = options::watermark_alignment(&declaration)?;
+        if alignment.is_some() && declaration.watermark.is_none() {
+            let text = format!(
+                "table {}: '{}' has no effect: the table has no WATERMARK",
+                declaration.name,
+                WatermarkAlignment::GROUP
+            );
+            self.program.warnings.push(Warning { position: declaration.position, text });
+        }
+        let table = resolve(&self.context, statement, declaration, alignment)?;
         let name = table.name.clone();
         self.context.tables.insert(name, Arc::new(DeclaredTable::new(Arc::new(table), gives)));
         Ok(())
@@ -115,6 +124,7 @@ fn resolve(
     context: &Context,
     statement: &StatementTokens,
     declaration: TableDeclaration,
+    alignment: Option<WatermarkAlignment>,
 ) -> Result<TableDescriptor, SqlError> {
     let mut stored = Vec::new();
     for column in &declaration.columns {
@@ -163,7 +173,7 @@ fn resolve(
                 return Err(SqlErrorKind::Type(text).at(position));
             }
             let (expression, _) = resolver.expression(expr, &computed, position)?;
-            Some(WatermarkStrategy { column: index, expression })
+            Some(WatermarkStrategy { column: index, expression, alignment })
         }
     };
     let check = |names: Vec<(String, Position)>| {

@@ -4,7 +4,11 @@ use crate::Catalog;
 use crate::ddl::TableDeclaration;
 use crate::error::{SqlError, SqlErrorKind};
 use std::collections::btree_map::Entry;
-use streamfleet_logical::{ConnectorDescriptor, FormatDescriptor, OptionKind, OptionSpec, SettingSpec};
+use std::time::Duration;
+use streamfleet_logical::{
+    ConnectorDescriptor, FormatDescriptor, OptionKind, OptionSpec, SettingSpec, WatermarkAlignment,
+};
+use streamfleet_types::Millis;
 
 /// What a table's options name.
 pub(crate) struct Known<'a> {
@@ -28,7 +32,8 @@ pub(crate) fn check<'a>(table: &mut TableDeclaration, catalog: &'a Catalog) -> R
     let connector =
         connector.ok_or_else(|| SqlErrorKind::unknown("connector", name, "", names).at(position_of("connector")))?;
     let name = connector.name;
-    let mut known: Settable<'a> = connector.options.iter().map(|spec| ("", spec)).collect();
+    let of_reading = if connector.source { WatermarkAlignment::OPTIONS } else { &[] };
+    let mut known: Settable<'a> = connector.options.iter().chain(of_reading).map(|spec| ("", spec)).collect();
     let mut named = vec!["connector"];
     let format = formats(table, catalog, connector, &mut known, &mut named)?;
     take_older(table, &known);
@@ -126,6 +131,47 @@ fn formats<'a>(
         return refused(if plain.is_some() { "format" } else { "value.format" }, text);
     }
     Ok(Some(format))
+}
+
+/// How a table keeps pace with others, if its options say so. They were checked by themselves.
+pub(crate) fn watermark_alignment(table: &TableDeclaration) -> Result<Option<WatermarkAlignment>, SqlError> {
+    const GROUP: &str = WatermarkAlignment::GROUP;
+    const MAX_DRIFT: &str = WatermarkAlignment::MAX_DRIFT;
+    const UPDATE_INTERVAL: &str = WatermarkAlignment::UPDATE_INTERVAL;
+    let refused = |key: &str, text: String| {
+        let position = table.option_positions.get(key).copied().unwrap_or(table.position);
+        SqlErrorKind::Option(format!("table {}: {text}", table.name)).at(position)
+    };
+    let span = |key: &str| -> Result<Option<Duration>, SqlError> {
+        let text = table.options.get(key).map(String::as_str);
+        let parsed = text.map(streamfleet_manifest::parse_duration).transpose();
+        parsed.map_err(|why| refused(key, format!("option '{key}': {why}")))
+    };
+    let (group, max_drift, update_interval) = (table.options.get(GROUP), span(MAX_DRIFT)?, span(UPDATE_INTERVAL)?);
+    let (group, max_drift) = match (group, max_drift) {
+        (Some(group), Some(max_drift)) => (group, max_drift),
+        (None, None) if update_interval.is_none() => return Ok(None),
+        (group, max_drift) => {
+            let present = match (group, max_drift) {
+                (Some(_), _) => GROUP,
+                (None, Some(_)) => MAX_DRIFT,
+                (None, None) => UPDATE_INTERVAL,
+            };
+            let text = format!("'{present}' needs '{GROUP}' and '{MAX_DRIFT}', both of them");
+            return Err(refused(present, text));
+        }
+    };
+    if group.trim().is_empty() {
+        return Err(refused(GROUP, format!("option '{GROUP}' = '{group}': a name is needed")));
+    }
+    if update_interval.is_some_and(|interval| interval.is_zero()) {
+        return Err(refused(UPDATE_INTERVAL, format!("option '{UPDATE_INTERVAL}': it must be longer than zero")));
+    }
+    Ok(Some(WatermarkAlignment {
+        group: group.as_str().into(),
+        max_drift: Millis::try_from(max_drift.as_millis()).unwrap_or(Millis::MAX),
+        update_interval: update_interval.unwrap_or(WatermarkAlignment::DEFAULT_UPDATE_INTERVAL),
+    }))
 }
 
 /// Checks a setting; gives what the user should know of it, if anything.

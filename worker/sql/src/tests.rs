@@ -404,6 +404,57 @@ fn settings_are_checked_where_they_stand() {
 }
 
 #[test]
+fn watermark_alignment_is_read_from_a_tables_options() {
+    const WATERMARK: &str = ", WATERMARK FOR ts AS ts";
+    const GROUP: &str = ", 'scan.watermark.alignment.group' = 'g'";
+    const DRIFT: &str = ", 'scan.watermark.alignment.max-drift' = '1 min'";
+    let declared = |options: &str, watermark: &str| {
+        run(&format!(
+            "CREATE TABLE t (a BIGINT, b BIGINT, ts TIMESTAMP(3){watermark}) WITH ('connector' = 'log', 'format' = 'json'{options});
+             CREATE TABLE print (a BIGINT, b BIGINT) WITH ('connector' = 'print');
+             INSERT INTO print SELECT a, b FROM t;"
+        ))
+    };
+    let alignment = |options: &str| {
+        let program = declared(options, WATERMARK).expect("sound");
+        assert!(program.warnings.is_empty(), "{:?}", program.warnings);
+        let scan = nodes(&program.sinks[0]).into_iter().find_map(|n| match &n.spec {
+            OperatorSpec::Scan(scan) => scan.table.watermark.as_ref().and_then(|w| w.alignment.clone()),
+            _ => None,
+        });
+        scan.map(|a| (a.group.to_string(), a.max_drift, a.update_interval.as_millis()))
+    };
+    assert_eq!(alignment(""), None);
+    assert_eq!(alignment(&format!("{GROUP}{DRIFT}")), Some(("g".to_owned(), 60_000, 1_000)));
+    let often = ", 'scan.watermark.alignment.update-interval' = '200 ms'";
+    assert_eq!(alignment(&format!("{GROUP}{DRIFT}{often}")), Some(("g".to_owned(), 60_000, 200)));
+    let both = "needs 'scan.watermark.alignment.group' and 'scan.watermark.alignment.max-drift', both of them";
+    for (options, message) in [
+        (GROUP, format!("table t: 'scan.watermark.alignment.group' {both}")),
+        (DRIFT, format!("table t: 'scan.watermark.alignment.max-drift' {both}")),
+        (often, format!("table t: 'scan.watermark.alignment.update-interval' {both}")),
+        (
+            format!("{DRIFT}, 'scan.watermark.alignment.group' = ' '").as_str(),
+            "table t: option 'scan.watermark.alignment.group' = ' ': a name is needed".to_owned(),
+        ),
+        (
+            format!("{GROUP}{DRIFT}, 'scan.watermark.alignment.update-interval' = '0 s'").as_str(),
+            "table t: option 'scan.watermark.alignment.update-interval': it must be longer than zero".to_owned(),
+        ),
+        (
+            format!("{GROUP}, 'scan.watermark.alignment.max-drift' = 'much'").as_str(),
+            "option 'scan.watermark.alignment.max-drift' = 'much': `much` is no duration".to_owned(),
+        ),
+    ] {
+        let error = declared(options, WATERMARK).expect_err(options);
+        assert!(error.starts_with("line 1, column ") && error.contains(&message), "{error}");
+    }
+    let program = declared(&format!("{GROUP}{DRIFT}"), "").expect("sound");
+    let warning = "table t: 'scan.watermark.alignment.group' has no effect: the table has no WATERMARK";
+    assert_eq!(program.warnings.iter().map(|w| w.text.as_str()).collect::<Vec<_>>(), [warning]);
+}
+
+#[test]
 fn errors_in_views_point_into_the_view() {
     let script = format!(
         "{TABLES}CREATE VIEW few AS\n  SELECT auction, price FROM bid LIMIT 3;\n\

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+pub use streamfleet_dataflow::PartitionLag;
 use streamfleet_types::Term;
 
 /// Client properties by librdkafka's names.
@@ -80,7 +81,13 @@ pub enum ConsumerCommand {
         partition: TopicPartition,
         /// The offset of the first record.
         offset: i64,
+        /// To be told where the partition ends, as often as that is heard.
+        lag: Arc<PartitionLag>,
     },
+    /// Give no more of a partition that is read; what was fetched of it waits, and takes no place from others.
+    Pause(TopicPartition),
+    /// Go on with a partition that was paused.
+    Resume(TopicPartition),
     /// Read the partition no more.
     Leave(TopicPartition),
     /// Tell the consumer group how far the job has come: for people, nothing depends on it.

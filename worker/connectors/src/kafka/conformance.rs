@@ -2,8 +2,8 @@
 
 use super::client::{
     Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, MaybeMessages, OffsetsAt, OutgoingBlock,
-    Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, TopicPartition, Topics,
-    TransactionHandle,
+    PartitionLag, Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, TopicPartition,
+    Topics, TransactionHandle,
 };
 use crate::inbox::Inbox;
 use std::collections::BTreeMap;
@@ -42,6 +42,8 @@ pub fn check(place: &Place) {
     written_is_read_in_order(place);
     offsets_are_found(place);
     a_partition_that_was_left_is_read_again(place);
+    a_paused_partition_waits_and_keeps_no_other_from_coming(place);
+    a_reader_hears_where_a_partition_ends(place);
     unknown_topics_are_told(place);
     a_transaction_shows_when_it_is_committed_by_whomever(place);
     readers_of_committed_records_wait_for_open_transactions(place);
@@ -86,6 +88,7 @@ impl Place<'_> {
             ("enable.auto.commit", "false"),
             ("auto.offset.reset", "error"),
             ("default.api.timeout.ms", "3000"),
+            ("statistics.interval.ms", "200"),
         ];
         let settings = ConsumerSettings {
             properties: self.with(&more),
@@ -148,6 +151,10 @@ impl Reader<'_> {
         TopicPartition { topic: Arc::clone(&self.topic), partition }
     }
 
+    fn lag(&self, partition: i32) -> Arc<PartitionLag> {
+        Arc::new(PartitionLag::new(Arc::clone(&self.topic), partition, 0, None))
+    }
+
     fn next(&self) -> ConsumerEvent {
         self.place.wait("a reader's answer", || self.inbox.next())
     }
@@ -168,7 +175,11 @@ impl Reader<'_> {
         let mut found: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
         for number in 0..partitions {
             found.insert(number, Vec::new());
-            self.consumer.ask(ConsumerCommand::Read { partition: self.partition(number), offset: 0 });
+            self.consumer.ask(ConsumerCommand::Read {
+                partition: self.partition(number),
+                offset: 0,
+                lag: self.lag(number),
+            });
             loop {
                 match self.next() {
                     ConsumerEvent::Records(block) => {
@@ -279,6 +290,103 @@ fn offsets_are_found(place: &Place) {
     reader.consumer.ask(ConsumerCommand::CommitToGroup(vec![(reader.partition(0), 2)]));
     let other = place.reader(&topic, "read_committed");
     place.wait("a group's offset", || other.offset(OffsetsAt::Group).filter(|offset| *offset == 2));
+}
+
+/// Behind the last record there may be an end of a transaction: nothing is left to be read then.
+fn a_reader_hears_where_a_partition_ends(place: &Place) {
+    let topic = place.topic("ends", 1);
+    let writer = place.writer(&topic, &[]);
+    writer.open(0, None).expect("it can be opened");
+    writer.send(0, &[(None, "a"), (None, "b")]);
+    writer.flush(0).expect("it can be flushed");
+    let reader = place.reader(&topic, "read_committed");
+    let lag = reader.lag(0);
+    let (partition, offset) = (reader.partition(0), 0);
+    reader.consumer.ask(ConsumerCommand::Read { partition, offset, lag: Arc::clone(&lag) });
+    place.wait("an end", || lag.records().filter(|records| *records == 2));
+    let handle = place.writer(&topic, &[("transaction.timeout.ms", "30000")]).prepare(0, "ends", "c");
+    place.commit(&handle).expect("it is committed");
+    place.wait("a later end", || lag.records().filter(|records| *records > 2));
+    let mut next = 0;
+    place.wait("nothing left", || {
+        while let Some(event) = reader.inbox.next() {
+            match event {
+                ConsumerEvent::Records(block) => next = next.max(block.offsets[block.offsets.len() - 1] + 1),
+                ConsumerEvent::Reached(_, end) => next = next.max(end),
+                ConsumerEvent::Failed(fault) => panic!("{fault}"),
+                _ => {}
+            }
+            lag.read_to(next);
+        }
+        lag.records().filter(|records| *records == 0)
+    });
+}
+
+fn a_paused_partition_waits_and_keeps_no_other_from_coming(place: &Place) {
+    // Each key gets as many of either half.
+    const BEHIND: i64 = 480;
+    let topic = place.topic("paused", 2);
+    let writer = place.writer(&topic, &[]);
+    writer.open(0, None).expect("it can be opened");
+    // Of each key everything goes to one partition: both get some.
+    let write = |from: i64, to: i64| {
+        let texts: Vec<(String, String)> = (from..to).map(|n| (format!("k{}", n % 16), n.to_string())).collect();
+        let records: Vec<(Option<&str>, &str)> = texts.iter().map(|(k, v)| (Some(k.as_str()), v.as_str())).collect();
+        writer.send(0, &records);
+        writer.flush(0).expect("it can be flushed");
+    };
+    write(0, BEHIND);
+    let reader = place.reader(&topic, "read_committed");
+    let mut read = [Vec::new(), Vec::new()];
+    let take = |event, read: &mut [Vec<i64>; 2]| match event {
+        ConsumerEvent::Records(block) => read[block.partition.partition as usize].extend(&block.offsets),
+        ConsumerEvent::Failed(fault) => panic!("{fault}"),
+        _ => {}
+    };
+    for number in 0..2 {
+        reader.consumer.ask(ConsumerCommand::Read {
+            partition: reader.partition(number),
+            offset: 0,
+            lag: reader.lag(number),
+        });
+    }
+    place.wait("the records", || {
+        while let Some(event) = reader.inbox.next() {
+            take(event, &mut read);
+        }
+        (read[0].len() + read[1].len() == BEHIND as usize).then_some(())
+    });
+    assert!(!read[0].is_empty() && !read[1].is_empty(), "both partitions have records");
+    reader.consumer.ask(ConsumerCommand::Pause(reader.partition(0)));
+    // Commands are taken one after the other: what is asked behind it is answered when it holds.
+    reader.consumer.ask(ConsumerCommand::List);
+    place.wait("a listing", || {
+        let event = reader.inbox.next()?;
+        matches!(event, ConsumerEvent::Partitions(_)).then_some(())
+    });
+    let before = [read[0].len(), read[1].len()];
+    write(BEHIND, 2 * BEHIND);
+    place.wait("what comes of the other", || {
+        while let Some(event) = reader.inbox.next() {
+            take(event, &mut read);
+        }
+        (read[1].len() == 2 * before[1]).then_some(())
+    });
+    (place.pass)(Duration::from_millis(500));
+    while let Some(event) = reader.inbox.next() {
+        take(event, &mut read);
+    }
+    assert_eq!(read[0].len(), before[0], "nothing comes of the paused one");
+    reader.consumer.ask(ConsumerCommand::Resume(reader.partition(0)));
+    place.wait("the rest", || {
+        while let Some(event) = reader.inbox.next() {
+            take(event, &mut read);
+        }
+        (read[0].len() == 2 * before[0]).then_some(())
+    });
+    for offsets in read {
+        assert!(offsets.windows(2).all(|w| w[0] + 1 == w[1]), "in order, without a gap");
+    }
 }
 
 fn a_partition_that_was_left_is_read_again(place: &Place) {

@@ -95,7 +95,8 @@ impl Consumer for FakeConsumer {
                 let offsets = partitions.into_iter().map(|p| (p.clone(), offset(&p))).collect();
                 self.inbox.put(ConsumerEvent::Offsets { at, offsets });
             }
-            ConsumerCommand::Read { partition, offset } => {
+            ConsumerCommand::Read { partition, offset, lag } => {
+                lag.ends_at(state.partitions[&partition].len() as i64);
                 let records = &state.partitions[&partition];
                 // Three records a block.
                 for (number, pair) in
@@ -125,6 +126,15 @@ impl Consumer for FakeConsumer {
             ConsumerCommand::CommitToGroup(offsets) => {
                 drop(state);
                 self.state.lock().unwrap().group.extend(offsets);
+            }
+            // What it had to give was given at once.
+            ConsumerCommand::Pause(partition) => {
+                drop(state);
+                self.state.lock().unwrap().asked.push(format!("pause {partition}"));
+            }
+            ConsumerCommand::Resume(partition) => {
+                drop(state);
+                self.state.lock().unwrap().asked.push(format!("resume {partition}"));
             }
             ConsumerCommand::Leave(_) => {}
         }

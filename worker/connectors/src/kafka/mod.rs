@@ -16,6 +16,7 @@ mod fake;
 mod native;
 mod oauth;
 mod options;
+mod pauses;
 mod properties;
 mod protocol;
 #[cfg(test)]

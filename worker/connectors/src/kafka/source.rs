@@ -13,6 +13,7 @@ use super::columns::Columns;
 use super::dead_letters::DeadLetters;
 use super::decode::{BlockDecoder, Rows};
 use super::options::{Bound, ReadOptions, Reset};
+use super::pauses::Pauses;
 use crate::format::{BadMessage, Link};
 use crate::inbox::{Inbox, UnderWay};
 use crate::options::bad;
@@ -20,7 +21,10 @@ use serde_json::json;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use streamfleet_dataflow::{DataflowError, Source, SourceBatch, SourceContext, SourceErrors, SourceStatus, SplitState};
+use streamfleet_dataflow::{
+    DataflowError, PartitionLag, PartitionLags, Source, SourceBatch, SourceContext, SourceErrors, SourceStatus,
+    SplitState,
+};
 use streamfleet_logical::{ScanSpec, TableDescriptor};
 use streamfleet_types::hash::hash_bytes;
 use tracing::warn;
@@ -40,8 +44,11 @@ struct Split {
     /// Reading ends before this offset.
     stop: Option<i64>,
     finished: bool,
+    /// It met an end, at least once.
+    met_end: bool,
     /// It met an end before its bound: read on then.
     again_at: Option<Duration>,
+    lag: Arc<PartitionLag>,
 }
 
 /// A partition whose offsets are being looked up.
@@ -91,6 +98,8 @@ pub(super) struct KafkaSource {
     errors: SourceErrors,
     /// Records that came, and whose format waits for what it needs.
     held: Option<Box<RecordBlock>>,
+    pauses: Pauses,
+    lags: Arc<PartitionLags>,
 }
 
 fn on_bad(
@@ -158,6 +167,8 @@ impl KafkaSource {
             ended: VecDeque::new(),
             errors: SourceErrors::default(),
             held: None,
+            pauses: Pauses::default(),
+            lags: Arc::default(),
         })
     }
 
@@ -302,29 +313,60 @@ impl KafkaSource {
         let index = self.splits.len();
         self.by_partition.insert(partition.clone(), index);
         let is_over = finished || stop.is_some_and(|stop| next >= stop);
+        let TopicPartition { topic, partition: number } = &partition;
+        let lag = self.lags.add(PartitionLag::new(Arc::clone(topic), *number, next, stop));
         if is_over {
             if !finished {
                 self.ended.push_back(index);
             }
         } else {
-            self.ask(ConsumerCommand::Read { partition: partition.clone(), offset: next });
+            self.ask(ConsumerCommand::Read { partition: partition.clone(), offset: next, lag: Arc::clone(&lag) });
         }
-        self.splits.push(Split { partition, next, stop, finished: is_over, again_at: None });
+        self.splits.push(Split { partition, next, stop, finished: is_over, met_end: false, again_at: None, lag });
     }
 
     fn end_split(&mut self, index: usize) {
         let split = &mut self.splits[index];
         if !split.finished {
             split.finished = true;
+            split.lag.read_to(split.stop.unwrap_or(split.next));
             let partition = split.partition.clone();
             self.ended.push_back(index);
+            self.pauses.forget(index);
             self.ask(ConsumerCommand::Leave(partition));
+        }
+    }
+
+    /// What came next, of a split that is not paused.
+    fn next_event(&mut self) -> Option<ConsumerEvent> {
+        if let Some(held) = self.held.take() {
+            return Some(ConsumerEvent::Records(held));
+        }
+        if let Some((index, event, is_last)) = self.pauses.next() {
+            if is_last {
+                self.ask(ConsumerCommand::Resume(self.splits[index].partition.clone()));
+            }
+            return Some(event);
+        }
+        loop {
+            let event = self.inbox.next()?;
+            let partition = match &event {
+                ConsumerEvent::Records(block) => {
+                    self.under_way.remove(block.bytes());
+                    &block.partition
+                }
+                ConsumerEvent::Reached(partition, _) => partition,
+                _ => return Some(event),
+            };
+            match self.by_partition.get(partition).copied().filter(|split| self.pauses.holds(*split)) {
+                Some(split) => self.pauses.put(split, event),
+                None => return Some(event),
+            }
         }
     }
 
     /// The rows of fetched records.
     fn on_records(&mut self, mut block: RecordBlock) -> Result<Option<SourceBatch>, DataflowError> {
-        self.under_way.remove(block.bytes());
         let Some(index) = self.by_partition.get(&block.partition).copied() else { return Ok(None) };
         let split = &self.splits[index];
         let stop = split.stop.unwrap_or(i64::MAX);
@@ -346,6 +388,7 @@ impl KafkaSource {
         self.errors.nulled_fields += nulled;
         self.deal_with(&block, &bad)?;
         self.splits[index].next = next;
+        self.splits[index].lag.read_to(next);
         if is_over {
             self.end_split(index);
         }
@@ -381,6 +424,8 @@ impl KafkaSource {
         let now = self.context.clock.monotonic();
         let split = &mut self.splits[index];
         split.next = split.next.max(end);
+        split.lag.read_to(split.next);
+        split.met_end = true;
         match split.stop {
             Some(stop) if split.next >= stop => self.end_split(index),
             Some(_) if !split.finished => split.again_at = Some(now + LOOK_AGAIN),
@@ -392,14 +437,16 @@ impl KafkaSource {
     fn look_again(&mut self, now: Duration) -> Option<Duration> {
         for index in 0..self.splits.len() {
             let split = &mut self.splits[index];
-            if !split.finished && split.again_at.is_some_and(|at| at <= now) {
+            // One that waits for others is at no end: there is more of it.
+            if !split.finished && !self.pauses.holds(index) && split.again_at.is_some_and(|at| at <= now) {
                 split.again_at = None;
-                let (partition, offset) = (split.partition.clone(), split.next);
+                let (partition, offset, lag) = (split.partition.clone(), split.next, Arc::clone(&split.lag));
                 self.ask(ConsumerCommand::Leave(partition.clone()));
-                self.ask(ConsumerCommand::Read { partition, offset });
+                self.ask(ConsumerCommand::Read { partition, offset, lag });
             }
         }
-        self.splits.iter().filter_map(|s| s.again_at).min()
+        let splits = self.splits.iter().enumerate().filter(|(index, _)| !self.pauses.holds(*index));
+        splits.filter_map(|(_, split)| split.again_at).min()
     }
 
     fn is_durable(&self) -> bool {
@@ -518,8 +565,7 @@ impl Source for KafkaSource {
             if let Some(index) = self.ended.pop_front() {
                 return Ok(SourceStatus::SplitEnded(index));
             }
-            let held = self.held.take().map(ConsumerEvent::Records);
-            let Some(event) = held.or_else(|| self.inbox.next()) else { break };
+            let Some(event) = self.next_event() else { break };
             match event {
                 ConsumerEvent::Partitions(partitions) => self.on_listed(partitions)?,
                 ConsumerEvent::Offsets { offsets, .. } => self.on_offsets(offsets)?,
@@ -568,6 +614,33 @@ impl Source for KafkaSource {
         self.known && self.is_durable()
     }
 
+    fn lags(&self) -> Option<Arc<PartitionLags>> {
+        Some(Arc::clone(&self.lags))
+    }
+
+    fn has_met_end(&self, split: usize) -> bool {
+        self.splits.get(split).is_some_and(|split| split.met_end)
+    }
+
+    fn pauses_splits(&self) -> bool {
+        true
+    }
+
+    fn pause(&mut self, index: usize, paused: bool) {
+        let Some(split) = self.splits.get(index).filter(|split| !split.finished) else { return };
+        let partition = split.partition.clone();
+        if !paused {
+            if self.pauses.resume(index) {
+                self.ask(ConsumerCommand::Resume(partition));
+            }
+            return;
+        }
+        let held = self.held.take_if(|block| block.partition == partition).map(ConsumerEvent::Records);
+        if self.pauses.pause(index, held) {
+            self.ask(ConsumerCommand::Pause(partition));
+        }
+    }
+
     fn owner(&self, split: &str) -> Option<u32> {
         Some(owner(split, self.context.parallelism))
     }
@@ -611,7 +684,8 @@ mod tests {
         };
         let split = |name: &str, stop, finished| {
             let partition = parse_split(name).expect("a partition");
-            Split { partition, next: 5, stop, finished, again_at: None }
+            let lag = Arc::new(PartitionLag::new(Arc::clone(&partition.topic), partition.partition, 5, stop));
+            Split { partition, next: 5, stop, finished, met_end: false, again_at: None, lag }
         };
         let earliest = ("scan.startup.mode", "earliest-offset");
         let old = [split("old-0", None, false), split("new-1", None, false), split("gone-0", None, true)];

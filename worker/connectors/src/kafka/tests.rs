@@ -195,6 +195,92 @@ fn new_partitions_are_found_while_running_and_read_from_their_beginning() {
 }
 
 #[test]
+fn the_lag_of_every_partition_is_known() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":0}", "{\"id\":1}", "{\"id\":2}", "{\"id\":3}"]);
+    cluster.put("t", 1, &["{\"id\":7}"]);
+    let spec = spec(&[("scan.startup.mode", "earliest-offset")]);
+    let mut source = source(&cluster, &spec, &Arc::<StepClock>::default());
+    let lags = source.lags().expect("it knows");
+    let records = || lags.all().iter().map(|p| (p.topic.to_string(), p.partition, p.records())).collect::<Vec<_>>();
+    source.start().expect("begins");
+    assert_eq!((records(), lags.pending()), (vec![], None));
+    assert!(matches!(source.poll().expect("no error"), SourceStatus::Rows(_)));
+    assert_eq!(records(), [("t".to_owned(), 0, Some(1)), ("t".to_owned(), 1, Some(1))]);
+    assert_eq!(lags.pending(), Some(2));
+    source.pause(0, true);
+    assert_eq!(drain(source.as_mut()).0, ["7|NULL"]);
+    assert_eq!(lags.pending(), Some(1), "what stands aside is still to be read");
+    source.pause(0, false);
+    drain(source.as_mut());
+    assert_eq!(lags.pending(), Some(0));
+}
+
+/// Where a split stands.
+fn offset(source: &dyn Source, split: usize) -> i64 {
+    source.splits()[split].position["offset"].as_i64().expect("an offset")
+}
+
+#[test]
+fn a_paused_partition_stands_in_no_others_way() {
+    let cluster = FakeCluster::default();
+    let values = |from: usize| (from..from + 7).map(|id| format!("{{\"id\":{id}}}")).collect::<Vec<_>>();
+    for (partition, from) in [(0, 10), (1, 20)] {
+        cluster.put("t", partition, &values(from).iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let spec = spec(&[("scan.startup.mode", "earliest-offset"), ("scan.bounded.mode", "latest-offset")]);
+    let clock = Arc::<StepClock>::default();
+    let mut source = source(&cluster, &spec, &clock);
+    source.start().expect("begins");
+    assert!(source.pauses_splits());
+    let SourceStatus::Rows(first) = source.poll().expect("no error") else { panic!("rows are there") };
+    assert_eq!((first.split, rows(first.batch.records()).len()), (0, 3));
+    source.pause(0, true);
+    // In the inbox there is more of it before anything of the other.
+    let mut others: Vec<String> = (20..27).map(|id| format!("{id}|NULL")).collect();
+    assert_eq!(drain(source.as_mut()), (others.clone(), false), "it has not ended");
+    assert_eq!((offset(source.as_ref(), 0), offset(source.as_ref(), 1)), (3, 7), "what stands aside was not given");
+    assert_eq!(drain(source.as_mut()), (vec![], false));
+    // A checkpoint passes it: what was not given is read again.
+    let mut restored = super::source(&spec, Arc::new(cluster.clone()), context(0, 1, &clock)).expect("sound options");
+    restored.restore(source.splits()).expect("its own positions");
+    others = (13..17).map(|id| format!("{id}|NULL")).collect();
+    assert_eq!(drain(restored.as_mut()), (others.clone(), true));
+    assert!(!source.has_met_end(0) && source.has_met_end(1), "its end stands aside too");
+    // It goes on for one block, and waits again, with what is left.
+    source.pause(0, false);
+    let SourceStatus::Rows(next) = source.poll().expect("no error") else { panic!("rows stand aside") };
+    assert_eq!(rows(next.batch.records()), others[..3]);
+    source.pause(0, true);
+    assert_eq!(drain(source.as_mut()), (vec![], false));
+    source.pause(0, false);
+    assert_eq!(drain(source.as_mut()), (others[3..].to_vec(), true));
+    let asked = cluster.0.lock().unwrap().asked.clone();
+    assert_eq!(asked, ["pause t-0"], "a partition that has ended is not read on");
+}
+
+#[test]
+fn the_reader_goes_on_when_nothing_stands_aside_any_more() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":0}", "{\"id\":1}", "{\"id\":2}", "{\"id\":3}"]);
+    let spec = spec(&[("scan.startup.mode", "earliest-offset")]);
+    let mut source = source(&cluster, &spec, &Arc::<StepClock>::default());
+    source.start().expect("begins");
+    let asked = || cluster.0.lock().unwrap().asked.clone();
+    assert!(matches!(source.poll().expect("no error"), SourceStatus::Rows(_)));
+    source.pause(0, true);
+    assert_eq!(drain(source.as_mut()).0.len(), 0);
+    source.pause(0, false);
+    assert_eq!(asked(), ["pause t-0"], "a block and the end stand aside");
+    assert_eq!(drain(source.as_mut()).0, ["3|NULL"]);
+    assert_eq!(asked(), ["pause t-0", "resume t-0"]);
+    // Nothing is there: nothing stands aside.
+    source.pause(0, true);
+    source.pause(0, false);
+    assert_eq!(asked(), ["pause t-0", "resume t-0", "pause t-0", "resume t-0"]);
+}
+
+#[test]
 fn a_record_that_cannot_be_read_fails_is_left_out_or_kept_aside() {
     let cluster = FakeCluster::default();
     cluster.put("t", 0, &["{\"id\":0}", "nonsense", "{\"id\":2}", "{\"id\":\"x\"}", "{\"id\":{}}"]);

@@ -23,8 +23,8 @@ impl Idleness {
         self.asked_at = Some(now);
     }
 
-    /// The source cannot be asked: the time until it is asked again does not count.
-    pub const fn on_backpressure(&mut self) {
+    /// The source is not asked for now: the time until it is asked again does not count.
+    pub const fn on_pause(&mut self) {
         self.asked_at = None;
     }
 
@@ -33,14 +33,9 @@ impl Idleness {
         self.passed
     }
 
-    /// True for what has given no row since `quiet_since`, if that is too long ago.
-    pub fn is_idle(&self, quiet_since: Duration) -> bool {
-        self.left(quiet_since).is_zero()
-    }
-
-    /// How long until [`Self::is_idle`].
-    pub fn left(&self, quiet_since: Duration) -> Duration {
-        (quiet_since + self.timeout).saturating_sub(self.passed)
+    /// How long until what has given no row since `quiet_since` is idle, by the time `until`; zero if it is.
+    pub fn left(&self, quiet_since: Duration, until: Duration) -> Duration {
+        (quiet_since + self.timeout).saturating_sub(until)
     }
 }
 
@@ -49,17 +44,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_under_backpressure_does_not_count() {
+    fn time_without_asking_does_not_count() {
         let s = Duration::from_secs;
         let mut idleness = Idleness::new(s(10));
         idleness.on_ask(s(100));
         idleness.on_ask(s(104));
-        assert_eq!(idleness.left(s(0)), s(6));
-        idleness.on_backpressure();
+        assert_eq!(idleness.left(s(0), idleness.time()), s(6));
+        idleness.on_pause();
         idleness.on_ask(s(1000));
-        assert!(!idleness.is_idle(s(0)));
+        assert_eq!(idleness.left(s(0), idleness.time()), s(6));
         idleness.on_ask(s(1006));
-        assert!(idleness.is_idle(s(0)));
-        assert!(!idleness.is_idle(s(5)));
+        assert_eq!(idleness.left(s(0), idleness.time()), s(0));
+        assert_eq!(idleness.left(s(5), idleness.time()), s(5));
     }
 }

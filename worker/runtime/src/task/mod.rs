@@ -4,12 +4,14 @@ mod idleness;
 mod input;
 mod operator;
 mod output;
+mod pace;
 mod sink;
 mod source;
 
 pub(crate) use input::Input;
 pub(crate) use operator::OperatorTask;
 pub(crate) use output::{OutputEdge, Outputs, Router};
+pub(crate) use pace::Pace;
 pub(crate) use sink::SinkTask;
 pub(crate) use source::SourceTask;
 

@@ -1,7 +1,8 @@
 //! A source: polls its splits, projects their rows, and derives their watermarks.
 
 use super::idleness::Idleness;
-use super::{Outputs, Progress, TaskSnapshot};
+use super::pace::Tell;
+use super::{Outputs, Pace, Progress, TaskSnapshot};
 use crate::metrics::{TaskMetrics, add};
 use arrow::array::RecordBatch;
 use std::collections::VecDeque;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use streamfleet_dataflow::{DataflowError, Projector, RowWatermark, Source, SourceBatch, SourceStatus, SplitState};
+use streamfleet_snapshot::SlotReport;
 use streamfleet_types::log::SplitPosition;
 use streamfleet_types::{Barrier, Element, Epoch, MAX_WATERMARK, MIN_WATERMARK, Millis, OperatorId};
 
@@ -26,6 +28,15 @@ struct Split {
     finished: bool,
     /// By the clock of [`Idleness`].
     quiet_since: Duration,
+    /// It waits for its group since then, by the same clock, which stands still for it.
+    paused_at: Option<Duration>,
+}
+
+impl Split {
+    /// How long until it is idle.
+    fn until_idle(&self, idleness: &Idleness) -> Duration {
+        idleness.left(self.quiet_since, self.paused_at.unwrap_or(idleness.time()))
+    }
 }
 
 pub(crate) struct SourceTask {
@@ -44,6 +55,10 @@ pub(crate) struct SourceTask {
     idleness: Option<Idleness>,
     /// All splits are idle, and consumers were told.
     is_idle: bool,
+    /// Absent if the source is read as fast as it can be.
+    pace: Option<Pace>,
+    /// The bound or watermarks have changed: splits may have to pause, or may go on.
+    may_pause: bool,
     /// Positions in snapshots that are not known to be complete, oldest first.
     taken: VecDeque<(Epoch, Vec<SplitState>)>,
     /// A snapshot that waits until the splits are known.
@@ -73,16 +88,25 @@ impl SourceTask {
             watermark: MIN_WATERMARK,
             idleness,
             is_idle: false,
+            pace: None,
+            may_pause: false,
             taken: VecDeque::new(),
             barrier_due: None,
             stage: Stage::Reading,
         }
     }
 
+    /// Reads at one pace with others; nothing comes of it without watermarks.
+    pub fn keep_pace(&mut self, pace: Pace) {
+        self.pace = Some(pace).filter(|_| self.watermark_of.is_some());
+    }
+
     /// Begins with these splits, by number: watermark, and whether nothing is left.
     pub fn restore_splits(&mut self, splits: impl Iterator<Item = (Millis, bool)>) {
+        let (quiet_since, paused_at) = (Duration::ZERO, None);
         self.splits =
-            splits.map(|(watermark, finished)| Split { watermark, finished, quiet_since: Duration::ZERO }).collect();
+            splits.map(|(watermark, finished)| Split { watermark, finished, quiet_since, paused_at }).collect();
+        self.may_pause = true;
     }
 
     pub const fn is_finished(&self) -> bool {
@@ -100,10 +124,16 @@ impl SourceTask {
             return Ok(Progress::Idle(None));
         }
         if !self.outputs.has_room() {
-            self.idleness.iter_mut().for_each(Idleness::on_backpressure);
+            self.idleness.iter_mut().for_each(Idleness::on_pause);
             return Ok(Progress::Backpressured);
         }
+        if self.is_paused() {
+            self.note_paused(self.unfinished().count());
+            self.idleness.iter_mut().for_each(Idleness::on_pause);
+            return Ok(Progress::Idle(None));
+        }
         self.idleness.iter_mut().for_each(|i| i.on_ask(now));
+        self.pause_splits();
         match self.source.poll()? {
             SourceStatus::Rows(SourceBatch { split, batch }) => {
                 let rows = batch.rows() as u64;
@@ -150,8 +180,9 @@ impl SourceTask {
 
     fn advance_split(&mut self, split: usize, records: &RecordBatch) -> Result<(), DataflowError> {
         let Some(watermark_of) = &self.watermark_of else { return Ok(()) };
-        let quiet_since = self.idleness.map_or(Duration::ZERO, |i| i.time());
+        let quiet_since = self.idle_time();
         let greatest = watermark_of.greatest(records)?;
+        self.may_pause = true;
         let split = self.split(split);
         split.quiet_since = quiet_since;
         split.watermark = split.watermark.max(greatest.unwrap_or(MIN_WATERMARK));
@@ -162,8 +193,9 @@ impl SourceTask {
     fn split(&mut self, number: usize) -> &mut Split {
         if self.splits.len() <= number {
             let known = self.source.splits().len().max(number + 1);
-            let quiet_since = self.idleness.map_or(Duration::ZERO, |i| i.time());
-            self.splits.resize(known, Split { watermark: MIN_WATERMARK, finished: false, quiet_since });
+            let quiet_since = self.idle_time();
+            let new = Split { watermark: MIN_WATERMARK, finished: false, quiet_since, paused_at: None };
+            self.splits.resize(known, new);
         }
         &mut self.splits[number]
     }
@@ -174,42 +206,139 @@ impl SourceTask {
         self.splits.iter().filter(|s| !s.finished).take(most)
     }
 
+    /// The time by the clock of [`Idleness`].
+    fn idle_time(&self) -> Duration {
+        self.idleness.map_or(Duration::ZERO, |i| i.time())
+    }
+
     /// Splits that have become idle hold the watermark back no more, and if all are, the subtask holds back no other.
     /// Gives the time until the next one becomes idle.
     fn look_for_idle_splits(&mut self) -> Option<Duration> {
         let idleness = self.idleness?;
-        // A subtask that has no split yet, of a source that finds new ones, is quiet from its start.
-        let next = match self.unfinished().next() {
-            None => Some(idleness.left(Duration::ZERO)).filter(|left| !left.is_zero()),
-            Some(_) => self.unfinished().map(|s| idleness.left(s.quiet_since)).filter(|left| !left.is_zero()).min(),
-        };
         self.advance_watermark();
-        if next.is_none() && !self.is_idle {
+        let (mut next, mut all_idle) = (None, true);
+        for split in self.unfinished() {
+            let left = split.until_idle(&idleness);
+            all_idle &= left.is_zero();
+            if !left.is_zero() && split.paused_at.is_none() {
+                next = Some(next.map_or(left, |next: Duration| next.min(left)));
+            }
+        }
+        if self.unfinished().next().is_none() {
+            // A subtask that has no split yet, of a source that finds new ones, is quiet from its start.
+            let left = idleness.left(Duration::ZERO, idleness.time());
+            all_idle = left.is_zero();
+            next = Some(left).filter(|left| !left.is_zero());
+        }
+        if all_idle && !self.is_idle {
             self.is_idle = true;
             self.outputs.push_control(&Element::Idle);
         }
         next
     }
 
-    /// The subtask's watermark: the least over its unfinished splits; of splits read one after another, the current one's.
+    /// The least watermark over the unfinished splits that are not idle and that count; of splits read one after another, the
+    /// current one's.
+    fn merged_watermark(&self, counts: impl Fn(usize, &Split) -> bool) -> Option<Millis> {
+        if self.source.reads_in_order() {
+            // What was read ahead of an unfinished split, before a rescaling, must not make that split's rows late.
+            let current = self.splits.iter().position(|s| !s.finished).unwrap_or(self.splits.len().saturating_sub(1));
+            return self.splits.iter().take(current + 1).map(|s| s.watermark).max();
+        }
+        let is_idle = |split: &Split| self.idleness.is_some_and(|i| split.until_idle(&i).is_zero());
+        let unfinished = self.splits.iter().enumerate().filter(|(_, split)| !split.finished && !is_idle(split));
+        unfinished.filter(|(number, split)| counts(*number, split)).map(|(_, split)| split.watermark).min()
+    }
+
     fn advance_watermark(&mut self) {
         if self.watermark_of.is_none() {
             return;
         }
-        let merged = if self.source.reads_in_order() {
-            // What was read ahead of an unfinished split, before a rescaling, must not make that split's rows late.
-            let current = self.splits.iter().position(|s| !s.finished).unwrap_or(self.splits.len().saturating_sub(1));
-            self.splits.iter().take(current + 1).map(|s| s.watermark).max()
-        } else {
-            let counts = |s: &&Split| self.idleness.is_none_or(|i| !i.is_idle(s.quiet_since));
-            self.unfinished().filter(counts).map(|s| s.watermark).min()
-        };
-        if let Some(merged) = merged
+        if let Some(merged) = self.merged_watermark(|_, _| true)
             && merged > self.watermark
         {
             self.watermark = merged;
             self.metrics.watermark.store(merged, Ordering::Relaxed);
             self.outputs.push_control(&Element::Watermark(merged));
+        }
+    }
+
+    /// How far the source has come, for those that it is read at one pace with; `None`: it holds nobody back.
+    fn reached(&self) -> Option<Millis> {
+        if self.stage != Stage::Reading || self.is_idle {
+            return None;
+        }
+        if self.splits.is_empty() {
+            // While they are looked for it is not known how far they are, nor until they give something.
+            let all_empty = || (0..self.source.splits().len()).all(|split| self.source.has_met_end(split));
+            let has_none = self.source.splits_known() && all_empty();
+            return (!has_none).then_some(MIN_WATERMARK);
+        }
+        self.unfinished().next()?;
+        // Nobody waits for a split in which there is nothing.
+        self.merged_watermark(|number, split| split.watermark != MIN_WATERMARK || !self.source.has_met_end(number))
+    }
+
+    /// True if the source is not to be asked at all: it is ahead of its group and cannot hold single splits. A snapshot that
+    /// waits for it goes before.
+    fn is_paused(&self) -> bool {
+        let Some(pace) = &self.pace else { return false };
+        let is_ahead = || self.reached().is_some_and(|watermark| pace.is_ahead(watermark));
+        !self.source.pauses_splits() && self.barrier_due.is_none() && is_ahead()
+    }
+
+    /// Pauses splits that are ahead of the group, and lets those go on that are no more.
+    fn pause_splits(&mut self) {
+        let Some(pace) = &self.pace else { return };
+        if !std::mem::take(&mut self.may_pause) {
+            return;
+        }
+        if !self.source.pauses_splits() {
+            self.note_paused(0);
+            return;
+        }
+        let now = self.idleness.map_or(Duration::ZERO, |i| i.time());
+        for (number, split) in self.splits.iter_mut().enumerate().filter(|(_, s)| !s.finished) {
+            match (pace.is_ahead(split.watermark), split.paused_at) {
+                (true, None) => {
+                    split.paused_at = Some(now);
+                    self.source.pause(number, true);
+                }
+                (false, Some(at)) => {
+                    split.quiet_since += now.saturating_sub(at);
+                    split.paused_at = None;
+                    self.source.pause(number, false);
+                }
+                _ => {}
+            }
+        }
+        self.note_paused(self.unfinished().filter(|s| s.paused_at.is_some()).count());
+    }
+
+    fn note_paused(&self, splits: usize) {
+        self.metrics.paused_splits.store(splits as u64, Ordering::Relaxed);
+    }
+
+    /// A group has come so far.
+    pub fn on_group(&mut self, group: &str, watermark: Option<Millis>) {
+        if let Some(pace) = self.pace.as_mut().filter(|pace| **pace.group() == *group) {
+            pace.on_group(watermark);
+            self.may_pause = true;
+        }
+    }
+
+    /// Tells the group how far the source has come, if that is due; gives when it will be.
+    pub fn tell_group(&mut self, now: Duration, tell: &dyn Fn(SlotReport)) -> Option<Duration> {
+        self.pace.as_ref()?;
+        let watermark = self.reached();
+        let pace = self.pace.as_mut()?;
+        match pace.tell(now, watermark) {
+            Tell::Now => {
+                tell(SlotReport::Reached { source: self.id.clone(), group: Arc::clone(pace.group()), watermark });
+                None
+            }
+            Tell::At(at) => Some(at),
+            Tell::Not => None,
         }
     }
 

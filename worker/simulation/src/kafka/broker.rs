@@ -107,6 +107,8 @@ pub(crate) struct Fetched {
     pub next: i64,
     /// Nothing more can be read for now.
     pub is_at_end: bool,
+    /// Behind the last record that may be read.
+    pub end: i64,
 }
 
 /// See the module.
@@ -175,7 +177,7 @@ impl Broker {
     pub fn fetch(&self, of: &TopicPartition, offset: i64, most: usize, committed: bool) -> Result<Fetched, Refused> {
         let partition = self.partitions.get(of).ok_or(Refused::UnknownTopic)?;
         let end = partition.end(committed);
-        let mut fetched = Fetched { records: Vec::new(), next: offset, is_at_end: false };
+        let mut fetched = Fetched { records: Vec::new(), next: offset, is_at_end: false, end: end as i64 };
         while (fetched.next as usize) < end && fetched.records.len() < most {
             if let Entry::Record { record, is_aborted, .. } = &partition.entries[fetched.next as usize]
                 && !(committed && *is_aborted)

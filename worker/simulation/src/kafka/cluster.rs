@@ -7,14 +7,14 @@ use crate::fault::Sabotage;
 use crate::process::SimClock;
 use crate::storage::{Delays, Fate};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamfleet_connectors::inbox::{Inbox, UnderWay};
 use streamfleet_connectors::kafka::client::{
     Answer, Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, KafkaFault, OutgoingBlock,
-    Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, RecordBlock, TopicPartition,
-    TransactionHandle, Transactions, worth_fencing,
+    PartitionLag, Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, RecordBlock,
+    TopicPartition, TransactionHandle, Transactions, worth_fencing,
 };
 use streamfleet_connectors::registry::{Registry, RegistryFault, RegistrySettings};
 use streamfleet_env::Clock;
@@ -89,8 +89,15 @@ struct Reader {
     group: String,
     inbox: Inbox<ConsumerEvent>,
     under_way: Arc<UnderWay>,
-    /// The connection over which a partition is read.
-    reading: Mutex<HashMap<TopicPartition, u64>>,
+    reading: Mutex<HashMap<TopicPartition, Reading>>,
+}
+
+/// How a partition is read.
+#[derive(Clone)]
+struct Reading {
+    connection: u64,
+    is_paused: Arc<AtomicBool>,
+    lag: Arc<PartitionLag>,
 }
 
 struct SimConsumer(Arc<Reader>);
@@ -114,14 +121,16 @@ impl Consumer for SimConsumer {
                     _ => None,
                 });
             }
-            ConsumerCommand::Read { partition, offset } => {
-                let connection = reader.link.connect();
-                reader.reading.lock().expect("one thread").insert(partition.clone(), connection);
-                Arc::clone(reader).fetch(connection, partition, offset, false);
+            ConsumerCommand::Read { partition, offset, lag } => {
+                let reading = Reading { connection: reader.link.connect(), is_paused: Arc::default(), lag };
+                reader.reading.lock().expect("one thread").insert(partition.clone(), reading.clone());
+                Arc::clone(reader).fetch(reading, partition, offset, false);
             }
+            ConsumerCommand::Pause(partition) => reader.set_paused(&partition, true),
+            ConsumerCommand::Resume(partition) => reader.set_paused(&partition, false),
             ConsumerCommand::Leave(partition) => {
-                if let Some(connection) = reader.reading.lock().expect("one thread").remove(&partition) {
-                    reader.link.close(connection);
+                if let Some(reading) = reader.reading.lock().expect("one thread").remove(&partition) {
+                    reader.link.close(reading.connection);
                 }
             }
             ConsumerCommand::CommitToGroup(offsets) => {
@@ -147,15 +156,23 @@ impl Reader {
         self.link.send(self.control, request, Waits::No, done);
     }
 
+    fn set_paused(&self, partition: &TopicPartition, is_paused: bool) {
+        if let Some(reading) = self.reading.lock().expect("one thread").get(partition) {
+            reading.is_paused.store(is_paused, Ordering::Relaxed);
+        }
+    }
+
     /// Fetches again and again, until the partition is left. `met_end`: nothing new was there.
-    fn fetch(self: Arc<Self>, connection: u64, of: TopicPartition, offset: i64, met_end: bool) {
+    fn fetch(self: Arc<Self>, reading: Reading, of: TopicPartition, offset: i64, met_end: bool) {
         let most_records = 1 + self.link.below(MOST_RECORDS) as usize;
         let request = Request::Fetch { of: of.clone(), offset, committed: self.committed, most_records };
         let most = self.settings.most_under_way;
-        let waits = Waits::ForRecords { under_way: Arc::clone(&self.under_way), most, met_end };
+        let (connection, is_paused) = (reading.connection, Arc::clone(&reading.is_paused));
+        let waits = Waits::ForRecords { is_paused, under_way: Arc::clone(&self.under_way), most, met_end };
         let reader = Arc::clone(&self);
         let done: Answered = Box::new(move |answer| match answer {
             Ok(Reply::Fetched(fetched)) => {
+                reading.lag.ends_at(fetched.end);
                 if !fetched.records.is_empty() {
                     let block = reader.block(&of, &fetched.records);
                     reader.under_way.add(block.bytes());
@@ -164,7 +181,7 @@ impl Reader {
                 if fetched.is_at_end {
                     reader.inbox.put(ConsumerEvent::Reached(of.clone(), fetched.next));
                 }
-                reader.fetch(connection, of, fetched.next, fetched.is_at_end);
+                reader.fetch(reading, of, fetched.next, fetched.is_at_end);
             }
             Ok(_) => {}
             Err(refused) => reader.inbox.put(ConsumerEvent::Failed(fault(&format!("{of} cannot be read"), refused))),

@@ -5,6 +5,7 @@ use crate::process::SimClock;
 use crate::storage::{Delays, Fate};
 use crate::{CrashPoint, Random, SimTopic};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamfleet_connectors::inbox::UnderWay;
@@ -105,8 +106,9 @@ pub(crate) type Answered = Box<dyn FnOnce(Result<Reply, Refused>) + Send>;
 /// When a fetch is worth a try.
 pub(crate) enum Waits {
     No,
-    /// Until there is something new behind the offset, and room for it.
+    /// Until there is something new behind the offset, and room for it, and the partition is not paused.
     ForRecords {
+        is_paused: Arc<AtomicBool>,
         under_way: Arc<UnderWay>,
         most: usize,
         met_end: bool,
@@ -123,8 +125,13 @@ struct Sent {
 impl Sent {
     fn is_ready(&self, broker: &Broker) -> bool {
         match (&self.request, &self.waits) {
-            (Request::Fetch { of, offset, committed, .. }, Waits::ForRecords { under_way, most, met_end }) => {
-                under_way.bytes() < *most && (!met_end || broker.has_more(of, *offset, *committed))
+            (
+                Request::Fetch { of, offset, committed, .. },
+                Waits::ForRecords { is_paused, under_way, most, met_end },
+            ) => {
+                !is_paused.load(Ordering::Relaxed)
+                    && under_way.bytes() < *most
+                    && (!met_end || broker.has_more(of, *offset, *committed))
             }
             _ => true,
         }

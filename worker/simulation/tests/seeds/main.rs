@@ -1,5 +1,6 @@
 //! Seeds: every run of a job under faults gives the output of the run without faults; bugs put in by hand are found.
 
+mod alignment;
 mod changelogs;
 mod jobs;
 

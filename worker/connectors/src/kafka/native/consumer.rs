@@ -6,8 +6,8 @@ use super::tokens::tokens_of;
 use super::{config, refused};
 use crate::inbox::{Inbox, UnderWay};
 use crate::kafka::client::{
-    Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, Headers, KafkaFault, OffsetsAt, RecordBlock,
-    TopicPartition, Topics, reach_within,
+    Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, Headers, KafkaFault, OffsetsAt, PartitionLag,
+    RecordBlock, TopicPartition, Topics, reach_within,
 };
 use rdkafka::bindings::rd_kafka_message_leader_epoch;
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -28,6 +28,10 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// The longest that the thread sleeps without looking around.
 const NAP: Duration = Duration::from_millis(50);
 
+/// How often the client says where partitions end.
+const STATISTICS: &str = "statistics.interval.ms";
+const STATISTICS_MS: &str = "5000";
+
 /// How long one request may take; requests are repeated for [`reach_within`].
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -46,6 +50,11 @@ impl NativeConsumer {
         let context = Context::new(tokens_of(&settings.properties)?);
         let mut config = config(&settings.properties);
         config.set("enable.partition.eof", "true");
+        if !settings.properties.contains_key(STATISTICS) {
+            config.set(STATISTICS, STATISTICS_MS);
+        }
+        // As librdkafka reads it; its default is that of committed records.
+        let reads_committed = settings.properties.get("isolation.level").is_none_or(|level| level == "read_committed");
         let consumer: BaseConsumer<Context> =
             config.create_with_context(context.clone()).map_err(|error| refused(&error))?;
         let (commands, receiver) = channel();
@@ -58,6 +67,7 @@ impl NativeConsumer {
             under_way,
             commands: receiver,
             queues: Vec::new(),
+            reads_committed,
         };
         let thread = std::thread::Builder::new()
             .name("kafka-reader".into())
@@ -85,11 +95,15 @@ impl Drop for NativeConsumer {
 struct Queue {
     partition: TopicPartition,
     queue: PartitionQueue<Context>,
+    /// Nothing is given of it: the client fetches as much as it may of one partition, and no more.
+    is_paused: bool,
     /// Behind the last record that was given.
     next: i64,
     /// The partition's end before it was begun: who meets an end later has met all below. Behind the last record there may
     /// be markers of transactions, which are no records.
     end: i64,
+    /// Hears where the partition ends.
+    lag: Arc<PartitionLag>,
 }
 
 struct Reader {
@@ -101,6 +115,8 @@ struct Reader {
     under_way: Arc<UnderWay>,
     commands: Receiver<ConsumerCommand>,
     queues: Vec<Queue>,
+    /// Records of open transactions are not given.
+    reads_committed: bool,
 }
 
 impl Reader {
@@ -121,12 +137,15 @@ impl Reader {
                 }
             }
             self.poll_events()?;
+            self.note_ends();
             if !self.under_way.wait_below(self.settings.most_under_way, NAP) {
                 continue;
             }
             let mut moved = false;
             for index in 0..self.queues.len() {
-                moved |= self.drain(index)?;
+                if !self.queues[index].is_paused {
+                    moved |= self.drain(index)?;
+                }
             }
             if moved {
                 self.reach.heard();
@@ -155,9 +174,28 @@ impl Reader {
         }
     }
 
+    /// Passes on where partitions end, if the client has said it anew: it hears it with the records, without asking for it.
+    fn note_ends(&self) {
+        let Some(statistics) = self.context.statistics() else { return };
+        for Queue { partition, next, lag, .. } in &self.queues {
+            let of_topic = statistics.topics.get(&*partition.topic);
+            let Some(found) = of_topic.and_then(|topic| topic.partitions.get(&partition.partition)) else {
+                continue;
+            };
+            let end = if self.reads_committed { found.ls_offset } else { found.hi_offset };
+            if end >= 0 {
+                lag.ends_at(end);
+            }
+            // All that there was before the end has been taken.
+            if found.fetchq_cnt == 0 && found.eof_offset > *next {
+                lag.has_none_between(*next, found.eof_offset);
+            }
+        }
+    }
+
     /// Gives what a partition has; true if there was something.
     fn drain(&mut self, index: usize) -> Result<bool, KafkaFault> {
-        let Queue { partition, queue, next, end } = &mut self.queues[index];
+        let Queue { partition, queue, next, end, .. } = &mut self.queues[index];
         let mut block = RecordBlock::new(partition.clone());
         let (mut reached, mut failed) = (false, None);
         while block.offsets.len() < BLOCK_RECORDS && block.values.messages.bytes.len() < BLOCK_BYTES {
@@ -244,7 +282,9 @@ impl Reader {
                 let offsets = self.offsets(at, partitions)?;
                 self.inbox.put(ConsumerEvent::Offsets { at, offsets });
             }
-            ConsumerCommand::Read { partition, offset } => self.read(partition, offset)?,
+            ConsumerCommand::Read { partition, offset, lag } => self.read(partition, offset, lag)?,
+            ConsumerCommand::Pause(partition) => self.set_paused(&partition, true),
+            ConsumerCommand::Resume(partition) => self.set_paused(&partition, false),
             ConsumerCommand::Leave(partition) => {
                 let mut list = TopicPartitionList::new();
                 list.add_partition(&partition.topic, partition.partition);
@@ -270,7 +310,11 @@ impl Reader {
         Ok(())
     }
 
-    fn read(&mut self, partition: TopicPartition, offset: i64) -> Result<(), KafkaFault> {
+    fn set_paused(&mut self, partition: &TopicPartition, is_paused: bool) {
+        self.queues.iter_mut().filter(|q| q.partition == *partition).for_each(|q| q.is_paused = is_paused);
+    }
+
+    fn read(&mut self, partition: TopicPartition, offset: i64, lag: Arc<PartitionLag>) -> Result<(), KafkaFault> {
         let queue = self.consumer.split_partition_queue(&partition.topic, partition.partition);
         let Some(mut queue) = queue else {
             return Err(KafkaFault::new(format!("{partition} is no partition")));
@@ -282,7 +326,7 @@ impl Reader {
         list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))
             .and_then(|()| self.consumer.incremental_assign(&list))
             .map_err(|error| KafkaFault::new(format!("{partition} cannot be read: {}", text_of(&error))))?;
-        self.queues.push(Queue { partition, queue, next: offset, end });
+        self.queues.push(Queue { partition, queue, is_paused: false, next: offset, end, lag });
         Ok(())
     }
 

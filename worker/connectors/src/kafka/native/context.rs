@@ -8,6 +8,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
+use rdkafka::statistics::Statistics;
 use std::sync::{Arc, Mutex};
 use tracing::{debug, warn};
 
@@ -48,11 +49,17 @@ pub(super) struct Context {
     pub said: Said,
     /// What the client logs in with, if it is tokens.
     pub tokens: Arc<ShownTokens>,
+    statistics: Arc<Mutex<Option<Statistics>>>,
 }
 
 impl Context {
     pub fn new(tokens: Option<Arc<Tokens>>) -> Self {
-        Self { said: Said::default(), tokens: ShownTokens::new(tokens) }
+        Self { said: Said::default(), tokens: ShownTokens::new(tokens), statistics: Arc::default() }
+    }
+
+    /// The newest statistics, once.
+    pub fn statistics(&self) -> Option<Statistics> {
+        self.statistics.lock().expect("no holder of this lock panics").take()
     }
 }
 
@@ -67,6 +74,10 @@ impl ClientContext for Context {
             }
             _ => debug!(facility, message, "kafka client"),
         }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        *self.statistics.lock().expect("no holder of this lock panics") = Some(statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

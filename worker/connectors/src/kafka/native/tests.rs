@@ -4,7 +4,7 @@ use super::NativeCluster;
 use super::reach::Reach;
 use crate::inbox::Inbox;
 use crate::kafka::client::{
-    Cluster, ConsumerCommand, ConsumerEvent, ConsumerSettings, MaybeMessages, OutgoingBlock, Partitioner,
+    Cluster, ConsumerCommand, ConsumerEvent, ConsumerSettings, MaybeMessages, OutgoingBlock, PartitionLag, Partitioner,
     ProducerCommand, ProducerEvent, ProducerSettings, Properties, TopicPartition, Topics,
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -173,7 +173,9 @@ fn an_offset_that_a_partition_does_not_have_is_told_with_those_it_has() {
     };
     let inbox = Inbox::new(Arc::new(|| {}));
     let reader = NativeCluster.consumer(settings, inbox.clone(), Arc::default()).expect("sound settings");
-    reader.ask(ConsumerCommand::Read { partition: TopicPartition { topic: "t".into(), partition: 0 }, offset: 99 });
+    let partition = TopicPartition { topic: "t".into(), partition: 0 };
+    let lag = Arc::new(PartitionLag::new("t".into(), 0, 99, None));
+    reader.ask(ConsumerCommand::Read { partition, offset: 99, lag });
     let ConsumerEvent::Failed(fault) = next_of(&inbox) else { panic!("a failure is expected") };
     let text = fault.to_string();
     let expected = "topic t, partition 0, offset 99: there is no such offset any more, or not yet, the partition begins at \
