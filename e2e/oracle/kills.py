@@ -49,7 +49,7 @@ def check(name, binary, script, folders, sinks, kills, chance):
     while done < kills:
         runs += 1
         folder = folders(f"run{runs}")
-        killed, _ = with_kills(binary, script, folder, kills - done, chance, max(took * 0.6, 0.2))
+        killed, _ = with_kills(binary, script, folder, kills - done, chance, max(took * 0.25, 0.2))
         done += killed
         for sink in sinks:
             compare(f"{name}, run {runs} after {killed} kills: {sink}", json_rows(folder / sink), expected[sink])
