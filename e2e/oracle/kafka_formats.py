@@ -3,7 +3,7 @@
 Orders are written by fastavro under two versions of a schema. A job reads them as one table and writes them under schemas of
 its own, key and value, exactly once, while it is killed and the registry answers 503 half the time or not at all. What fastavro
 reads then must be every order. Records that no schema says how to read are kept aside. What cannot be got over is told.
-The same is done with messages of Google's implementation, without a registry.
+The same is done with changes of rows as Debezium writes them, and with messages of Google's implementation, without a registry.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from kafka import Kafka  # noqa: E402
 from registry import registry  # noqa: E402
 
 ORDERS = 60_000
+CHANGED = 20_000
 
 LINE = {"type": "record", "name": "Line", "fields": [
     {"name": "sku", "type": "string"},
@@ -195,6 +196,69 @@ def avro(binary, folder, kafka):
     print(f"  avro-confluent: {ORDERS} orders of two schemas, {kills} kills, {asked} questions to the registry: exact", flush=True)
 
 
+# As Debezium registers it: what is around the row has fields that the table lacks, and a row's type is named once.
+ENVELOPE = {"type": "record", "name": "Envelope", "namespace": "shop.orders", "fields": [
+    {"name": "before", "type": ["null", {"type": "record", "name": "Value", "fields": [
+        {"name": "status", "type": ["null", "string"], "default": None},
+        {"name": "id", "type": "int"},
+    ]}], "default": None},
+    {"name": "after", "type": ["null", "Value"], "default": None},
+    {"name": "source", "type": {"type": "record", "name": "Source", "fields": [{"name": "table", "type": "string"}]}},
+    {"name": "op", "type": "string"},
+    {"name": "ts_ms", "type": ["null", "long"], "default": None},
+]}
+
+# The epoch of the leader of a new topic of one broker is 0.
+CHANGES = """
+CREATE TABLE changed (id BIGINT, status STRING, epoch INT METADATA FROM 'leader-epoch' VIRTUAL, PRIMARY KEY (id) NOT ENFORCED)
+  WITH ('topic' = 'changed', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset', {options});
+CREATE TABLE rechanged (id BIGINT, status STRING, epoch INT, PRIMARY KEY (id) NOT ENFORCED)
+  WITH ('topic' = 'rechanged', 'sink.delivery-guarantee' = 'exactly-once', {options});
+INSERT INTO rechanged SELECT * FROM changed;
+"""
+
+
+def by_row(changes):
+    """The changes of each row, in order."""
+    found = collections.defaultdict(list)
+    for change in changes:
+        found[(change["before"] or change["after"])["id"]].append(change)
+    return found
+
+
+def changes(binary, folder, kafka):
+    """Changes of rows as Debezium writes them through a job, which writes an update as a deletion and an insertion."""
+    with registry("job:secret") as served:
+        topics.create(kafka.address, "changed", "rechanged", partitions=1)
+        number, schema = served.add("changed-value", ENVELOPE), fastavro.parse_schema(ENVELOPE)
+        rows, expected, records = {}, [], []
+        for _ in range(CHANGED):
+            before = rows.pop(random.choice(list(rows)), None) if rows and random.random() < 0.6 else None
+            after = None
+            if before is None or random.random() < 0.6:
+                key = before["id"] if before else random.randrange(1 << 30)
+                after = {"id": key, "status": random.choice([None, "OPEN", "schön"])}
+                rows[key] = after
+            operation = "u" if before and after else "d" if before else random.choice("cr")
+            change = {"before": before, "after": after, "op": operation, "source": {"table": "t"}, "ts_ms": None}
+            records.append((None, encoded(number, schema, change)))
+            if operation == "d":
+                records.append((None, None))
+            expected += [{"before": {**before, "epoch": 0}, "after": None, "op": "d"}] if before else []
+            expected += [{"before": None, "after": {**after, "epoch": 0}, "op": "c"}] if after else []
+        topics.fill(kafka.address, "changed", records)
+        options = f"""'connector' = 'kafka', 'properties.bootstrap.servers' = '{kafka.address}',
+          'format' = 'debezium-avro-confluent', 'debezium-avro-confluent.schema-registry.url' = '{served.url}',
+          'debezium-avro-confluent.properties.basic.auth.user.info' = 'job:secret'"""
+        (folder / "changes.sql").write_text(CHANGES.format(options=options))
+        kills = killed(binary, folder, "changes.sql", kills=2)
+        (messages,) = topics.read(kafka.address, "rechanged").values()
+        found = [decoded(served, value) for _, value in messages]
+        if by_row(found) != by_row(expected):
+            raise SystemExit(f"debezium-avro-confluent: {len(found)} changes, expected {len(expected)}: {found[:3]}, {expected[:3]}")
+    print(f"  debezium-avro-confluent: {CHANGED} changes, {kills} kills: exact", flush=True)
+
+
 def messages():
     """The message class of an order, and the file of its descriptors as protoc writes it."""
     file = descriptor_pb2.FileDescriptorProto(name="order.proto", package="shop", syntax="proto3")
@@ -279,7 +343,7 @@ def main():
     binary = str(pathlib.Path(arguments.bin).resolve())
     os.environ.pop("STREAMFLEET_CRASH_AT", None)
     with tempfile.TemporaryDirectory() as top, Kafka() as kafka:
-        for check in (avro, protobuf):
+        for check in (avro, changes, protobuf):
             folder = pathlib.Path(top) / check.__name__
             folder.mkdir()
             check(binary, folder, kafka)

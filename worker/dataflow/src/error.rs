@@ -26,7 +26,9 @@ pub enum DataflowError {
     #[error(transparent)]
     Arrow(#[from] ArrowError),
     /// A column that is declared NOT NULL would get a NULL.
-    #[error("{operator}: column `{column}` is NOT NULL, but a row has NULL there: use COALESCE or leave such rows out")]
+    #[error(
+        "{operator}: column `{column}` is NOT NULL, but a row has NULL there: use COALESCE or leave such rows out, all of them with 'table.exec.sink.not-null-enforcer' = 'DROP'"
+    )]
     Null {
         /// The operator.
         operator: String,

@@ -123,11 +123,13 @@ impl Slot {
 
     /// The slot is not stepped any more: throws away what no snapshot names. Call it until it is true, if there is time.
     pub fn leave(&mut self) -> bool {
-        let sinks = self.tasks.iter_mut().filter_map(|task| match task {
-            Task::Sink(task) => Some(&mut task.sink),
-            Task::Source(_) | Task::Operator(_) => None,
-        });
-        sinks.fold(true, |all_left, sink| sink.leave() && all_left)
+        let mut all_left = true;
+        for task in &mut self.tasks {
+            if let Task::Sink(task) = task {
+                all_left &= task.sink.leave();
+            }
+        }
+        all_left
     }
 
     fn count_time_since_last_step(&mut self, now: Duration) {

@@ -118,9 +118,10 @@ impl<'a> Process<'a> {
             start_from: StartFrom::Newest,
             new_uid: None,
             allow_changed_plan: false,
-            interval: Some(job.interval),
+            // Some hurry, so that lives in which processes often die come to retire checkpoints too.
+            interval: Some(job.interval / (1 + number as u32 % 3)),
             timeout: Duration::from_millis(400),
-            retain: 2,
+            retain: 1 + number as usize % 2,
             // Few, so that whole states and deltas both come often.
             most_files_per_slot: 3,
             place: "job".to_owned(),

@@ -157,7 +157,12 @@ pub(crate) fn watermark_alignment(table: &TableDeclaration) -> Result<Option<Wat
                 (None, Some(_)) => MAX_DRIFT,
                 (None, None) => UPDATE_INTERVAL,
             };
-            let text = format!("'{present}' needs '{GROUP}' and '{MAX_DRIFT}', both of them");
+            let missing = match (group, max_drift) {
+                (Some(_), _) => format!("'{MAX_DRIFT}'"),
+                (None, Some(_)) => format!("'{GROUP}'"),
+                (None, None) => format!("'{GROUP}' and '{MAX_DRIFT}'"),
+            };
+            let text = format!("'{present}' needs {missing} too");
             return Err(refused(present, text));
         }
     };

@@ -428,11 +428,10 @@ fn watermark_alignment_is_read_from_a_tables_options() {
     assert_eq!(alignment(&format!("{GROUP}{DRIFT}")), Some(("g".to_owned(), 60_000, 1_000)));
     let often = ", 'scan.watermark.alignment.update-interval' = '200 ms'";
     assert_eq!(alignment(&format!("{GROUP}{DRIFT}{often}")), Some(("g".to_owned(), 60_000, 200)));
-    let both = "needs 'scan.watermark.alignment.group' and 'scan.watermark.alignment.max-drift', both of them";
     for (options, message) in [
-        (GROUP, format!("table t: 'scan.watermark.alignment.group' {both}")),
-        (DRIFT, format!("table t: 'scan.watermark.alignment.max-drift' {both}")),
-        (often, format!("table t: 'scan.watermark.alignment.update-interval' {both}")),
+        (GROUP, "table t: 'scan.watermark.alignment.group' needs 'scan.watermark.alignment.max-drift' too".to_owned()),
+        (DRIFT, "table t: 'scan.watermark.alignment.max-drift' needs 'scan.watermark.alignment.group' too".to_owned()),
+        (often, "needs 'scan.watermark.alignment.group' and 'scan.watermark.alignment.max-drift' too".to_owned()),
         (
             format!("{DRIFT}, 'scan.watermark.alignment.group' = ' '").as_str(),
             "table t: option 'scan.watermark.alignment.group' = ' ': a name is needed".to_owned(),

@@ -105,6 +105,13 @@ fn perform(
                 linked => sync_folder_of(&path).and(linked)?,
             }
         }
+        // What is empty is whole at once, and a crash leaves no hidden file.
+        StorageRequest::Put { path, bytes } if bytes.is_empty() => {
+            let path = root.join(path);
+            create_folder_of(&path)?;
+            File::create(&path)?.sync_all()?;
+            sync_folder_of(&path)?;
+        }
         StorageRequest::Put { path, bytes } => {
             let path = root.join(path);
             let hidden = write_hidden(&path, bytes)?;

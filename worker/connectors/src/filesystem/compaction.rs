@@ -28,6 +28,12 @@ impl Compaction {
     pub fn of(table: &TableDescriptor, rolling_bytes: u64) -> Result<Option<Self>, DataflowError> {
         let target = options::memory_size(table, "compaction.file-size")?.unwrap_or(rolling_bytes);
         let is_enabled = options::boolean(table, "auto-compaction", false)?;
+        if target == 0 {
+            return Err(options::bad(table, "compaction.file-size", "nothing would be merged: a size is needed"));
+        }
+        if !is_enabled && table.option("compaction.file-size").is_some() {
+            options::warn_once(table, "'compaction.file-size' has no effect without 'auto-compaction' = 'true'");
+        }
         Ok(is_enabled.then_some(Self { target }))
     }
 

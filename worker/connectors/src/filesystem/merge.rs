@@ -102,12 +102,12 @@ impl Merge {
         );
     }
 
-    fn failed(self: Box<Self>, error: &DataflowError) {
+    fn failed(self, error: &DataflowError) {
         (self.done)(Err(format!("small files cannot be merged into {}: {error}", self.into)));
     }
 
     /// Storage answered something else than it was asked for.
-    fn misled(self: Box<Self>, reply: &StorageReply) {
+    fn misled(self, reply: &StorageReply) {
         (self.done)(Err(format!("merging into {}: storage answered {reply:?}", self.into)));
     }
 
@@ -171,8 +171,8 @@ impl Merge {
         });
     }
 
-    fn remove_inputs(self: Box<Self>) {
-        let Self { files, inputs, done, .. } = *self;
+    fn remove_inputs(self) {
+        let Self { files, inputs, done, .. } = self;
         for (SmallFile { small, .. }, done) in inputs.iter().zip(parts_of(inputs.len(), done)) {
             let request = StorageRequest::Delete { path: small.clone() };
             let done = move |answer: Answer| done(answer.map(|_| ()).map_err(|error| error.to_string()));

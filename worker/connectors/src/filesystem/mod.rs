@@ -52,6 +52,12 @@ pub fn descriptor() -> ConnectorDescriptor {
                 "With `auto-compaction`: how large a merged file gets. If absent, as `sink.rolling-policy.file-size`.",
             ),
             option(
+                "sink.parallelism",
+                OptionKind::Integer,
+                "",
+                "Taken, and without effect: a job has one parallelism.",
+            ),
+            option(
                 "partition.default-name",
                 OptionKind::Text,
                 "__DEFAULT_PARTITION__",

@@ -139,6 +139,9 @@ fn topics(table: &TableDescriptor) -> Result<Topics, DataflowError> {
             Ok(regex) => Ok(Topics::Pattern(regex)),
             Err(error) => Err(bad(table, "topic-pattern", format!("it is no regular expression: {error}"))),
         },
+        (_, Some(_)) => {
+            Err(bad(table, "topic-pattern", "there is 'topic' too: either 'topic' or 'topic-pattern', not both"))
+        }
         _ => Err(bad(table, "topic", "either 'topic' or 'topic-pattern' is needed")),
     }
 }

@@ -178,7 +178,7 @@ fn bad_tables_are_refused_by_name() {
         ("bids", DataType::Int64, "the columns are event_type, person"),
         ("bid", DataType::Int64, "ROW<...>"),
         ("bid", row("prize", DataType::Int64), "`prize` is unknown; the fields are auction, bidder, price"),
-        ("bid", row("price", DataType::Int32), "`price` is declared Int32, but is Int64"),
+        ("bid", row("price", DataType::Int32), "`price` is declared INT, but is BIGINT"),
         ("bid", row("dateTime", DataType::Timestamp(TimeUnit::Second, None)), "`dateTime` is declared"),
         ("event_type", DataType::Int64, "INT"),
     ] {

@@ -51,7 +51,7 @@ fn the_schema_of_the_file_decides() {
     other.columns[1].data_type = arrow::datatypes::DataType::Utf8;
     let error = read(&mut started(source_of(&storage, &Arc::new(other), 1 << 20))).expect_err("a number is no text");
     let expected =
-        format!("{PATH}, byte 0: its schema: field id of type long is no Utf8; the rest of the file is left out");
+        format!("{PATH}, byte 0: its schema: field id of type long is no STRING; the rest of the file is left out");
     assert!(error.to_string().starts_with(&expected), "{error}");
 }
 

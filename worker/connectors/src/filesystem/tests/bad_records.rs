@@ -6,7 +6,7 @@ use super::*;
 fn a_bad_record_fails_with_its_place_or_is_skipped() {
     use streamfleet_dataflow::Source;
     let cases = [
-        ("json", "{\"id\":1}\n{\"id\":\"x\"}\n{\"id\":3}\n", "in/a, line 2, byte 9: field id: `x` is no Int64"),
+        ("json", "{\"id\":1}\n{\"id\":\"x\"}\n{\"id\":3}\n", "in/a, line 2, byte 9: field id: `x` is no BIGINT"),
         (
             "json",
             "{\"id\":1}\n\n not json\n{\"id\":3}\n",
@@ -17,7 +17,7 @@ fn a_bad_record_fails_with_its_place_or_is_skipped() {
             "{\"id\":1}\n{\"id\":2,\"x\":\"\u{1}",
             "in/a, line 2, byte 9: the record is no JSON: a string without its closing quote",
         ),
-        ("csv", "1,a,,\nx,b,,\n3,c,,\n", "in/a, line 2, byte 6: field id: `x` is no Int64"),
+        ("csv", "1,a,,\nx,b,,\n3,c,,\n", "in/a, line 2, byte 6: field id: `x` is no BIGINT"),
         ("csv", "1,\"a\nb\",,\n2\n3,c,,\n", "in/a, line 3, byte 10: 1 fields, expected 4"),
     ];
     for (format, text, expected) in cases {

@@ -533,7 +533,7 @@ fn other_storage_and_types_that_no_format_reads_are_refused_when_built() {
         unique: "u".to_owned(),
     };
     let error = FileSource::new(&spec, context).err().expect("refused").to_string();
-    assert!(error.starts_with("table t: not supported: column text of type List"), "{error}");
+    assert!(error.starts_with("table t: not supported: column text of type ARRAY<ARRAY<BIGINT>> in format"), "{error}");
 }
 
 #[test]

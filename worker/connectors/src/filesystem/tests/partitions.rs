@@ -70,7 +70,7 @@ fn partition_folders_have_hives_names() {
     assert_eq!(rows, ["1970-01-01T01:00:00|0", "NULL|1"]);
     put(&storage, "out/ts=x/text=a/f", "1,2\n");
     let error = read(&mut started(source_of(&storage, &table, 100))).expect_err("no timestamp").to_string();
-    assert_eq!(error, "out/ts=x/text=a/f: folder ts: `x` is no Timestamp(ms)");
+    assert_eq!(error, "out/ts=x/text=a/f: folder ts: `x` is no TIMESTAMP(3)");
     put(&storage, "out/f", "1,2\n");
     let error = read(&mut started(source_of(&storage, &table, 100))).expect_err("no folder").to_string();
     assert!(error.starts_with("out/f: the file lies in no folder `ts=..`"), "{error}");

@@ -3,6 +3,8 @@
 use super::settings::{Endpoint, Source, Trusted};
 use super::token::Token;
 use crate::http;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::blocking::Client;
 use reqwest::redirect::Policy;
@@ -126,7 +128,7 @@ fn ask(endpoint: &Endpoint, client: &Client) -> Result<Token, TokenFault> {
         .post(endpoint.url.clone())
         .header(header::ACCEPT, "application/json")
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .basic_auth(id, Some(shown))
+        .basic_auth(&id, Some(&shown))
         .body(body);
     // Its life begins at the latest when it was asked for.
     let now = Instant::now();
@@ -140,7 +142,8 @@ fn ask(endpoint: &Endpoint, client: &Client) -> Result<Token, TokenFault> {
         let life = answer.expires_in.as_ref().and_then(seconds);
         return Token::of(&answer.access_token, life, now).map_err(TokenFault::lasting);
     }
-    Err(refusal(status, &bytes, secret))
+    let log_in = STANDARD.encode(format!("{id}:{shown}"));
+    Err(refusal(status, &bytes, &[secret, &shown, &log_in]))
 }
 
 fn seconds(value: &Value) -> Option<Duration> {
@@ -148,11 +151,11 @@ fn seconds(value: &Value) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-fn refusal(status: StatusCode, bytes: &[u8], secret: &str) -> TokenFault {
+fn refusal(status: StatusCode, bytes: &[u8], secrets: &[&str]) -> TokenFault {
     let answer: Value = serde_json::from_slice(bytes).unwrap_or_default();
     let said: Vec<&str> = ["error", "error_description"].iter().filter_map(|key| answer[key].as_str()).collect();
     // An endpoint may repeat what it was sent.
-    let said = said.join(": ").replace(secret, "(hidden)");
+    let said = secrets.iter().fold(said.join(": "), |said, secret| said.replace(secret, "(hidden)"));
     let said: String = said.chars().filter(|c| !c.is_control()).take(MOST_SAID).collect();
     let said = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
     match status {

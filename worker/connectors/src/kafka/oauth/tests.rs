@@ -202,8 +202,11 @@ fn credentials_are_encoded_if_that_is_wanted() {
 fn an_endpoint_that_gives_no_token_is_told_without_secrets() {
     let refusal = "{\"error\": \"invalid_client\", \"error_description\": \"no such secret: se\\\"cret\"}";
     let big = "x".repeat((1 << 20) + 1);
+    let log_in = STANDARD.encode("me:se\"cret");
+    let echo = format!("{{\"error\": \"bad\", \"error_description\": \"Basic {log_in}\"}}");
     let cases = [
         ("401 Unauthorized", refusal, true, "401 Unauthorized: invalid_client: no such secret: (hidden)"),
+        ("401 Unauthorized", &echo, true, "401 Unauthorized: bad: Basic (hidden)"),
         ("400 Bad Request", "{\"error\": \"invalid_scope\"}", true, "invalid_scope): check `clientId`"),
         ("302 Found", "", true, "it sends the request elsewhere (302 Found), which is not followed"),
         ("404 Not Found", "<html>", true, "no token endpoint answers there (404 Not Found)"),
@@ -218,7 +221,7 @@ fn an_endpoint_that_gives_no_token_is_told_without_secrets() {
         let (url, _asked) = endpoint(vec![(status, body.to_owned())]);
         let (lasts, detail) = fetch(&asked_for(&url, &[])).expect_err("no token");
         assert!(detail.contains(expected) && lasts == is_lasting, "{lasts} {detail}");
-        assert!(!detail.contains("se\"cret"), "{detail}");
+        assert!(!detail.contains("se\"cret") && !detail.contains(&log_in), "{detail}");
     }
 }
 
