@@ -267,9 +267,15 @@ def token_log_in(case, kafka, issuer):
     one.wait_for(5_400)
     if issuer.given < first + 3:
         raise SystemExit(f"short-tokens: {issuer.given - first} tokens in 14 s, of 5 s each")
+    # Longer than a token lives: clients that are cut off meanwhile log in again with the next one.
+    issuer.refusing = True
+    time.sleep(9)
+    issuer.refusing = False
+    one.put(5_400, 1_000)
+    one.wait_for(6_400)
     if stop(process) != 0:
         raise SystemExit(f"short-tokens: it did not stop well\n{one.log()}")
-    one.exact(0, 5_400, f"{len(places)} deaths, {issuer.given} tokens of 5 s")
+    one.exact(0, 6_400, f"{len(places)} deaths, {issuer.given} tokens of 5 s, none for 9 s")
 
     issuer.life = 3600
     path = one.folder / "token"
@@ -297,7 +303,14 @@ def token_log_in(case, kafka, issuer):
     one = secure("foreign-token", by_tokens(place))
     one.put(0, 10)
     one.refused("invalid_token", f"the brokers refuse the token of {place}", "audience")
-    issuer.audience = tokens.AUDIENCE
+    issuer.audience, issuer.life = tokens.AUDIENCE, 12
+    one = secure("token-turns-foreign", by_tokens(place), read="")
+    process = one.start()
+    one.put(0, 10)
+    one.wait_for(10)
+    issuer.audience = "others"
+    one.refused("invalid_token", f"the brokers refuse the token of {place}", "audience", process=process)
+    issuer.audience, issuer.life = tokens.AUDIENCE, 3600
     for one in cases:
         said = [secret for secret in (tokens.SECRET, "hush", "eyJ") if secret in one.log()]
         if said:

@@ -18,6 +18,9 @@ pub(super) const SHOWN_EVERY: Duration = Duration::from_millis(250);
 /// How long after its first use a new token may be blamed for what brokers said of the one before.
 const BLAMED_FOR: Duration = Duration::from_secs(10);
 
+/// What is left of a token when clients renew their log-ins with it too often: brokers refuse that for one younger than a second.
+const NEARLY_OVER: Duration = Duration::from_secs(2);
+
 /// The tokens of one client, if it needs any.
 #[derive(Debug, Default)]
 pub(super) struct ShownTokens {
@@ -28,8 +31,23 @@ pub(super) struct ShownTokens {
 #[derive(Debug, Default)]
 struct Shown {
     token: Option<Arc<Token>>,
-    /// When a token was shown whose predecessor's life was over.
+    /// When one was shown last whose predecessor's life was nearly over.
     late: Option<Instant>,
+}
+
+impl Shown {
+    fn is(&mut self, token: Arc<Token>) {
+        if self.token.as_ref().is_some_and(|last| last.left() < NEARLY_OVER) {
+            self.late = Some(Instant::now());
+        }
+        self.token = Some(token);
+    }
+
+    /// True if what brokers say may be of a token whose successor is overdue.
+    fn is_old(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| token.is_due())
+            || self.late.is_some_and(|late| late.elapsed() < BLAMED_FOR)
+    }
 }
 
 /// The tokens that a client's properties ask for.
@@ -67,21 +85,16 @@ impl ShownTokens {
         }
         // It is not taken only if its life ended just now: then the next one is on its way.
         if set_token(client, &token, tokens.extensions()) {
-            if last.token.as_ref().is_some_and(|last| !last.is_alive()) {
-                last.late = Some(Instant::now());
-            }
-            last.token = Some(token);
+            last.is(token);
         }
     }
 
-    /// What is to be said of brokers that refuse a log-in; `None` if they were shown a token whose life was over, as after a
-    /// long pause of the process or an outage of the endpoint: the client tries again with the next one.
+    /// What is to be said of brokers that refuse a log-in; `None` if they were shown a token whose successor is overdue, as after
+    /// a long pause of the process or in an outage of the endpoint: the client tries again with the next one. Shortly before
+    /// the end they refuse a living token too, when the client renews its log-in for what is left.
     pub fn refused(&self, reason: &str) -> Option<String> {
         let Some(tokens) = &self.tokens else { return Some(reason.to_owned()) };
-        let last = self.last();
-        let is_old = last.token.as_ref().is_some_and(|token| !token.is_alive())
-            || last.late.is_some_and(|late| late.elapsed() < BLAMED_FOR);
-        (!is_old).then(|| format!("{reason}: {}", refused_token(&tokens.place())))
+        (!self.last().is_old()).then(|| format!("{reason}: {}", refused_token(&tokens.place())))
     }
 
     fn last(&self) -> MutexGuard<'_, Shown> {
@@ -117,4 +130,51 @@ fn set_token<C: ClientContext>(client: &Client<C>, token: &Token, extensions: &[
         )
     };
     code == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brokers_that_refuse_a_token_are_believed_only_while_its_successor_is_not_due() {
+        assert_eq!(ShownTokens::default().refused("why").as_deref(), Some("why"));
+        let properties = [
+            ("security.protocol", "sasl_plaintext"),
+            ("sasl.mechanisms", "OAUTHBEARER"),
+            ("sasl.oauthbearer.token.endpoint.url", "file:///the-place"),
+        ];
+        let properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let shown = ShownTokens::new(tokens_of(&properties).expect("usable"));
+        let show = |left: u64| {
+            // Of a life of a minute so much is left.
+            let began =
+                Instant::now().checked_sub(Duration::from_secs(60 - left)).expect("the machine runs for a minute");
+            let token = Token::of("opaque", Some(Duration::from_secs(60)), began).expect("a token");
+            shown.last().is(Arc::new(token));
+        };
+        let believed = || {
+            let said = shown.refused("why");
+            let said = said.inspect(|said| {
+                assert!(said.starts_with("why: the brokers refuse the token of /the-place: "), "{said}");
+            });
+            said.is_some()
+        };
+        show(30);
+        assert!(believed());
+        show(5);
+        assert!(!believed(), "the next one is overdue");
+        // It came in time, if not at once.
+        show(30);
+        assert!(believed());
+        for left in [0, 1] {
+            show(left);
+            assert!(!believed());
+            show(30);
+            assert!(!believed(), "it came late: what is said may be of the one before");
+            // A while later it is of this one.
+            shown.last().late = Instant::now().checked_sub(BLAMED_FOR);
+            assert!(believed());
+        }
+    }
 }

@@ -11,9 +11,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
-/// The share of a token's life after which the next one is got, as the Java client does.
-const RENEWED_AFTER: f64 = 0.8;
-
 /// The shortest time between two tokens, and between two tries after a lasting refusal: the token at hand may live on.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
 const REFUSED_WAIT: Duration = Duration::from_secs(30);
@@ -169,7 +166,7 @@ fn serve(source: &Source, provider: &Weak<Provider>) {
                     info!(place = source.place(), "there is a new token for Kafka");
                 }
                 (wait, is_away) = (FIRST_WAIT, false);
-                token.left().mul_f64(RENEWED_AFTER).max(LEAST_WAIT)
+                token.due.saturating_duration_since(Instant::now()).max(LEAST_WAIT)
             }
             Err(fault) => {
                 if !is_away {

@@ -13,9 +13,14 @@ pub(in crate::kafka) struct Token {
     pub text: String,
     /// Whom it names; for people.
     pub principal: String,
+    /// When the next one is to be got.
+    pub due: Instant,
     /// When its life is over.
     pub ends: Instant,
 }
+
+/// The share of a token's life after which the next one is got, as the Java client does.
+const RENEWED_AFTER: f64 = 0.8;
 
 impl fmt::Debug for Token {
     /// Without the token.
@@ -50,16 +55,22 @@ impl Token {
             (None, None) => return Err("nothing says how long the token lives: `exp` is not in it"),
         };
         let ends = now.checked_add(life).ok_or("the token lives for ever")?;
+        let due = now + life.mul_f64(RENEWED_AFTER);
         let principal = match claims.sub {
             Some(Value::String(sub)) if !sub.is_empty() && !sub.contains('\0') => sub,
             _ => "unnamed".to_owned(),
         };
-        Ok(Self { text: text.to_owned(), principal, ends })
+        Ok(Self { text: text.to_owned(), principal, due, ends })
     }
 
     /// What is left of its life.
     pub fn left(&self) -> Duration {
         self.ends.saturating_duration_since(Instant::now())
+    }
+
+    /// True if the next one should be there.
+    pub fn is_due(&self) -> bool {
+        Instant::now() >= self.due
     }
 
     /// True if it may be shown.
