@@ -22,7 +22,8 @@ pub const PROBE_PREFIX: &str = "probe/";
 /// A probe that is older was left by a process that died at its start.
 const PROBE_AGE_MS: i64 = 60 * 60 * 1000;
 
-/// What removes the leftovers of a job among what a listing of [`DATA_PREFIX`], [`PROBE_PREFIX`] or [`streamfleet_storage::LOG_PREFIX`] found.
+/// What removes the leftovers of a job among what a listing of [`DATA_PREFIX`], [`PROBE_PREFIX`] or
+/// [`streamfleet_storage::LOG_PREFIX`] found.
 pub fn leftovers(view: &LogView, listed: &StorageReply, wall_clock_ms: i64) -> Vec<StorageRequest> {
     let kept: Vec<&Snapshot> = view.kept().map(|(_, s)| s).collect();
     let uid = view.uid.as_deref().unwrap_or_default();

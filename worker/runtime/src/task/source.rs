@@ -297,7 +297,7 @@ impl SourceTask {
             self.note_paused(0);
             return;
         }
-        let now = self.idleness.map_or(Duration::ZERO, |i| i.time());
+        let now = self.idle_time();
         for (number, split) in self.splits.iter_mut().enumerate().filter(|(_, s)| !s.finished) {
             match (pace.is_ahead(split.watermark), split.paused_at) {
                 (true, None) => {
