@@ -5,9 +5,11 @@
 //! process dies first). Nothing in a slot or in the coordinator ever waits.
 
 mod clock;
+mod priority;
 mod spawn;
 mod storage;
 
 pub use clock::{Clock, Entropy};
+pub use priority::give_way_to_slots;
 pub use spawn::Spawner;
 pub use storage::{Completion, Staged, Storage, StorageError, StorageErrorKind, StorageReply, StorageRequest};

@@ -1,13 +1,11 @@
 //! The machine behind the `Env` traits.
 
-use rustix::process::nice;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use streamfleet_env::{Clock, Entropy, Spawner};
-use tracing::debug;
+use streamfleet_env::{Clock, Entropy, Spawner, give_way_to_slots};
 
 /// The machine's clocks.
 #[derive(Debug)]
@@ -50,9 +48,6 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// Of background work, upon the process's. It leaves nine tenths of a core to a slot that wants all of it.
-const NICENESS: i32 = 10;
-
 /// Ends the process when a panic drops it.
 struct AbortOnPanic;
 
@@ -68,16 +63,13 @@ pub struct ThreadSpawner {
 }
 
 impl ThreadSpawner {
-    /// One thread, of lower priority: encoding must not take the slots' cores away.
+    /// One thread, of lower priority.
     pub fn new() -> Self {
         let (sender, receiver) = channel::<Box<dyn FnOnce() + Send>>();
         std::thread::Builder::new()
             .name("background".into())
             .spawn(move || {
-                // Where it may not be lowered the work is done all the same.
-                if let Err(error) = nice(NICENESS) {
-                    debug!(%error, "the background thread keeps its priority");
-                }
+                give_way_to_slots();
                 // Without its answer a slot would wait for ever: the process ends, and the next goes on from its last checkpoint.
                 let abort = AbortOnPanic;
                 receiver.into_iter().for_each(|work| work());

@@ -128,7 +128,11 @@ impl Upload {
 
     fn end(self, failure: Option<StorageError>) {
         let result = match failure {
-            None => Ok(self.written),
+            None => {
+                // Given back here: freeing so much memory would keep the slot's thread.
+                self.kept.lock().expect("no holder of this lock panics").clear();
+                Ok(self.written)
+            }
             Some(error) => {
                 // What it holds is written again under another name: on a full disk its room is needed at once.
                 let path = self.path();

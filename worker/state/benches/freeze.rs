@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field};
 use std::sync::Arc;
 use std::time::Instant;
 use streamfleet_state::file::Encoder;
-use streamfleet_state::{RowTable, Rows, TableSchema};
+use streamfleet_state::{RowId, RowTable, Rows, TableSchema};
 use streamfleet_types::hash::hash_columns;
 use streamfleet_types::{Epoch, HashRange};
 
@@ -15,6 +15,7 @@ const BYTES: usize = 1 << 30;
 const VALUE_COLUMNS: usize = 20;
 const BATCH: usize = 4096;
 const PART_BYTES: usize = 4 << 20;
+const PRIME: usize = 1_000_003;
 
 fn main() {
     let field = |name: String| Arc::new(Field::new(name, DataType::Int64, true));
@@ -41,6 +42,7 @@ fn main() {
     }
     let gigabytes = table.bytes() as f64 / 1e9;
     println!("{} rows, {gigabytes:.2} GB", table.len());
+    let ids: Vec<RowId> = table.iter().collect();
     let began = Instant::now();
     let frozen = table.freeze(Epoch(1));
     println!("freeze of all rows     {:>8.3} ms", began.elapsed().as_secs_f64() * 1e3);
@@ -57,4 +59,20 @@ fn main() {
     let seconds = began.elapsed().as_secs_f64();
     let (encoded, rate) = (encoder.bytes() as f64 / 1e6, gigabytes * 1e3 / seconds);
     println!("encoding               {:>8.0} ms, {encoded:.0} MB, {rate:.0} MB of state a second", seconds * 1e3);
+    drop(tables);
+    let alone = write_some(&mut table, &ids, 0);
+    let frozen = table.freeze(Epoch(3));
+    let beside = write_some(&mut table, &ids, 1);
+    println!("writing a third        {alone:>8.0} ms alone, {beside:.0} ms beside a snapshot of another third");
+    assert_eq!(frozen.rows(), ids.len().div_ceil(3));
+}
+
+/// Writes every third row, all over the memory; how many milliseconds it takes.
+fn write_some(table: &mut RowTable, ids: &[RowId], first: usize) -> f64 {
+    let count = ids.len();
+    let began = Instant::now();
+    // A step that is prime to the number of rows meets each of them once.
+    let places = (0..count).map(|n| (n * PRIME) % count).filter(|place| place % 3 == first);
+    places.for_each(|place| table.value_mut(ids[place])[10] ^= 1);
+    began.elapsed().as_secs_f64() * 1e3
 }

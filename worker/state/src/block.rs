@@ -6,8 +6,8 @@
 /// Rows in a block.
 pub(crate) const BLOCK_ROWS: usize = 1024;
 
-/// Bytes of a full arena: a size that the allocator packs without waste, and that is quick to copy when a snapshot shares the
-/// block. Rows of which fewer than [`BLOCK_ROWS`] fit in it leave slots unused; only a greater row, or rows that grow, exceed it.
+/// Bytes of a full arena: a size that the allocator packs without waste, and of which the rows that a snapshot waits for are quick to
+/// copy. Rows of which fewer than [`BLOCK_ROWS`] fit in it leave slots unused; only a greater row, or rows that grow, exceed it.
 const ARENA_BYTES: usize = 128 << 10;
 
 const WORDS: usize = BLOCK_ROWS / 64;
@@ -231,6 +231,20 @@ impl Block {
         let roomy = if wanted <= ARENA_BYTES / 8 { 2 * wanted } else { wanted.max(length + length / 4) };
         let capacity = if wanted <= ARENA_BYTES { roomy.min(ARENA_BYTES) } else { wanted.max(length + length / 8) };
         self.arena.reserve_exact(capacity - length);
+    }
+
+    /// A copy of some rows, in the same slots, without room for more.
+    pub fn only(&self, slots: &SlotSet) -> Self {
+        let bytes = slots.iter().map(|slot| self.record_length(slot)).sum();
+        let mut arena = Vec::with_capacity(bytes);
+        let mut records = Vec::with_capacity(slots.iter().last().map_or(0, |last| last + 1));
+        for slot in slots.iter() {
+            let (at, length) = (self.record(slot), self.record_length(slot));
+            records.resize(slot, NO_RECORD);
+            records.push(arena.len() as u32);
+            arena.extend_from_slice(&self.arena[at..at + length]);
+        }
+        Self { arena, records, garbage: 0, live: slots.len() }
     }
 
     /// Rewrites the arena without garbage when that is most of it.

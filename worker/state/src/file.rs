@@ -191,9 +191,7 @@ fn encode_batch(
         // In the order of hashes rows lie all over the memory: each is fetched once, and not once for every column.
         let (mut keys, mut values) = (Rows::new(), Rows::new());
         for (_, place) in places {
-            let (key, value) = table.written_row(*place);
-            keys.push(key);
-            values.push(value);
+            table.push_written(*place, &mut keys, &mut values);
         }
         columns.extend(table.key_layout().decode(&keys.iter().collect::<Vec<_>>())?);
         columns.extend(table.value_layout().decode(&values.iter().collect::<Vec<_>>())?);

@@ -1,8 +1,9 @@
 //! A block as its table holds it: alone, or together with snapshots in flight.
 
-use crate::block::Block;
+use crate::block::{Block, SlotSet};
+use crate::frozen_block::FrozenBlock;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A table writes to its blocks all the time and shares them rarely. A block that is held alone is written without asking
 /// who else reads it, which would cost an atomic operation for every row.
@@ -10,8 +11,8 @@ use std::sync::Arc;
 pub(crate) enum HeldBlock {
     /// Nobody else has it.
     Alone(Block),
-    /// A snapshot reads it, or did.
-    Shared(Arc<Block>),
+    /// Snapshots read it, or did.
+    Shared(Arc<Block>, Vec<Weak<FrozenBlock>>),
 }
 
 impl HeldBlock {
@@ -19,32 +20,38 @@ impl HeldBlock {
         Self::Alone(block)
     }
 
-    /// Gives the block to a snapshot too. Copies no row.
-    pub fn share(&mut self) -> Arc<Block> {
+    /// Gives rows to a snapshot too. Copies none.
+    pub fn share(&mut self, rows: SlotSet) -> Arc<FrozenBlock> {
         if let Self::Alone(block) = self {
-            *self = Self::Shared(Arc::new(std::mem::take(block)));
+            *self = Self::Shared(Arc::new(std::mem::take(block)), Vec::with_capacity(1));
         }
         match self {
-            Self::Shared(block) => Arc::clone(block),
+            Self::Shared(block, readers) => {
+                let frozen = Arc::new(FrozenBlock::new(Arc::clone(block), rows));
+                readers.retain(|reader| reader.strong_count() > 0);
+                readers.push(Arc::downgrade(&frozen));
+                frozen
+            }
             Self::Alone(_) => unreachable!("made shared above"),
         }
     }
 
-    /// The block, to be changed: copied first if a snapshot still reads it.
+    /// The block, to be changed: snapshots that still read it get copies of their rows first.
     #[inline]
     pub fn writable(&mut self) -> &mut Block {
-        if let Self::Shared(_) = self {
+        if let Self::Shared(..) = self {
             self.take_back();
         }
         match self {
             Self::Alone(block) => block,
-            Self::Shared(_) => unreachable!("taken back above"),
+            Self::Shared(..) => unreachable!("taken back above"),
         }
     }
 
     #[cold]
     fn take_back(&mut self) {
-        if let Self::Shared(block) = std::mem::replace(self, Self::Alone(Block::default())) {
+        if let Self::Shared(block, readers) = std::mem::replace(self, Self::Alone(Block::default())) {
+            readers.iter().filter_map(Weak::upgrade).for_each(|reader| reader.leave());
             *self = Self::Alone(Arc::unwrap_or_clone(block));
         }
     }
@@ -57,28 +64,11 @@ impl Deref for HeldBlock {
     fn deref(&self) -> &Block {
         match self {
             Self::Alone(block) => block,
-            Self::Shared(block) => block,
+            Self::Shared(block, _) => block,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shared_block_is_copied_only_while_somebody_else_has_it() {
-        let mut held = HeldBlock::new(Block::with_capacity(100));
-        held.writable().put(0, 1, b"key", b"value");
-        let arena = held.value(0).as_ptr();
-        let snapshot = held.share();
-        assert_eq!(snapshot.value(0).as_ptr(), arena, "sharing copies nothing");
-        held.writable().value_mut(0).copy_from_slice(b"other");
-        assert_eq!((snapshot.value(0), held.value(0)), (&b"value"[..], &b"other"[..]));
-        drop(snapshot);
-        let arena = held.value(0).as_ptr();
-        drop(held.share());
-        held.writable().value_mut(0).copy_from_slice(b"third");
-        assert_eq!(held.value(0).as_ptr(), arena, "alone again: nothing is copied");
-    }
-}
+#[path = "held_block_tests.rs"]
+mod tests;

@@ -2,6 +2,7 @@
 
 use crate::block::{BLOCK_ROWS, Block, SlotSet};
 use crate::change::{ChangeOrder, PUT};
+use crate::frozen_block::FrozenBlock;
 use crate::held_block::HeldBlock;
 use crate::{RowLayout, Rows, StateError};
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
@@ -343,7 +344,7 @@ impl RowTable {
         for block in touched {
             let changes = std::mem::replace(&mut self.changes[block as usize], Changes::NONE);
             if changes.dirty != SlotSet::EMPTY {
-                blocks.push((self.blocks[block as usize].share(), changes.dirty));
+                blocks.push(self.blocks[block as usize].share(changes.dirty));
             }
         }
         FrozenTable {
@@ -422,7 +423,7 @@ pub struct FrozenTable {
     key_layout: Arc<RowLayout>,
     value_layout: Arc<RowLayout>,
     epoch: Epoch,
-    blocks: Vec<(Arc<Block>, SlotSet)>,
+    blocks: Vec<Arc<FrozenBlock>>,
     tombstones: Tombstones,
 }
 
@@ -444,7 +445,7 @@ impl FrozenTable {
 
     /// Rows written and keys removed.
     pub fn rows(&self) -> usize {
-        self.blocks.iter().map(|(_, dirty)| dirty.len()).sum::<usize>() + self.tombstones.hashes.len()
+        self.blocks.iter().map(|block| block.rows().len()).sum::<usize>() + self.tombstones.hashes.len()
     }
 
     pub(crate) fn key_layout(&self) -> &RowLayout {
@@ -458,11 +459,13 @@ impl FrozenTable {
     /// The changes in the order of their hashes.
     pub(crate) fn change_order(&self) -> ChangeOrder {
         let removed = self.tombstones.hashes.iter().zip(0..).map(|(hash, place)| (*hash, place));
-        let blocks = self.blocks.iter().enumerate();
-        let written = blocks.flat_map(|(index, (block, dirty))| {
-            dirty.iter().map(move |slot| (block.hash(slot), RowId::new(index, slot).0))
-        });
-        let mut order = ChangeOrder { removed: removed.collect(), written: written.collect() };
+        let mut written = Vec::with_capacity(self.blocks.iter().map(|block| block.rows().len()).sum());
+        for (index, frozen) in self.blocks.iter().enumerate() {
+            frozen.read(|block| {
+                written.extend(frozen.rows().iter().map(|slot| (block.hash(slot), RowId::new(index, slot).0)));
+            });
+        }
+        let mut order = ChangeOrder { removed: removed.collect(), written };
         order.removed.sort_unstable();
         order.written.sort_unstable();
         order
@@ -473,11 +476,13 @@ impl FrozenTable {
         self.tombstones.keys.get(place as usize)
     }
 
-    /// Key and value at a place of [`ChangeOrder::written`].
-    pub(crate) fn written_row(&self, place: u32) -> (&[u8], &[u8]) {
+    /// Adds key and value at a place of [`ChangeOrder::written`] to `keys` and `values`.
+    pub(crate) fn push_written(&self, place: u32, keys: &mut Rows, values: &mut Rows) {
         let row = RowId(place);
-        let (block, _) = &self.blocks[row.block()];
-        (block.key(row.slot()), block.value(row.slot()))
+        self.blocks[row.block()].read(|block| {
+            keys.push(block.key(row.slot()));
+            values.push(block.value(row.slot()));
+        });
     }
 }
 

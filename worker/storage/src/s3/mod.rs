@@ -24,7 +24,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
-use streamfleet_env::{Completion, Storage, StorageError, StorageErrorKind, StorageRequest};
+use streamfleet_env::{Completion, Storage, StorageError, StorageErrorKind, StorageRequest, give_way_to_slots};
 use tokio::runtime::Runtime;
 use tokio::sync::{OnceCell, Semaphore};
 use tracing::warn;
@@ -43,6 +43,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("s3")
+        .on_thread_start(give_way_to_slots)
         .enable_all()
         .build()
         .expect("the system can start threads")
