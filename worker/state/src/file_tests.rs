@@ -4,7 +4,7 @@ use arrow::array::{AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 use streamfleet_types::hash::hash_columns;
 
-fn frozen(rows: i64) -> FrozenTable {
+fn table(rows: i64) -> RowTable {
     let field = |name: &str| Arc::new(Field::new(name, DataType::Int64, true));
     let schema = TableSchema { name: "t".to_owned(), key: vec![field("k")], sub_key: vec![], value: vec![field("v")] };
     let mut table = RowTable::new(schema).expect("known types");
@@ -15,7 +15,11 @@ fn frozen(rows: i64) -> FrozenTable {
     for (row, hash) in hashes.into_iter().enumerate() {
         table.find_or_insert(hash, encoded.get(row), encoded.get(row));
     }
-    table.freeze(Epoch(7))
+    table
+}
+
+fn frozen(rows: i64) -> FrozenTable {
+    table(rows).freeze(Epoch(7))
 }
 
 fn encoded(tables: &[(String, FrozenTable)]) -> Vec<u8> {
@@ -52,6 +56,21 @@ fn a_file_is_the_same_in_parts_of_any_size() {
         assert!(in_parts(&tables, about) == whole, "in parts of {about}");
     }
     assert_eq!(Reader::open("f", whole).expect("sound").tables().len(), 2);
+}
+
+#[test]
+fn a_file_holds_the_rows_of_the_freeze_while_the_table_goes_on() {
+    let expected = file(50_000);
+    let mut table = table(50_000);
+    let tables = [("op".to_owned(), table.freeze(Epoch(7)))];
+    let rows: Vec<_> = table.iter().collect();
+    let written = std::thread::scope(|scope| {
+        let encoding = scope.spawn(|| in_parts(&tables, 1));
+        rows.iter().rev().for_each(|row| table.value_mut(*row)[1] ^= 1);
+        encoding.join().expect("does not panic")
+    });
+    assert!(written == expected);
+    assert_eq!(table.freeze(Epoch(8)).rows(), 50_000);
 }
 
 #[test]
