@@ -161,3 +161,22 @@ fn equal_specs_are_shared_and_others_are_not() {
     assert_eq!(one(Arc::clone(&by_a)).fingerprint, one(Arc::clone(&by_a)).fingerprint);
     assert_ne!(one(by_a).fingerprint, one(by_b).fingerprint);
 }
+
+#[test]
+fn a_place_names_the_tables_of_its_statements() {
+    let to =
+        |name, input: &Arc<Node>| node(OperatorSpec::Sink(SinkSpec { table: table(name) }), vec![Arc::clone(input)]);
+    let shared = group(vec![0], count());
+    let alone = calc(vec![column("b")]);
+    let graph = JobGraph::new(&[to("x", &shared), to("y", &shared), to("z", &alone)], &|_| None).unwrap();
+    let places: Vec<&str> = graph.vertices.iter().map(|v| v.place.as_str()).collect();
+    let expected = [
+        "scan t",
+        "group-aggregate from table t into tables x, y",
+        "sink x",
+        "sink y",
+        "calc from table t into table z",
+        "sink z",
+    ];
+    assert_eq!(places, expected);
+}
