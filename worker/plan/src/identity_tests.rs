@@ -84,7 +84,7 @@ fn join() -> JoinSpec {
 
 fn rank() -> RankSpec {
     let order = vec![SortKey { column: 2, descending: false, nulls_first: true }];
-    RankSpec { partition: vec![0], order, limit: 1, window_end: None, output_rank: false }
+    RankSpec { partition: vec![0], order, limit: 1, window_end: None, event_time: None, output_rank: false }
 }
 
 fn window(window: WindowInput) -> Arc<Node> {
@@ -132,6 +132,8 @@ fn different_specs_have_different_texts() {
         over(OperatorSpec::Rank(rank())),
         over(OperatorSpec::Rank(RankSpec { partition: vec![1], ..rank() })),
         over(OperatorSpec::Rank(RankSpec { order: vec![first_last], ..rank() })),
+        over(OperatorSpec::Rank(RankSpec { order: vec![], ..rank() })),
+        over(OperatorSpec::Rank(RankSpec { event_time: Some(2), ..rank() })),
         over(OperatorSpec::Rank(RankSpec { limit: 2, ..rank() })),
         over(OperatorSpec::Rank(RankSpec { output_rank: true, ..rank() })),
         over(OperatorSpec::Rank(RankSpec { window_end: Some(0), ..rank() })),

@@ -2,6 +2,8 @@
 
 #[path = "options_tests.rs"]
 mod options;
+#[path = "ranks_tests.rs"]
+mod ranks;
 
 use crate::{Catalog, Program, compile};
 use arrow::datatypes::DataType;
@@ -334,23 +336,6 @@ fn rows_are_inserted_by_position_if_every_field_fits() {
         let error = into(row).expect_err(row);
         assert!(error.contains("column `item` cannot take"), "{error}");
     }
-}
-
-#[test]
-fn ranks_are_final_per_window_and_changing_without() {
-    let changing = plan(
-        "INSERT INTO print SELECT auction, price FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price DESC) AS n FROM bid) WHERE n <= 3",
-    );
-    let rank = changing.iter().find(|n| matches!(n.spec, OperatorSpec::Rank(_))).expect("a rank");
-    let OperatorSpec::Rank(spec) = &rank.spec else { panic!("{rank:?}") };
-    assert_eq!((spec.limit, spec.output_rank, spec.window_end), (3, false, None));
-    assert_eq!(rank.properties.state, StateBound::Keys);
-    let windowed = plan(
-        "INSERT INTO files SELECT auction, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY c DESC) AS n FROM (
-           SELECT auction, window_start, window_end, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' HOUR))
-           GROUP BY auction, window_start, window_end)) WHERE n = 1",
-    );
-    assert_eq!(windowed[0].properties.changelog, ChangelogMode::AppendOnly);
 }
 
 #[test]
