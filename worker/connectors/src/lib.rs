@@ -186,7 +186,7 @@ mod tests {
         let documented: Vec<&str> =
             page.lines().filter(|l| l.starts_with("| `") && l.matches(" | ").count() == 3).collect();
         let (connectors, formats) = descriptors();
-        let of_all = streamfleet_logical::WatermarkAlignment::OPTIONS;
+        let of_all = streamfleet_logical::SCAN_OPTIONS;
         let options =
             connectors.iter().flat_map(|c| &c.options).chain(formats.iter().flat_map(|f| &f.options)).chain(of_all);
         let declared: Vec<String> = options.map(row_of).collect();

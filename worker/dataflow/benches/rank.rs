@@ -43,7 +43,8 @@ fn main() {
             batch_mode: false,
             owned: HashRange::ALL,
         };
-        let spec = OperatorSpec::Rank(RankSpec { partition, order, limit, window_end: None, output_rank });
+        let spec =
+            OperatorSpec::Rank(RankSpec { partition, order, limit, window_end: None, event_time: None, output_rank });
         run(Bench { name, spec, context, events, make: &|from, count| vec![(0, bids(&bid, from, count))] });
     }
 }

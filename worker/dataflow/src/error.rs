@@ -88,3 +88,22 @@ pub enum DataflowError {
         detail: String,
     },
 }
+
+impl DataflowError {
+    /// The operator that its text begins with, if it does with one.
+    pub fn operator(&self) -> Option<&str> {
+        match self {
+            Self::Expression { operator, .. }
+            | Self::Null { operator, .. }
+            | Self::UnknownRetraction { operator, .. }
+            | Self::Overflow { operator, .. }
+            | Self::Unsupported { operator, .. } => Some(operator),
+            Self::State(_)
+            | Self::Batch(_)
+            | Self::Arrow(_)
+            | Self::Option { .. }
+            | Self::Record { .. }
+            | Self::External { .. } => None,
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod changelog;
 mod connector;
 mod hint;
 mod node;
+mod scan_options;
 mod table;
 mod type_name;
 mod watermark_alignment;
@@ -23,6 +24,7 @@ pub use node::{
     OperatorSpec, RankSpec, ScanSpec, SinkSpec, SortKey, TimeBounds, UpsertMaterializeSpec, WindowAggregateSpec,
     WindowAssignSpec, WindowColumns, WindowInput,
 };
+pub use scan_options::{EMIT_STRATEGY, IDLE_TIMEOUT, SCAN_OPTIONS};
 pub use table::{Column, ColumnKind, Position, TableDescriptor, WatermarkStrategy};
 pub use type_name::type_name;
 pub use watermark_alignment::WatermarkAlignment;

@@ -240,12 +240,16 @@ pub struct TimeBounds {
 pub struct RankSpec {
     /// Input columns of the partition.
     pub partition: Vec<usize>,
-    /// The order within it.
+    /// The order within it. Empty for the order in which rows come; then the limit is 1, the input append-only, and the row
+    /// that came first stays.
     pub order: Vec<SortKey>,
     /// Ranks above it are dropped; at least 1.
     pub limit: u64,
     /// The partition column that is a window's end, of an append-only input: results are then final when the window ends.
     pub window_end: Option<usize>,
+    /// The column of the order, if that is the event time alone, ascending; then the limit is 1, the input append-only, and the
+    /// first row is final when the watermark has reached its time.
+    pub event_time: Option<usize>,
     /// The rank is an output column.
     pub output_rank: bool,
 }

@@ -6,6 +6,7 @@ use datafusion_expr::Expr;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A place in the user's text: one-based line and column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -97,4 +98,6 @@ pub struct WatermarkStrategy {
     pub expression: Expr,
     /// The table is read at one pace with others.
     pub alignment: Option<WatermarkAlignment>,
+    /// What gives no row for so long holds no watermark back, zero for never; absent, as the job says.
+    pub idle_timeout: Option<Duration>,
 }

@@ -1,6 +1,5 @@
 //! `'scan.watermark.alignment.*'`: tables that are read at one pace of event time.
 
-use crate::{OptionKind, OptionSpec};
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_types::Millis;
@@ -23,27 +22,6 @@ impl WatermarkAlignment {
     pub const MAX_DRIFT: &str = "scan.watermark.alignment.max-drift";
     /// The option with the interval.
     pub const UPDATE_INTERVAL: &str = "scan.watermark.alignment.update-interval";
-    /// The interval of tables that name none; as [`Self::OPTIONS`] say it.
+    /// The interval of tables that name none; as [`crate::SCAN_OPTIONS`] say it.
     pub const DEFAULT_UPDATE_INTERVAL: Duration = Duration::from_secs(1);
-
-    /// What every table that is read takes.
-    pub const OPTIONS: &[OptionSpec] = &[
-        option(
-            Self::GROUP,
-            OptionKind::Text,
-            "",
-            "Tables of the job that name the same group are read at one pace of event time; goes with `max-drift`.",
-        ),
-        option(
-            Self::MAX_DRIFT,
-            OptionKind::Duration,
-            "",
-            "What is so much further than the slowest part of its group is not read on until that comes near.",
-        ),
-        option(Self::UPDATE_INTERVAL, OptionKind::Duration, "1 s", "How often every part says how far it has come."),
-    ];
-}
-
-const fn option(name: &'static str, kind: OptionKind, default: &'static str, help: &'static str) -> OptionSpec {
-    OptionSpec { name, kind, required: false, default, help, older: "" }
 }

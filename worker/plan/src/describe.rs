@@ -121,10 +121,14 @@ fn headline(node: &Node) -> String {
                 let direction = if k.descending { " DESC" } else { "" };
                 format!("{}{direction}", columns(node, 0, &[k.column]))
             });
-            let order = order.collect::<Vec<_>>().join(", ");
+            let order = if rank.order.is_empty() { "arrival".to_owned() } else { order.collect::<Vec<_>>().join(", ") };
             format!(
                 "{}Rank first {} by [{}] order [{order}]",
-                if rank.window_end.is_some() { "Window" } else { "" },
+                match (rank.window_end, rank.event_time) {
+                    (Some(_), _) => "Window",
+                    (None, Some(_)) => "EventTime",
+                    (None, None) => "",
+                },
                 rank.limit,
                 columns(node, 0, &rank.partition)
             )

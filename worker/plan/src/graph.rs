@@ -1,7 +1,7 @@
 //! The job graph: operators once each (equal parts of the plan are shared), and the edges between them.
 
 use crate::identity::identity;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 use streamfleet_logical::{ChangelogMode, Node, OperatorSpec};
@@ -46,6 +46,8 @@ pub struct Vertex {
     pub id: OperatorId,
     /// Short name, for logs and metrics.
     pub name: String,
+    /// For errors: the name, with the tables whose statement it is of.
+    pub place: String,
     /// The plan node.
     pub node: Arc<Node>,
     /// One edge per input of the node (a union's inputs too).
@@ -81,7 +83,9 @@ impl JobGraph {
             writeln!(text, "{}", vertex.id).expect("a string takes any text");
         }
         let fingerprint = format!("{:016x}", hash_bytes(text.as_bytes()));
-        Ok(Self { vertices: builder.vertices, fingerprint })
+        let mut vertices = builder.vertices;
+        name_places(&mut vertices);
+        Ok(Self { vertices, fingerprint })
     }
 
     /// Indices of the vertices that read from `from`, with the input they read it at.
@@ -134,6 +138,8 @@ impl Builder<'_> {
         let vertex = Vertex {
             id: OperatorId(format!("{kind}-{:016x}", hash_bytes(text.as_bytes()))),
             name: vertex_name(node),
+            // When all are known.
+            place: String::new(),
             node: Arc::clone(node),
             inputs: edges.collect(),
             max_subtasks: match node.spec {
@@ -184,6 +190,36 @@ pub(crate) const fn kind_name(spec: &OperatorSpec) -> &'static str {
         OperatorSpec::UpsertMaterialize(_) => "upsert-materialize",
         OperatorSpec::Sink(_) => "sink",
     }
+}
+
+/// Names every vertex by the tables that its rows come from and go to: there may be a `calc` in every statement.
+fn name_places(vertices: &mut [Vertex]) {
+    let mut from: Vec<BTreeSet<String>> = vec![BTreeSet::new(); vertices.len()];
+    let mut into = from.clone();
+    for (index, vertex) in vertices.iter().enumerate() {
+        from[index] = vertex.inputs.iter().flat_map(|edge| from[edge.from].clone()).collect();
+        if let OperatorSpec::Scan(scan) = &vertex.node.spec {
+            from[index].insert(scan.table.name.clone());
+        }
+    }
+    for (index, vertex) in vertices.iter().enumerate().rev() {
+        if let OperatorSpec::Sink(sink) = &vertex.node.spec {
+            into[index].insert(sink.table.name.clone());
+        }
+        let sinks = into[index].clone();
+        vertex.inputs.iter().for_each(|edge| into[edge.from].extend(sinks.iter().cloned()));
+    }
+    for ((vertex, from), into) in vertices.iter_mut().zip(from).zip(into) {
+        vertex.place = match vertex.node.spec {
+            OperatorSpec::Scan(_) | OperatorSpec::Sink(_) => vertex.name.clone(),
+            _ => format!("{} from {} into {}", vertex.name, tables(&from), tables(&into)),
+        };
+    }
+}
+
+fn tables(names: &BTreeSet<String>) -> String {
+    let what = if names.len() == 1 { "table" } else { "tables" };
+    format!("{what} {}", names.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
 }
 
 fn vertex_name(node: &Node) -> String {

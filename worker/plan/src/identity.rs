@@ -62,12 +62,13 @@ fn arguments(node: &Node) -> Result<String, PlanError> {
         }
         OperatorSpec::Union => String::new(),
         OperatorSpec::Rank(rank) => format!(
-            "{} by {} order {:?} window {:?} with rank {}",
+            "{} by {} order {:?} window {:?} with rank {}{}",
             rank.limit,
             key(0, &rank.partition),
             rank.order,
             rank.window_end,
-            rank.output_rank
+            rank.output_rank,
+            if rank.event_time.is_some() { " in event time" } else { "" },
         ),
         OperatorSpec::ChangelogNormalize(normalize) => format!("by {}", key(0, &normalize.key)),
         OperatorSpec::UpsertMaterialize(materialize) => format!("by {}", key(0, &materialize.key)),

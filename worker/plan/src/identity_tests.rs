@@ -84,7 +84,7 @@ fn join() -> JoinSpec {
 
 fn rank() -> RankSpec {
     let order = vec![SortKey { column: 2, descending: false, nulls_first: true }];
-    RankSpec { partition: vec![0], order, limit: 1, window_end: None, output_rank: false }
+    RankSpec { partition: vec![0], order, limit: 1, window_end: None, event_time: None, output_rank: false }
 }
 
 fn window(window: WindowInput) -> Arc<Node> {
@@ -132,6 +132,8 @@ fn different_specs_have_different_texts() {
         over(OperatorSpec::Rank(rank())),
         over(OperatorSpec::Rank(RankSpec { partition: vec![1], ..rank() })),
         over(OperatorSpec::Rank(RankSpec { order: vec![first_last], ..rank() })),
+        over(OperatorSpec::Rank(RankSpec { order: vec![], ..rank() })),
+        over(OperatorSpec::Rank(RankSpec { event_time: Some(2), ..rank() })),
         over(OperatorSpec::Rank(RankSpec { limit: 2, ..rank() })),
         over(OperatorSpec::Rank(RankSpec { output_rank: true, ..rank() })),
         over(OperatorSpec::Rank(RankSpec { window_end: Some(0), ..rank() })),
@@ -160,4 +162,23 @@ fn equal_specs_are_shared_and_others_are_not() {
     let one = |input| JobGraph::new(&[sink(input)], &|_| None).unwrap();
     assert_eq!(one(Arc::clone(&by_a)).fingerprint, one(Arc::clone(&by_a)).fingerprint);
     assert_ne!(one(by_a).fingerprint, one(by_b).fingerprint);
+}
+
+#[test]
+fn a_place_names_the_tables_of_its_statements() {
+    let to =
+        |name, input: &Arc<Node>| node(OperatorSpec::Sink(SinkSpec { table: table(name) }), vec![Arc::clone(input)]);
+    let shared = group(vec![0], count());
+    let alone = calc(vec![column("b")]);
+    let graph = JobGraph::new(&[to("x", &shared), to("y", &shared), to("z", &alone)], &|_| None).unwrap();
+    let places: Vec<&str> = graph.vertices.iter().map(|v| v.place.as_str()).collect();
+    let expected = [
+        "scan t",
+        "group-aggregate from table t into tables x, y",
+        "sink x",
+        "sink y",
+        "calc from table t into table z",
+        "sink z",
+    ];
+    assert_eq!(places, expected);
 }

@@ -7,7 +7,7 @@ use crate::metrics::{SlotMetrics, TaskMetrics};
 use crate::restore::Restore;
 use crate::slot::{Reports, Slot, SlotParts};
 use crate::snapshots::Snapshots;
-use crate::task::{Input, OperatorTask, OutputEdge, Outputs, Pace, Router, SinkTask, SourceTask, Task};
+use crate::task::{Input, OperatorTask, OutputEdge, Outputs, Pace, Router, SinkTask, SourceTask, Task, idle_timeout};
 use crate::upload::UploadTarget;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct JobSettings {
     pub unique: String,
     /// Bounded input, final results only.
     pub batch_mode: bool,
-    /// A source that gives no row for so long holds no watermark back; `None` for never.
+    /// A source that gives no row for so long holds no watermark back, unless its table says otherwise; `None` for never.
     pub idle_timeout: Option<Duration>,
     /// Time between checkpoints.
     pub checkpoint_interval: Duration,
@@ -81,7 +81,7 @@ pub fn deploy(
                 let (channels, outputs) = wiring.ends(index, number);
                 let vertex = &graph.vertices[index];
                 let task = maker.make(vertex, channels, outputs);
-                tasks.push(task.map_err(|source| RuntimeError::Task { task: vertex.name.clone(), source })?);
+                tasks.push(task.map_err(|source| RuntimeError::Task { task: vertex.place.clone(), source })?);
             }
         }
         let files = base.map_or(&[][..], |b| &b.files);
@@ -197,7 +197,7 @@ fn operator_context(vertex: &Vertex, batch_mode: bool, owned: HashRange) -> Oper
     let inputs = &vertex.node.inputs;
     let changes = |mode: ChangelogMode| mode == ChangelogMode::Retract;
     OperatorContext {
-        name: vertex.name.clone(),
+        name: vertex.place.clone(),
         inputs: inputs.iter().map(|i| i.arrow_schema()).collect(),
         input_df_schemas: inputs.iter().map(|i| Arc::clone(&i.schema)).collect(),
         output: vertex.node.arrow_schema(),
@@ -217,9 +217,9 @@ pub fn state_tables(vertex: &Vertex, batch_mode: bool) -> Result<Vec<TableSchema
         OperatorSpec::Sink(_) => Ok(Vec::new()),
         OperatorSpec::Scan(scan) => {
             let output = vertex.node.arrow_schema();
-            Projector::new(&vertex.name, &scan.expressions, &scan.read_schema, output)?;
+            Projector::new(&vertex.place, &scan.expressions, &scan.read_schema, output)?;
             if let Some(watermark) = &scan.watermark {
-                RowWatermark::new(&vertex.name, watermark, &scan.read_schema)?;
+                RowWatermark::new(&vertex.place, watermark, &scan.read_schema)?;
             }
             Ok(Vec::new())
         }
@@ -251,7 +251,8 @@ impl TaskMaker<'_> {
         let id = vertex.id.clone();
         let is_source = matches!(vertex.node.spec, OperatorSpec::Scan(_));
         let is_sink = matches!(vertex.node.spec, OperatorSpec::Sink(_));
-        let metrics = Arc::new(TaskMetrics::new(vertex.name.clone(), id.0.clone(), is_source, is_sink));
+        let metrics =
+            Arc::new(TaskMetrics::new(vertex.name.clone(), vertex.place.clone(), id.0.clone(), is_source, is_sink));
         let watermark = self.watermarks.get(&id).copied().unwrap_or(MIN_WATERMARK);
         Ok(match &vertex.node.spec {
             OperatorSpec::Scan(scan) => Task::Source(self.source(vertex, scan, outputs, metrics)?),
@@ -310,10 +311,10 @@ impl TaskMaker<'_> {
             metrics.lags.get_or_init(|| lags);
         }
         let output = vertex.node.arrow_schema();
-        let projection = Projector::new(&vertex.name, &scan.expressions, &scan.read_schema, output)?;
+        let projection = Projector::new(&vertex.place, &scan.expressions, &scan.read_schema, output)?;
         let watermark_of = match &scan.watermark {
             Some(expression) if !self.settings.batch_mode => {
-                Some(RowWatermark::new(&vertex.name, expression, &scan.read_schema)?)
+                Some(RowWatermark::new(&vertex.place, expression, &scan.read_schema)?)
             }
             _ => None,
         };
@@ -329,8 +330,9 @@ impl TaskMaker<'_> {
                 source.restore(positions.iter().map(split).collect())?;
             }
         }
-        let mut task =
-            SourceTask::new(id, source, outputs, metrics, projection, watermark_of, self.settings.idle_timeout);
+        let of_table = scan.table.watermark.as_ref().and_then(|w| w.idle_timeout);
+        let idle_timeout = idle_timeout(of_table, self.settings.idle_timeout);
+        let mut task = SourceTask::new(id, source, outputs, metrics, projection, watermark_of, idle_timeout);
         if let Some(alignment) = scan.table.watermark.as_ref().and_then(|w| w.alignment.clone()) {
             task.keep_pace(Pace::new(alignment));
         }

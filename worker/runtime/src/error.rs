@@ -8,9 +8,9 @@ use streamfleet_state::StateError;
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// An operator, source or sink failed.
-    #[error("{task}: {source}")]
+    #[error("{}{source}", before(.task, .source))]
     Task {
-        /// The task's name.
+        /// The task's place in the job.
         task: String,
         /// What it said.
         source: DataflowError,
@@ -45,5 +45,25 @@ impl RuntimeError {
             Self::RestoreRead { path, .. } | Self::RestoreState { path, .. } => Some(path),
             Self::Task { .. } => None,
         }
+    }
+}
+
+/// What stands before the error of a task: its place, unless the error begins with it.
+fn before(task: &str, source: &DataflowError) -> String {
+    if source.operator() == Some(task) { String::new() } else { format!("{task}: ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_named_once() {
+        let place = "calc from table t into table o";
+        let failed = |source| RuntimeError::Task { task: place.to_owned(), source }.to_string();
+        let own = DataflowError::Overflow { operator: place.to_owned(), detail: "too much".to_owned() };
+        assert_eq!(failed(own), format!("{place}: too much"));
+        let table = DataflowError::External { place: "table o".to_owned(), detail: "gone".to_owned() };
+        assert_eq!(failed(table), format!("{place}: table o: gone"));
     }
 }

@@ -12,6 +12,8 @@ use streamfleet_types::{MAX_WATERMARK, MIN_WATERMARK};
 pub struct TaskMetrics {
     /// Short name of the operator.
     pub name: String,
+    /// The same for errors: with the tables around it.
+    pub place: String,
     /// Stable id of the operator.
     pub operator: String,
     /// True for sources.
@@ -49,9 +51,10 @@ pub struct TaskMetrics {
 }
 
 impl TaskMetrics {
-    pub(crate) fn new(name: String, operator: String, is_source: bool, is_sink: bool) -> Self {
+    pub(crate) fn new(name: String, place: String, operator: String, is_source: bool, is_sink: bool) -> Self {
         Self {
             name,
+            place,
             operator,
             is_source,
             is_sink,

@@ -214,7 +214,8 @@ impl Slot {
         for (index, epoch) in self.snapshots.preparing().to_vec() {
             let Task::Sink(task) = &mut self.tasks[index] else { continue };
             let prepared = task.sink.poll_prepared(epoch);
-            let prepared = prepared.map_err(|source| RuntimeError::Task { task: task.metrics.name.clone(), source })?;
+            let prepared =
+                prepared.map_err(|source| RuntimeError::Task { task: task.metrics.place.clone(), source })?;
             if let Some(handles) = prepared {
                 self.snapshots.on_prepared(index, epoch, &task.id, handles);
             }
@@ -240,7 +241,7 @@ impl Slot {
             let Task::Operator(operator) = task else { continue };
             let watermark = self.restored_watermarks.get(&operator.id).copied().unwrap_or(MIN_WATERMARK);
             let restored = operator.operator.restored(watermark);
-            restored.map_err(|source| RuntimeError::Task { task: operator.metrics.name.clone(), source })?;
+            restored.map_err(|source| RuntimeError::Task { task: operator.metrics.place.clone(), source })?;
         }
         self.stage = Stage::Running;
         // When all slots run, all parts of every group must be known.
@@ -310,5 +311,5 @@ impl Slot {
 }
 
 fn failed(task: &Task, source: streamfleet_dataflow::DataflowError) -> RuntimeError {
-    RuntimeError::Task { task: task.metrics().name.clone(), source }
+    RuntimeError::Task { task: task.metrics().place.clone(), source }
 }

@@ -21,8 +21,11 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use streamfleet_logical::type_name;
-use streamfleet_logical::{Column, ColumnKind, Position, TableDescriptor, WatermarkAlignment, WatermarkStrategy};
+use streamfleet_logical::{
+    Column, ColumnKind, EMIT_STRATEGY, IDLE_TIMEOUT, Position, TableDescriptor, WatermarkAlignment, WatermarkStrategy,
+};
 
 impl Compiler<'_> {
     pub(crate) fn create_table(
@@ -59,16 +62,18 @@ impl Compiler<'_> {
                 return Err(SqlErrorKind::unknown("metadata column", key, &place, known).at(column.position));
             }
         }
-        let alignment = options::watermark_alignment(&declaration)?;
-        if alignment.is_some() && declaration.watermark.is_none() {
-            let text = format!(
-                "table {}: '{}' has no effect: the table has no WATERMARK",
-                declaration.name,
-                WatermarkAlignment::GROUP
-            );
-            self.program.warnings.push(Warning { position: declaration.position, text });
+        let watermarks = WatermarkOptions {
+            alignment: options::watermark_alignment(&declaration)?,
+            idle_timeout: options::idle_timeout(&declaration)?,
+        };
+        let of_watermarks = [WatermarkAlignment::GROUP, EMIT_STRATEGY, IDLE_TIMEOUT];
+        for option in of_watermarks.iter().filter(|option| declaration.options.contains_key(**option)) {
+            if declaration.watermark.is_none() {
+                let text = format!("table {}: '{option}' has no effect: the table has no WATERMARK", declaration.name);
+                self.program.warnings.push(Warning { position: declaration.position, text });
+            }
         }
-        let table = resolve(&self.context, statement, declaration, alignment)?;
+        let table = resolve(&self.context, statement, declaration, watermarks)?;
         let name = table.name.clone();
         self.context.tables.insert(name, Arc::new(DeclaredTable::new(Arc::new(table), gives)));
         Ok(())
@@ -119,12 +124,18 @@ fn renamed(statement: &StatementTokens, plan: LogicalPlan, columns: &[String]) -
     LogicalPlanBuilder::from(plan).project(expressions).and_then(LogicalPlanBuilder::build).map_err(failed)
 }
 
+/// What the options of a table say of its watermarks.
+struct WatermarkOptions {
+    alignment: Option<WatermarkAlignment>,
+    idle_timeout: Option<Duration>,
+}
+
 /// Types the computed columns and the watermark of a declared table.
 fn resolve(
     context: &Context,
     statement: &StatementTokens,
     declaration: TableDeclaration,
-    alignment: Option<WatermarkAlignment>,
+    watermarks: WatermarkOptions,
 ) -> Result<TableDescriptor, SqlError> {
     let mut stored = Vec::new();
     for column in &declaration.columns {
@@ -173,7 +184,8 @@ fn resolve(
                 return Err(SqlErrorKind::Type(text).at(position));
             }
             let (expression, _) = resolver.expression(expr, &computed, position)?;
-            Some(WatermarkStrategy { column: index, expression, alignment })
+            let WatermarkOptions { alignment, idle_timeout } = watermarks;
+            Some(WatermarkStrategy { column: index, expression, alignment, idle_timeout })
         }
     };
     let check = |names: Vec<(String, Position)>| {

@@ -14,6 +14,7 @@ mod desugar;
 mod dialect;
 mod error;
 mod field_names;
+mod foreign_option;
 mod functions;
 mod insert;
 mod lower;

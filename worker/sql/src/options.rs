@@ -3,10 +3,12 @@
 use crate::Catalog;
 use crate::ddl::TableDeclaration;
 use crate::error::{SqlError, SqlErrorKind};
+use crate::foreign_option;
 use std::collections::btree_map::Entry;
 use std::time::Duration;
 use streamfleet_logical::{
-    ConnectorDescriptor, FormatDescriptor, OptionKind, OptionSpec, SettingSpec, WatermarkAlignment,
+    ConnectorDescriptor, FormatDescriptor, IDLE_TIMEOUT, OptionKind, OptionSpec, SCAN_OPTIONS, SettingSpec,
+    WatermarkAlignment,
 };
 use streamfleet_types::Millis;
 
@@ -32,7 +34,7 @@ pub(crate) fn check<'a>(table: &mut TableDeclaration, catalog: &'a Catalog) -> R
     let connector =
         connector.ok_or_else(|| SqlErrorKind::unknown("connector", name, "", names).at(position_of("connector")))?;
     let name = connector.name;
-    let of_reading = if connector.source { WatermarkAlignment::OPTIONS } else { &[] };
+    let of_reading = if connector.source { SCAN_OPTIONS } else { &[] };
     let mut known: Settable<'a> = connector.options.iter().chain(of_reading).map(|spec| ("", spec)).collect();
     let mut named = vec!["connector"];
     let format = formats(table, catalog, connector, &mut known, &mut named)?;
@@ -43,7 +45,10 @@ pub(crate) fn check<'a>(table: &mut TableDeclaration, catalog: &'a Catalog) -> R
             continue;
         }
         let Some((_, spec)) = known.iter().find(|(prefix, spec)| matches(prefix, spec.name, key)) else {
-            let place = format!(" of connector '{name}'");
+            let place = match foreign_option::whose(key, table, connector, catalog) {
+                Some(whose) => format!(" of connector '{name}': {whose}"),
+                None => format!(" of connector '{name}'"),
+            };
             let names: Vec<String> = known.iter().map(|(prefix, s)| format!("{prefix}{}", s.name)).collect();
             let names = names.iter().map(String::as_str);
             return Err(SqlErrorKind::unknown("option", key, &place, names).at(position_of(key)));
@@ -138,16 +143,9 @@ pub(crate) fn watermark_alignment(table: &TableDeclaration) -> Result<Option<Wat
     const GROUP: &str = WatermarkAlignment::GROUP;
     const MAX_DRIFT: &str = WatermarkAlignment::MAX_DRIFT;
     const UPDATE_INTERVAL: &str = WatermarkAlignment::UPDATE_INTERVAL;
-    let refused = |key: &str, text: String| {
-        let position = table.option_positions.get(key).copied().unwrap_or(table.position);
-        SqlErrorKind::Option(format!("table {}: {text}", table.name)).at(position)
-    };
-    let span = |key: &str| -> Result<Option<Duration>, SqlError> {
-        let text = table.options.get(key).map(String::as_str);
-        let parsed = text.map(streamfleet_manifest::parse_duration).transpose();
-        parsed.map_err(|why| refused(key, format!("option '{key}': {why}")))
-    };
-    let (group, max_drift, update_interval) = (table.options.get(GROUP), span(MAX_DRIFT)?, span(UPDATE_INTERVAL)?);
+    let refused = |key: &str, text: String| refused(table, key, &text);
+    let (max_drift, update_interval) = (span(table, MAX_DRIFT)?, span(table, UPDATE_INTERVAL)?);
+    let group = table.options.get(GROUP);
     let (group, max_drift) = match (group, max_drift) {
         (Some(group), Some(max_drift)) => (group, max_drift),
         (None, None) if update_interval.is_none() => return Ok(None),
@@ -179,6 +177,22 @@ pub(crate) fn watermark_alignment(table: &TableDeclaration) -> Result<Option<Wat
     }))
 }
 
+/// When a table that gives no row is idle, if its options say so.
+pub(crate) fn idle_timeout(table: &TableDeclaration) -> Result<Option<Duration>, SqlError> {
+    span(table, IDLE_TIMEOUT)
+}
+
+fn refused(table: &TableDeclaration, key: &str, text: &str) -> SqlError {
+    let position = table.option_positions.get(key).copied().unwrap_or(table.position);
+    SqlErrorKind::Option(format!("table {}: {text}", table.name)).at(position)
+}
+
+fn span(table: &TableDeclaration, key: &str) -> Result<Option<Duration>, SqlError> {
+    let text = table.options.get(key).map(String::as_str);
+    let parsed = text.map(streamfleet_manifest::parse_duration).transpose();
+    parsed.map_err(|why| refused(table, key, &format!("option '{key}': {why}")))
+}
+
 /// Checks a setting; gives what the user should know of it, if anything.
 ///
 /// # Errors
@@ -199,7 +213,7 @@ pub fn check_setting(known: &[SettingSpec], key: &str, value: &str) -> Result<Op
 }
 
 /// True if a key is the option's, behind a prefix; a `#` in the option's name stands for a column, or for any text.
-fn matches(prefix: &str, name: &str, key: &str) -> bool {
+pub(crate) fn matches(prefix: &str, name: &str, key: &str) -> bool {
     let Some(key) = key.strip_prefix(prefix) else { return false };
     match name.split_once('#') {
         None => name == key,

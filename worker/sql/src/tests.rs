@@ -1,5 +1,10 @@
 //! Scripts that are refused, with the place and the reason; and plans of those that are not.
 
+#[path = "options_tests.rs"]
+mod options;
+#[path = "ranks_tests.rs"]
+mod ranks;
+
 use crate::{Catalog, Program, compile};
 use arrow::datatypes::DataType;
 use std::collections::BTreeMap;
@@ -39,6 +44,11 @@ fn catalog() -> Catalog {
                 options: vec![OptionSpec { older: "json.severe", ..option("json.strict", OptionKind::Boolean, false) }],
             },
             FormatDescriptor { name: "debezium-json", changes: true, options: vec![] },
+            FormatDescriptor {
+                name: "csv",
+                changes: false,
+                options: vec![option("csv.field-delimiter", OptionKind::Text, false)],
+            },
         ],
         settings: vec![
             SettingSpec {
@@ -329,23 +339,6 @@ fn rows_are_inserted_by_position_if_every_field_fits() {
 }
 
 #[test]
-fn ranks_are_final_per_window_and_changing_without() {
-    let changing = plan(
-        "INSERT INTO print SELECT auction, price FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price DESC) AS n FROM bid) WHERE n <= 3",
-    );
-    let rank = changing.iter().find(|n| matches!(n.spec, OperatorSpec::Rank(_))).expect("a rank");
-    let OperatorSpec::Rank(spec) = &rank.spec else { panic!("{rank:?}") };
-    assert_eq!((spec.limit, spec.output_rank, spec.window_end), (3, false, None));
-    assert_eq!(rank.properties.state, StateBound::Keys);
-    let windowed = plan(
-        "INSERT INTO files SELECT auction, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY c DESC) AS n FROM (
-           SELECT auction, window_start, window_end, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' HOUR))
-           GROUP BY auction, window_start, window_end)) WHERE n = 1",
-    );
-    assert_eq!(windowed[0].properties.changelog, ChangelogMode::AppendOnly);
-}
-
-#[test]
 fn statement_sets_settings_and_comments() {
     let program = run(&format!(
         "{TABLES}-- a comment; with a semicolon\nSET 'parallelism.default' = '3';\nEXECUTE STATEMENT SET BEGIN
@@ -401,56 +394,6 @@ fn settings_are_checked_where_they_stand() {
     assert_eq!(error, "line 1, column 5: option 'parallelism.default' = '-1': it must be above zero");
     let program = run("SET 'execution.runtime-mode' = 'BATCH';").expect("valid");
     assert_eq!(program.warnings[0].text, "option 'execution.runtime-mode' has no effect here: a test");
-}
-
-#[test]
-fn watermark_alignment_is_read_from_a_tables_options() {
-    const WATERMARK: &str = ", WATERMARK FOR ts AS ts";
-    const GROUP: &str = ", 'scan.watermark.alignment.group' = 'g'";
-    const DRIFT: &str = ", 'scan.watermark.alignment.max-drift' = '1 min'";
-    let declared = |options: &str, watermark: &str| {
-        run(&format!(
-            "CREATE TABLE t (a BIGINT, b BIGINT, ts TIMESTAMP(3){watermark}) WITH ('connector' = 'log', 'format' = 'json'{options});
-             CREATE TABLE print (a BIGINT, b BIGINT) WITH ('connector' = 'print');
-             INSERT INTO print SELECT a, b FROM t;"
-        ))
-    };
-    let alignment = |options: &str| {
-        let program = declared(options, WATERMARK).expect("sound");
-        assert!(program.warnings.is_empty(), "{:?}", program.warnings);
-        let scan = nodes(&program.sinks[0]).into_iter().find_map(|n| match &n.spec {
-            OperatorSpec::Scan(scan) => scan.table.watermark.as_ref().and_then(|w| w.alignment.clone()),
-            _ => None,
-        });
-        scan.map(|a| (a.group.to_string(), a.max_drift, a.update_interval.as_millis()))
-    };
-    assert_eq!(alignment(""), None);
-    assert_eq!(alignment(&format!("{GROUP}{DRIFT}")), Some(("g".to_owned(), 60_000, 1_000)));
-    let often = ", 'scan.watermark.alignment.update-interval' = '200 ms'";
-    assert_eq!(alignment(&format!("{GROUP}{DRIFT}{often}")), Some(("g".to_owned(), 60_000, 200)));
-    for (options, message) in [
-        (GROUP, "table t: 'scan.watermark.alignment.group' needs 'scan.watermark.alignment.max-drift' too".to_owned()),
-        (DRIFT, "table t: 'scan.watermark.alignment.max-drift' needs 'scan.watermark.alignment.group' too".to_owned()),
-        (often, "needs 'scan.watermark.alignment.group' and 'scan.watermark.alignment.max-drift' too".to_owned()),
-        (
-            format!("{DRIFT}, 'scan.watermark.alignment.group' = ' '").as_str(),
-            "table t: option 'scan.watermark.alignment.group' = ' ': a name is needed".to_owned(),
-        ),
-        (
-            format!("{GROUP}{DRIFT}, 'scan.watermark.alignment.update-interval' = '0 s'").as_str(),
-            "table t: option 'scan.watermark.alignment.update-interval': it must be longer than zero".to_owned(),
-        ),
-        (
-            format!("{GROUP}, 'scan.watermark.alignment.max-drift' = 'much'").as_str(),
-            "option 'scan.watermark.alignment.max-drift' = 'much': `much` is no duration".to_owned(),
-        ),
-    ] {
-        let error = declared(options, WATERMARK).expect_err(options);
-        assert!(error.starts_with("line 1, column ") && error.contains(&message), "{error}");
-    }
-    let program = declared(&format!("{GROUP}{DRIFT}"), "").expect("sound");
-    let warning = "table t: 'scan.watermark.alignment.group' has no effect: the table has no WATERMARK";
-    assert_eq!(program.warnings.iter().map(|w| w.text.as_str()).collect::<Vec<_>>(), [warning]);
 }
 
 #[test]

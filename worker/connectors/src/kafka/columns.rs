@@ -97,12 +97,7 @@ impl Columns {
         let physical: Vec<usize> = (0..table.columns.len()).filter(is_physical).collect();
         let prefix = table.option("key.fields-prefix").unwrap_or_default();
         let key_format = Format::of_key(table)?;
-        let names: Vec<String> = if key_is_primary {
-            table.primary_key.clone()
-        } else {
-            let listed = table.option("key.fields").unwrap_or_default();
-            listed.split(';').map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).collect()
-        };
+        let names: Vec<String> = if key_is_primary { table.primary_key.clone() } else { list(table, "key.fields")? };
         let mut key_columns = Vec::new();
         for name in &names {
             let found = physical.iter().find(|i| table.columns[**i].name == *name);
@@ -156,10 +151,16 @@ fn part(
     Ok(Part { format, fields, columns: columns.to_vec() })
 }
 
-/// An option's list, separated by semicolons.
-pub(super) fn list(table: &TableDescriptor, option: &str) -> Vec<String> {
-    let text = table.option(option).unwrap_or_default();
-    text.split(';').map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).collect()
+/// An option's list, separated by semicolons. As in Flink one may stand before the first entry, and one behind the last.
+pub(super) fn list(table: &TableDescriptor, option: &str) -> Result<Vec<String>, DataflowError> {
+    let parts: Vec<&str> = table.option(option).unwrap_or_default().split(';').map(str::trim).collect();
+    let inner = parts.len().saturating_sub(2);
+    if let Some(empty) = parts.iter().skip(1).take(inner).position(|part| part.is_empty()) {
+        let before = parts.iter().take(empty + 1).filter(|part| !part.is_empty()).count();
+        let detail = format!("entry {} of the list is empty: leave out one of the semicolons around it", before + 1);
+        return Err(bad(table, option, detail));
+    }
+    Ok(parts.into_iter().filter(|part| !part.is_empty()).map(str::to_owned).collect())
 }
 
 /// A number of milliseconds.

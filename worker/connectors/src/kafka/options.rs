@@ -155,7 +155,7 @@ fn whole(pattern: &str) -> Result<Regex, regex::Error> {
 /// The topics that are named; one that is named twice counts once.
 fn topic_names(table: &TableDescriptor) -> Result<Vec<String>, DataflowError> {
     let mut names: Vec<String> = Vec::new();
-    for name in list(table, "topic") {
+    for name in list(table, "topic")? {
         check_topic(table, "topic", &name)?;
         if !names.contains(&name) {
             names.push(name);
@@ -189,7 +189,7 @@ fn specific(table: &TableDescriptor, topics: &Topics, option: &str) -> Result<BT
         let offset = offset.trim().strip_prefix("offset:")?.trim().parse().ok()?;
         Some((partition, offset)).filter(|(partition, offset)| *partition >= 0 && *offset >= 0)
     };
-    let found: Option<BTreeMap<i32, i64>> = list(table, option).iter().map(|text| one(text)).collect();
+    let found: Option<BTreeMap<i32, i64>> = list(table, option)?.iter().map(|text| one(text)).collect();
     found.filter(|offsets| !offsets.is_empty()).ok_or_else(|| {
         bad(table, option, "offsets from 0 on are needed, as partition:0,offset:42;partition:1,offset:300")
     })
@@ -340,6 +340,20 @@ mod tests {
     fn a_topic_that_is_named_twice_counts_once() {
         let found = read(&[("scan.startup.mode", "earliest-offset"), ("topic", "a; b;a")]).expect("usable");
         assert!(matches!(&found.topics, Topics::Names(names) if *names == ["a", "b"]), "{:?}", found.topics);
+    }
+
+    #[test]
+    fn a_list_of_topics_has_no_empty_name() {
+        let of = |topics| read(&[("scan.startup.mode", "earliest-offset"), ("topic", topics)]);
+        for (topics, entry) in [("a;;b", 2), ("a;b; ;c", 3), (";;a", 1), ("a;;", 2), (";a;;b", 2)] {
+            let expected = format!("table t: option 'topic' = '{topics}': entry {entry} of the list is empty: ");
+            assert!(of(topics).expect_err(topics).starts_with(&expected), "{topics}");
+        }
+        for topics in ["a;b", ";a;b", "a; b ;", " ; a;b; "] {
+            let found = of(topics).expect(topics).topics;
+            assert!(matches!(&found, Topics::Names(names) if *names == ["a", "b"]), "{topics}: {found:?}");
+        }
+        assert!(write(&[("topic", "a;;a")]).expect_err("written").contains("entry 2 of the list is empty"));
     }
 
     #[test]

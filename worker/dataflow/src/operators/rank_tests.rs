@@ -42,6 +42,7 @@ struct Case {
     batch_mode: bool,
     output_changes: bool,
     text_first: bool,
+    by_arrival: bool,
 }
 
 const PLAIN: Case = Case {
@@ -52,19 +53,25 @@ const PLAIN: Case = Case {
     batch_mode: false,
     output_changes: true,
     text_first: false,
+    by_arrival: false,
 };
 
 impl Case {
     fn fleet(self) -> Fleet {
         let value = SortKey { column: 2, descending: true, nulls_first: false };
         let text = SortKey { column: 1, descending: false, nulls_first: false };
-        let order = if self.text_first { vec![text, value] } else { vec![value] };
+        let order = match (self.by_arrival, self.text_first) {
+            (true, _) => vec![],
+            (false, true) => vec![text, value],
+            (false, false) => vec![value],
+        };
         let spec = RankSpec {
             partition: self.partition.to_vec(),
             order,
             limit: self.limit,
             output_rank: self.output_rank,
             window_end: None,
+            event_time: None,
         };
         let mut fields: Vec<_> = schema().fields().iter().map(|f| f.as_ref().clone()).collect();
         if self.output_rank {
@@ -81,13 +88,15 @@ impl Case {
     fn ranked(self, held: &[Row]) -> Content {
         let mut partitions: BTreeMap<Vec<Option<String>>, Vec<&Row>> = BTreeMap::new();
         for row in held {
-            let columns = [row.0.map(|k| k.to_string()), row.1.clone()];
+            let columns = [row.0.map(|k| k.to_string()), row.1.clone(), Some(row.2.to_string())];
             partitions.entry(self.partition.iter().map(|c| columns[*c].clone()).collect()).or_default().push(row);
         }
         let mut content = Content::default();
         for rows_of_one in partitions.values_mut() {
             let text = |row: &Row| (self.text_first).then(|| (row.1.is_none(), row.1.clone()));
-            rows_of_one.sort_by_key(|row| (text(row), -row.2));
+            if !self.by_arrival {
+                rows_of_one.sort_by_key(|row| (text(row), -row.2));
+            }
             for (index, row) in rows_of_one.iter().take(self.limit as usize).enumerate() {
                 let text = rows(&batch(&[(RowKind::Insert, (*row).clone())])).remove(0).1;
                 content.add(if self.output_rank { format!("{text}|{}", index + 1) } else { text });
@@ -127,6 +136,39 @@ fn the_first_rows_of_an_append_only_stream() {
             }
         }
         assert_eq!(fleet.state_rows() as i64, given.0.values().sum::<i64>(), "only the first rows are kept");
+    }
+}
+
+#[test]
+fn the_row_that_comes_first_is_given_once_and_stays() {
+    for seed in 0..48 {
+        let mut random = Random(seed);
+        let case = Case {
+            partition: [&[0][..], &[1, 0], &[], &[0, 1, 2]][seed as usize % 4],
+            output_rank: seed & 4 != 0,
+            batch_mode: seed & 8 != 0,
+            output_changes: false,
+            by_arrival: true,
+            ..PLAIN
+        };
+        let (mut fleet, mut given, mut held) = (case.fleet(), Content::default(), Vec::new());
+        for step in 0..50 {
+            let new: Vec<Row> = (0..=random.below(40)).map(|_| random_row(&mut random)).collect();
+            held.extend(new.iter().cloned());
+            let new: Vec<_> = new.into_iter().map(|row| (RowKind::Insert, row)).collect();
+            for batch in fleet.on_batch(0, &batch(&new)).unwrap() {
+                assert!(batch.kinds().is_none() && batch.rows() > 0, "only new rows");
+                given.apply(&batch);
+            }
+            assert_eq!(given, case.ranked(&held), "seed {seed} step {step}");
+            match random.below(8) {
+                0 => fleet.checkpoint(),
+                1 => fleet.restart(1 + random.below(3), Millis::MIN),
+                _ => {}
+            }
+        }
+        assert!(fleet.on_end().is_empty(), "all was given");
+        assert_eq!(fleet.state_rows() as i64, given.0.values().sum::<i64>());
     }
 }
 

@@ -39,9 +39,24 @@ impl Idleness {
     }
 }
 
+/// How long until a table's splits are idle: as the table says, else as the job does; `None` if they never are.
+pub(crate) fn idle_timeout(of_table: Option<Duration>, of_job: Option<Duration>) -> Option<Duration> {
+    of_table.or(of_job).filter(|timeout| !timeout.is_zero())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tables_own_timeout_goes_before_the_jobs() {
+        let (own, of_job) = (Some(Duration::from_secs(1)), Some(Duration::from_secs(9)));
+        assert_eq!(idle_timeout(own, of_job), own);
+        assert_eq!(idle_timeout(own, None), own);
+        assert_eq!(idle_timeout(None, of_job), of_job);
+        assert_eq!(idle_timeout(Some(Duration::ZERO), of_job), None, "never, whatever the job says");
+        assert_eq!(idle_timeout(None, Some(Duration::ZERO)), None);
+    }
 
     #[test]
     fn time_without_asking_does_not_count() {

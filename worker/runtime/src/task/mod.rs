@@ -8,6 +8,7 @@ mod pace;
 mod sink;
 mod source;
 
+pub(crate) use idleness::idle_timeout;
 pub(crate) use input::Input;
 pub(crate) use operator::OperatorTask;
 pub(crate) use output::{OutputEdge, Outputs, Router};

@@ -88,7 +88,7 @@ fn task_of(source: Scripted) -> (SourceTask, QueueReceiver) {
         OperatorId("source".to_owned()),
         Box::new(source),
         Outputs { edges },
-        Arc::new(TaskMetrics::new(String::new(), String::new(), true, false)),
+        Arc::new(TaskMetrics::new(String::new(), String::new(), String::new(), true, false)),
         Projector::new("source", &[col("ts")], &of, schema()).unwrap(),
         Some(RowWatermark::new("source", &col("ts"), &of).unwrap()),
         Some(Duration::from_secs(10)),

@@ -18,6 +18,7 @@ pub(crate) use by_position::by_position;
 pub(crate) use cast::{CAST, TRY_CAST, convert, per_second, simpler as simpler_cast};
 pub(crate) use numeric::modulo;
 pub(crate) use text::concat;
+pub(crate) use time::PROCTIME;
 pub(crate) use window::ROW_NUMBER;
 
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};

@@ -4,9 +4,10 @@ use super::Lowering;
 use super::calc::{calc, columns_of};
 use super::properties::plain_column;
 use crate::error::SqlError;
-use crate::functions::ROW_NUMBER;
+use crate::functions::{PROCTIME, ROW_NUMBER};
 use arrow::datatypes::{DataType, Field};
 use datafusion_common::{Column, DFSchema, ScalarValue, TableReference};
+use datafusion_expr::expr::Sort;
 use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{
     BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Window, WindowFunctionDefinition,
@@ -116,6 +117,30 @@ fn limit_of(condition: &Expr, rank: &Column) -> Option<u64> {
     (limit >= 1).then_some(limit)
 }
 
+/// True for `PROCTIME()`, and for a column that is one: of a table, or of a subquery or view that hands it on.
+fn is_processing_time(input: &Node, expr: &Expr) -> bool {
+    if let Expr::ScalarFunction(call) = expr {
+        return call.func.name() == PROCTIME;
+    }
+    let Some(index) = plain_column(expr).and_then(|column| input.schema.maybe_index_of_column(column)) else {
+        return false;
+    };
+    let below = |node: &Arc<Node>| {
+        index < node.schema.fields().len()
+            && is_processing_time(node, &Expr::Column(Column::from(node.schema.qualified_field(index))))
+    };
+    match &input.spec {
+        // What these compute is over what lies beneath them.
+        OperatorSpec::Scan(scan) => {
+            matches!(&scan.expressions[index], clock @ Expr::ScalarFunction(_) if is_processing_time(input, clock))
+        }
+        OperatorSpec::Calc(calc) => is_processing_time(&input.inputs[0], &calc.expressions[index]),
+        OperatorSpec::Union => input.inputs.iter().all(below),
+        OperatorSpec::WindowAssign(_) | OperatorSpec::Rank(_) => below(&input.inputs[0]),
+        _ => false,
+    }
+}
+
 fn ranked(lowering: &mut Lowering<'_>, window: &Window, limit: u64) -> Result<Arc<Node>, SqlError> {
     let input = lowering.lower(&window.input)?;
     let Expr::WindowFunction(function) = window.window_expr[0].clone().unalias() else {
@@ -130,15 +155,24 @@ fn ranked(lowering: &mut Lowering<'_>, window: &Window, limit: u64) -> Result<Ar
         })
     };
     let partition: Vec<usize> = function.params.partition_by.iter().map(&mut index_of).collect();
-    let order: Vec<SortKey> = function
-        .params
-        .order_by
-        .iter()
-        .map(|s| SortKey { column: index_of(&s.expr), descending: !s.asc, nulls_first: s.nulls_first })
-        .collect();
-    if order.is_empty() {
+    let order_by = &function.params.order_by;
+    if order_by.is_empty() {
         return Err(lowering.unsupported("ROW_NUMBER without ORDER BY", "ROW_NUMBER"));
     }
+    let is_append_only = input.properties.changelog == ChangelogMode::AppendOnly;
+    let windowed = input.properties.window.filter(|_| is_append_only);
+    let window_end = windowed.and_then(|w| w.end).filter(|end| partition.contains(end));
+    // One row of each key may be final: by the time at which rows are processed the one that comes first stays the first, and
+    // by event time the watermark says when no earlier one comes.
+    let by = match &order_by[..] {
+        [by] if is_append_only && limit == 1 && window_end.is_none() && by.asc => Some(&by.expr),
+        _ => None,
+    };
+    let by_arrival = by.is_some_and(|by| is_processing_time(&input, by));
+    let event_time = by.and_then(plain_column).and_then(|column| input.schema.maybe_index_of_column(column));
+    let event_time = event_time.filter(|column| input.properties.time_attributes.contains(column));
+    let key = |s: &Sort| SortKey { column: index_of(&s.expr), descending: !s.asc, nulls_first: s.nulls_first };
+    let order: Vec<SortKey> = if by_arrival { Vec::new() } else { order_by.iter().map(key).collect() };
     let count = input.schema.fields().len();
     let below = if expressions.len() == count {
         Arc::clone(&input)
@@ -159,18 +193,16 @@ fn ranked(lowering: &mut Lowering<'_>, window: &Window, limit: u64) -> Result<Ar
     let rank_column = below.schema.fields().len();
     let mut key = partition.clone();
     key.push(rank_column);
-    let is_append_only = below.properties.changelog == ChangelogMode::AppendOnly;
-    let windowed = below.properties.window.filter(|_| is_append_only);
-    let window_end = windowed.and_then(|w| w.end).filter(|end| partition.contains(end));
+    let gives_new_rows = by_arrival || event_time.is_some() || window_end.is_some();
     let properties = Properties {
-        changelog: if window_end.is_some() { ChangelogMode::AppendOnly } else { ChangelogMode::Retract },
+        changelog: if gives_new_rows { ChangelogMode::AppendOnly } else { ChangelogMode::Retract },
         upsert_keys: vec![key],
-        time_attributes: below.properties.time_attributes.iter().copied().filter(|_| window_end.is_some()).collect(),
-        window: windowed.filter(|_| window_end.is_some()),
+        time_attributes: below.properties.time_attributes.iter().copied().filter(|_| gives_new_rows).collect(),
+        window: windowed.filter(|_| gives_new_rows),
         state: if window_end.is_some() { StateBound::EventTime } else { StateBound::Keys },
     };
     let node = Arc::new(Node {
-        spec: OperatorSpec::Rank(RankSpec { partition, order, limit, window_end, output_rank: true }),
+        spec: OperatorSpec::Rank(RankSpec { partition, order, limit, window_end, event_time, output_rank: true }),
         inputs: vec![Arc::clone(&below)],
         schema: Arc::new(schema),
         properties,

@@ -1,14 +1,14 @@
 //! The one first row per partition of an append-only input: deduplication.
 
 use super::order::Order;
+use super::ranked;
 use crate::operators::OperatorContext;
-use crate::operators::stored_rows::{Added, FinalRows, Identity, StoredRows, records};
+use crate::operators::stored_rows::{Added, FinalRows, Identity, StoredRows};
 use crate::{DataflowError, Flow, Output};
-use arrow::array::{ArrayRef, Int8Array, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, Int8Array, RecordBatch, UInt32Array};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::SchemaRef;
 use hashbrown::HashTable;
-use std::sync::Arc;
 use streamfleet_logical::RankSpec;
 use streamfleet_state::{RowId, RowLayout, RowTable, Rows};
 use streamfleet_types::hash::hash_columns;
@@ -188,17 +188,4 @@ impl FirstRow {
         let (schema, output_rank) = (&self.output, self.output_rank);
         self.final_rows.give(&mut self.rows, output, |columns, rows| ranked(schema, output_rank, columns, rows))
     }
-}
-
-/// First rows, with their rank if it is asked for.
-fn ranked(
-    schema: &SchemaRef,
-    output_rank: bool,
-    mut columns: Vec<ArrayRef>,
-    rows: usize,
-) -> Result<RecordBatch, DataflowError> {
-    if output_rank {
-        columns.push(Arc::new(Int64Array::from_value(1, rows)));
-    }
-    records(schema, columns, rows)
 }

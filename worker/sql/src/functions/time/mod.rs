@@ -19,6 +19,9 @@ use streamfleet_logical::type_name;
 
 const MILLIS: TimeUnit = TimeUnit::Millisecond;
 
+/// The name of the function that gives the time at which a row is processed.
+pub(crate) const PROCTIME: &str = "proctime";
+
 pub(super) fn all() -> Vec<ScalarUDF> {
     let text: fn(&[DataType]) -> DataType = |_| DataType::Utf8;
     let mut all = vec![
@@ -29,7 +32,7 @@ pub(super) fn all() -> Vec<ScalarUDF> {
         checked("to_timestamp_ltz", |name, types| take(name, types, "b?i"), |_| local(), to_timestamp_ltz, precision),
     ];
     let clocks = [
-        "proctime",
+        PROCTIME,
         "current_timestamp",
         "now",
         "current_row_timestamp",
