@@ -75,6 +75,7 @@ kafka: build servers ## Kill a job between real topics KAFKA_KILLS times (100); 
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_faults.py --bin $(BIN)
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_changes.py --bin $(BIN)
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_formats.py --bin $(BIN)
+	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_alignment.py --bin $(BIN)
 
 simulate: build ## Simulate SEEDS seeds (1000).
 	@STREAMFLEET_SEEDS=$(or $(SEEDS),1000) $(CARGO) test --release --locked -p streamfleet-simulation -- --nocapture seeds

@@ -13,6 +13,7 @@ need python3 python3
 need curl curl
 need make make
 need pkg-config pkg-config
+need openssl openssl
 pkg-config --exists openssl 2>/dev/null || packages+=(libssl-dev)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 if [ ${#packages[@]} -gt 0 ]; then

@@ -54,7 +54,7 @@ CREATE TABLE bids (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMES
 CREATE TABLE auctions (id BIGINT, category BIGINT, seller BIGINT)
   WITH ('connector' = 'filesystem', 'path' = 'rows/auction', 'format' = 'json');
 CREATE TABLE joined (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), category BIGINT, seller BIGINT)
-  WITH ('connector' = 'filesystem', 'path' = 'joined', 'format' = 'json');
+  WITH ('connector' = 'filesystem', 'path' = 'joined', 'format' = 'json', 'auto-compaction' = 'true');
 INSERT INTO joined SELECT b.auction, b.bidder, b.price, b.`dateTime`, a.category, a.seller
 FROM bids AS b JOIN auctions AS a ON b.auction = a.id;
 """
@@ -105,6 +105,13 @@ def json_rows(folder):
         with open(path) as file:
             rows.update(tuple(json.loads(line).values()) for line in file)
     return rows
+
+
+def nothing_hidden(name, folder):
+    """Fails if a sink's folder has hidden files or folders."""
+    left = [str(path) for path in pathlib.Path(folder).rglob(".*")]
+    if left:
+        raise SystemExit(f"{name}: left over: {left[:3]}")
 
 
 def printed_rows(text):

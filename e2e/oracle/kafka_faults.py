@@ -17,6 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
 import tokens  # noqa: E402
 import topics  # noqa: E402
+from certificates import Authority  # noqa: E402
 from common import compare  # noqa: E402
 from kafka import Kafka, free_ports  # noqa: E402
 
@@ -223,10 +224,10 @@ def log_in(case, kafka):
         raise SystemExit("a password is in the log")
 
 
-def by_tokens(place, secret=tokens.SECRET):
+def by_tokens(place, secret=tokens.SECRET, more=""):
     jaas = (
         "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required "
-        f'clientId="{tokens.CLIENT}" clientSecret="{secret}" scope="{tokens.SCOPE}" extension_team="tests";'
+        f'clientId="{tokens.CLIENT}" clientSecret="{secret}" scope="{tokens.SCOPE}" extension_team="tests"{more};'
     )
     return (
         ", 'properties.security.protocol' = 'SASL_PLAINTEXT', 'properties.sasl.mechanism' = 'OAUTHBEARER', "
@@ -317,6 +318,39 @@ def token_log_in(case, kafka, issuer):
             raise SystemExit(f"{one.name}: secrets are in the log: {said}")
 
 
+def token_over_tls(case, kafka, issuer, top):
+    """The endpoint's certificate is signed by an authority of our own, which the system does not know."""
+    own, other = Authority(top, "own"), Authority(top, "other")
+    with tokens.tokens(key=issuer.key, tls=own.server()) as encrypted:
+        place = f"{encrypted.url}/token"
+
+        def trusting(name, more, patience=60_000):
+            options = by_tokens(place, more=more)
+            return case(name, read=BOUNDED + options, write=options, address=kafka.sasl_address, patience=patience)
+
+        def in_file(authority):
+            return f' ssl.truststore.type="PEM" ssl.truststore.location="{authority.certificate}"'
+
+        in_text = f' ssl.truststore.type="PEM" ssl.truststore.certificates="{own.certificate.read_text()}"'
+        for name, more in (("tls-file", in_file(own)), ("tls-text", in_text)):
+            one = trusting(name, more)
+            one.put(0, 500)
+            one.finish()
+            one.exact(0, 500, "a token over TLS, from an endpoint whose authority is the table's")
+        given = encrypted.given
+        for name, more in (("tls-other-authority", in_file(other)), ("tls-unknown-authority", "")):
+            one = trusting(name, more, patience=2000)
+            one.refused(f"no token from {place} within", "invalid peer certificate: UnknownIssuer")
+        one = trusting("tls-no-certificates", f' ssl.truststore.location="{one.folder / "job.sql"}"', patience=2000)
+        one.refused(f"no token from {place}", "job.sql: certificates in PEM are needed")
+        if encrypted.given != given:
+            raise SystemExit("tls: a secret was shown to a server that is not trusted")
+        # Another name: the certificate is for the address.
+        place = place.replace("127.0.0.1", "localhost")
+        one = trusting("tls-other-name", in_file(own), patience=2000)
+        one.refused(f"no token from {place} within", "certificate not valid for name")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
@@ -336,7 +370,11 @@ def main():
         def log_in_by_token(case, kafka):
             token_log_in(case, kafka, issuer)
 
-        steps = (refusals, bad_records, log_in, log_in_by_token, partition_added, topic_made_anew, taken_over, outages)
+        def log_in_by_token_over_tls(case, kafka):
+            token_over_tls(case, kafka, issuer, pathlib.Path(top))
+
+        steps = (refusals, bad_records, log_in, log_in_by_token, log_in_by_token_over_tls, partition_added, topic_made_anew,
+                 taken_over, outages)
         for step in steps:
             if arguments.only in (None, step.__name__):
                 step(case, kafka)

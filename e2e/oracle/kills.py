@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 
-from common import compare, jobs_over_files, json_rows, run
+from common import compare, jobs_over_files, json_rows, nothing_hidden, run
 
 
 def with_kills(binary, script, folder, kills, chance, longest):
@@ -53,9 +53,10 @@ def check(name, binary, script, folders, sinks, kills, chance):
         done += killed
         for sink in sinks:
             compare(f"{name}, run {runs} after {killed} kills: {sink}", json_rows(folder / sink), expected[sink])
+            nothing_hidden(f"{name}, run {runs}: {sink}", folder / sink)
         subprocess.run(["rm", "-rf", str(folder)], check=True)
     rows = sum(sum(e.values()) for e in expected.values())
-    print(f"kills: {name}: {done} kills in {runs} runs, {rows} rows each, none lost, none twice")
+    print(f"kills: {name}: {done} kills in {runs} runs, {rows} rows each, none lost, none twice, nothing left over")
 
 
 def main():

@@ -9,7 +9,8 @@ import threading
 class HttpServer:
     """Every request goes to `serve`, on a thread of its own."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
+        """`tls`: the context of a server that speaks TLS."""
         self.refusing = False  # connections are closed at once
         self.lock = threading.Lock()
         owner = self
@@ -33,7 +34,10 @@ class HttpServer:
                 """Clients are killed in the midst of their requests."""
 
         self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        if tls:
+            # Hands are shaken on the thread of each connection.
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server.server_address[1]}"
 
     def serve(self, handler):
         """Takes one request."""

@@ -20,9 +20,9 @@ def encoded(content):
 class Tokens(HttpServer):
     """Its faults are attributes that may change at any time."""
 
-    def __init__(self, life=3600):
-        super().__init__()
-        self.key = secrets.token_bytes(32)
+    def __init__(self, life=3600, key=None, tls=None):
+        super().__init__(tls)
+        self.key = key or secrets.token_bytes(32)
         self.life = life  # seconds
         self.audience = AUDIENCE
         self.unavailable = False  # 503
@@ -66,6 +66,6 @@ class Tokens(HttpServer):
         return 200, {"access_token": self.token(), "token_type": "Bearer", "expires_in": self.life}
 
 
-def tokens(life=3600):
-    """A token endpoint while the block runs."""
-    return running(Tokens(life))
+def tokens(life=3600, key=None, tls=None):
+    """A token endpoint while the block runs; `key`: what tokens are signed with, `tls`: the context of its TLS."""
+    return running(Tokens(life, key, tls))

@@ -7,6 +7,9 @@
 //! renaming. The random number is the process's own: two that stage for one path do not write into one file.
 //! Listings leave out the hidden files that are made here.
 //!
+//! A hidden folder goes with the last object that is removed from it; folders that people see stay. So one may be gone between
+//! two steps of a request, on another thread or of another process: who writes makes it again, and listings pass it by.
+//!
 //! Requests are dealt to a few threads by their path, so that requests on one path keep their order.
 
 use std::collections::HashMap;
@@ -20,6 +23,9 @@ use streamfleet_env::{Completion, Staged, Storage, StorageError, StorageErrorKin
 use streamfleet_types::hash::hash_bytes;
 
 const THREADS: usize = 4;
+
+/// How often a folder is made that is always gone before anything is in it.
+const MOST_TRIES: u32 = 100;
 
 /// Ends the name of a hidden file with what is staged.
 const STAGED: &str = ".inprogress";
@@ -108,8 +114,7 @@ fn perform(
         // What is empty is whole at once, and a crash leaves no hidden file.
         StorageRequest::Put { path, bytes } if bytes.is_empty() => {
             let path = root.join(path);
-            create_folder_of(&path)?;
-            File::create(&path)?.sync_all()?;
+            in_folder(&path, |path| File::create(path))?.sync_all()?;
             sync_folder_of(&path)?;
         }
         StorageRequest::Put { path, bytes } => {
@@ -121,8 +126,7 @@ fn perform(
         StorageRequest::Append { path, bytes } => {
             let path = root.join(path);
             if !staged.contains_key(&path) {
-                create_folder_of(&path)?;
-                let file = File::create(staged_path(&path, own))?;
+                let file = in_folder(&staged_path(&path, own), |staged| File::create(staged))?;
                 staged.insert(path.clone(), file);
             }
             let file = staged.get_mut(&path).expect("opened above");
@@ -155,6 +159,7 @@ fn perform(
                 staged.remove(&path);
             }
             remove_file(&path.with_file_name(token))?;
+            remove_hidden_folder_of(&path)?;
         }
         StorageRequest::Unstage { path } => unstage(staged, &root.join(path), own)?,
         StorageRequest::Get { path, range } => return get(&root.join(path), *range).map(StorageReply::Bytes),
@@ -163,6 +168,7 @@ fn perform(
             let path = root.join(path);
             unstage(staged, &path, own)?;
             remove_file(&path)?;
+            remove_hidden_folder_of(&path)?;
         }
     }
     Ok(StorageReply::Done)
@@ -172,6 +178,27 @@ fn remove_file(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+/// Removes the folder of what was removed, if it is hidden and nothing is left in it.
+fn remove_hidden_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|f| f.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
+    match folder.map_or(Ok(()), fs::remove_dir) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes a file and its folder; once more if the folder goes with its last object just then.
+fn in_folder(path: &Path, make: impl Fn(&Path) -> io::Result<File>) -> io::Result<File> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match create_folder_of(path).and_then(|()| make(path)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && tries < MOST_TRIES => {}
+            other => return other,
+        }
     }
 }
 
@@ -199,11 +226,10 @@ fn sync_staged(staged: &mut HashMap<PathBuf, File>, path: &Path) -> io::Result<(
 }
 
 fn write_hidden(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
-    create_folder_of(path)?;
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     // Random: process ids repeat between containers that share a folder.
     let hidden = path.with_file_name(format!(".{name}.{:016x}{TEMPORARY}", random_u64()));
-    let written = File::create_new(&hidden).and_then(|mut file| {
+    let written = in_folder(&hidden, |hidden| File::create_new(hidden)).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
@@ -297,15 +323,23 @@ fn list_all(root: &Path, prefix: &str) -> io::Result<Vec<(String, u64)>> {
 }
 
 fn list_folder(folder: &Path, prefix: &str, found: &mut Vec<(String, u64)>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
+    let is_gone = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
+    let entries = match fs::read_dir(folder) {
+        Err(e) if is_gone(&e) => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = match entry {
+            Err(e) if is_gone(&e) => return Ok(()),
+            other => other?,
+        };
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
         // An object may vanish between the listing and this look at it: then it was not there.
         match fs::metadata(entry.path()) {
             Ok(metadata) if metadata.is_dir() => list_folder(&entry.path(), &path, found)?,
             Ok(metadata) => found.push((path, metadata.len())),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) if is_gone(&e) => {}
             Err(e) => return Err(e),
         }
     }

@@ -105,17 +105,33 @@ mod tests {
             small("t/b/1", 1, 2),
             small("t/b/2", 1, 2),
             small("t/b/0", 1, 3),
+            // Of two subtasks, of which one has written more files.
+            small("t/c/0-7", 1, 2),
+            small("t/c/1-3", 1, 1),
+            small("t/c/1-4", 1, 2),
+            small("t/c/0-6", 1, 1),
         ];
         let names = |all: &[SmallFile]| {
             let paths = |files: Vec<SmallFile>| files.into_iter().map(|f| f.path).collect::<Vec<_>>().join(" ");
             merges(all.to_vec()).into_iter().map(paths).collect::<Vec<_>>()
         };
-        let expected = ["t/a/1 t/a/2", "t/a/3", "t/a/4", "t/a/5", "t/a/6", "t/ab/0", "t/b/1 t/b/2", "t/b/0"];
+        let expected = [
+            "t/a/1 t/a/2",
+            "t/a/3",
+            "t/a/4",
+            "t/a/5",
+            "t/a/6",
+            "t/ab/0",
+            "t/b/1 t/b/2",
+            "t/b/0",
+            "t/c/0-6 t/c/1-3",
+            "t/c/0-7 t/c/1-4",
+        ];
         assert_eq!(names(&all), expected);
         // In whatever order the subtasks' handles are listed, and whatever else is.
         all.reverse();
         assert_eq!(names(&all), expected);
         all.retain(|file| file.barrier != 1);
-        assert_eq!(names(&all), ["t/a/6", "t/b/1 t/b/2", "t/b/0"]);
+        assert_eq!(names(&all), ["t/a/6", "t/b/1 t/b/2", "t/b/0", "t/c/0-7 t/c/1-4"]);
     }
 }

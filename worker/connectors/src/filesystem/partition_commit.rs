@@ -90,8 +90,7 @@ impl PartitionCommit {
     /// What the table declares; `None` if no partition is to be marked.
     pub fn of(table: &TableDescriptor, partitioning: &Partitioning) -> Result<Option<Self>, DataflowError> {
         without_effect(table, partitioning.is_partitioned()).iter().for_each(|text| options::warn_once(table, text));
-        // As in Flink, a table without partitions has none to mark.
-        let Some(policies) = table.option(POLICY).filter(|_| partitioning.is_partitioned()) else { return Ok(None) };
+        let Some(policies) = table.option(POLICY) else { return Ok(None) };
         for policy in policies.split(',').map(str::trim) {
             match policy.to_ascii_lowercase().as_str() {
                 "success-file" => {}
@@ -100,6 +99,10 @@ impl PartitionCommit {
                 }
                 _ => return Err(options::bad(table, POLICY, "`success-file` is the only policy that is supported")),
             }
+        }
+        if !partitioning.is_partitioned() {
+            // As in Flink, there is none to mark.
+            return Ok(None);
         }
         if table.option(TIME_ZONE).is_some_and(|zone| zone != "UTC") {
             return Err(options::bad(table, TIME_ZONE, "only `UTC` is supported: name partitions by times in UTC"));

@@ -13,7 +13,10 @@ use streamfleet_exchange::{QueueReceiver, queue};
 use streamfleet_logical::WatermarkAlignment;
 use streamfleet_types::Batch;
 
-/// Gives what a test wrote down: rows of a split with one event time, or nothing for now.
+/// In a script: the split ends.
+const END: Millis = MAX_WATERMARK;
+
+/// Gives what a test wrote down: rows of a split with one event time, its end, or nothing for now.
 struct Scripted {
     script: VecDeque<Option<(usize, Millis)>>,
     splits: usize,
@@ -46,6 +49,9 @@ impl Source for Scripted {
         let Some((split, time)) = next.and_then(|index| self.script.remove(index)).flatten() else {
             return Ok(if is_over { SourceStatus::Ended } else { SourceStatus::Waiting(None) });
         };
+        if time == END {
+            return Ok(SourceStatus::SplitEnded(split));
+        }
         let column = Arc::new(TimestampMillisecondArray::from(vec![time]));
         let records = RecordBatch::try_new(schema(), vec![column])?;
         Ok(SourceStatus::Rows(SourceBatch { split, batch: Batch::inserts(records) }))
@@ -278,6 +284,24 @@ fn a_subtask_without_splits_holds_nobody_back() {
     assert_eq!(told(&mut task, 0), Some(Some(MIN_WATERMARK)), "it looks for them");
     call(&mut task, 0);
     assert_eq!(told(&mut task, 0), Some(None));
+}
+
+#[test]
+fn a_split_that_has_ended_holds_nobody_back() {
+    let script = [Some((0, S)), Some((1, 5 * S)), Some((0, END)), Some((1, 6 * S)), Some((1, END))];
+    let (mut task, mut receiver) = paced(Scripted { ends: true, ..scripted(&script, 2, true) });
+    task.on_group("g", Some(S));
+    call(&mut task, 0);
+    call(&mut task, 0);
+    assert_eq!(told(&mut task, 0), Some(Some(S)));
+    call(&mut task, 1);
+    assert_eq!(told(&mut task, 1), Some(Some(5 * S)), "the first has ended");
+    call(&mut task, 2);
+    assert_eq!(told(&mut task, 2), Some(Some(6 * S)));
+    call(&mut task, 2);
+    assert!(!task.is_finished());
+    assert_eq!(told(&mut task, 2), Some(None), "both have, which is told at once");
+    assert_eq!(sent(&mut receiver), ["rows", "rows", "watermark 1000", "watermark 5000", "rows", "watermark 6000"]);
 }
 
 #[test]

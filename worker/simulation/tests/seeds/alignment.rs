@@ -3,7 +3,7 @@
 use super::jobs::{READ, topic};
 use super::{run_seeds, seeds};
 use streamfleet_launcher::JobMode;
-use streamfleet_simulation::{Faults, SimJob, simulate};
+use streamfleet_simulation::{Faults, SimJob, SimTopic, simulate};
 
 /// Orders, one a second.
 const ORDERS: u64 = 900;
@@ -20,8 +20,21 @@ fn time(millis: u64) -> String {
     format!("2024-01-01 00:{:02}:{:02}.{:03}", millis / 60_000, millis / 1_000 % 60, millis % 1_000)
 }
 
+const ALIGNMENT: &str = ", 'scan.watermark.alignment.group' = 'g', 'scan.watermark.alignment.max-drift' = '1 min', \
+                         'scan.watermark.alignment.update-interval' = '1 ms'";
+
+fn order(n: u64) -> String {
+    format!("{{\"id\":{n},\"ts\":\"{}\"}}", time(n * 1_000))
+}
+
+/// One of so many orders.
+fn click(n: u64, orders: u64) -> String {
+    let of_order = (n / CLICKS + n * 13 % 20) % orders;
+    format!("{{\"id\":{n},\"of_order\":{of_order},\"ts\":\"{}\"}}", time(n * 1_000 / CLICKS))
+}
+
 /// Clicks that came within some seconds of their order, and clicks by the minute.
-fn joined(alignment: &str) -> SimJob {
+fn joined(alignment: &str, topics: Vec<SimTopic>) -> SimJob {
     let script = format!(
         "CREATE TABLE orders (id BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
             WITH ({READ}, 'format' = 'json', 'topic' = 'orders'{alignment});
@@ -36,35 +49,45 @@ fn joined(alignment: &str) -> SimJob {
         INSERT INTO counted SELECT window_end, COUNT(*)
             FROM TABLE(TUMBLE(TABLE clicks, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;"
     );
-    let orders = (0..ORDERS).map(|n| format!("{{\"id\":{n},\"ts\":\"{}\"}}", time(n * 1_000)));
-    let click = |n: u64| {
-        let of_order = (n / CLICKS + n * 13 % 20) % ORDERS;
-        format!("{{\"id\":{n},\"of_order\":{of_order},\"ts\":\"{}\"}}", time(n * 1_000 / CLICKS))
-    };
-    let topics = vec![topic("orders", orders, |n| n * 7), topic("clicks", (0..ORDERS * CLICKS).map(click), |n| n * 7)];
     SimJob::new(&script, JobMode::Streaming, Vec::new(), "out/").expect("the script compiles").with_topics(topics)
 }
 
-fn aligned() -> SimJob {
-    joined(
-        ", 'scan.watermark.alignment.group' = 'g', 'scan.watermark.alignment.max-drift' = '1 min', \
-          'scan.watermark.alignment.update-interval' = '1 ms'",
-    )
+/// Both topics have the same time.
+fn together(alignment: &str) -> SimJob {
+    let clicks = (0..ORDERS * CLICKS).map(|n| click(n, ORDERS));
+    joined(alignment, vec![topic("orders", (0..ORDERS).map(order), |n| n * 7), topic("clicks", clicks, |n| n * 7)])
+}
+
+/// There are orders in the first third of the time only, and clicks in one partition in its first half.
+fn one_ends_early(alignment: &str) -> SimJob {
+    let orders = ORDERS / 3;
+    let clicks = (0..ORDERS * CLICKS).map(|n| click(n, orders));
+    let partition_of = |n: u64| if n < ORDERS * CLICKS / 2 { n * 7 } else { 1 + n % 2 };
+    joined(alignment, vec![topic("orders", (0..orders).map(order), |n| n * 7), topic("clicks", clicks, partition_of)])
 }
 
 #[test]
 fn a_topic_that_is_read_faster_does_not_run_ahead() {
-    let free = simulate(&joined(""), 0, Faults::NONE, None, None).expect("it finishes");
+    let free = simulate(&together(""), 0, Faults::NONE, None, None).expect("it finishes");
     assert!(free.widest_drift > 3 * MAX_DRIFT_MS + BATCH_MS, "orders run ahead by {} ms", free.widest_drift);
     for seed in 0..20 {
         let faults = if seed == 0 { Faults::NONE } else { Faults::of_seed(seed).for_long_job() };
-        let report = simulate(&aligned(), seed, faults, None, Some(&free.output)).expect("the same output");
+        let report = simulate(&together(ALIGNMENT), seed, faults, None, Some(&free.output)).expect("the same output");
         let drift = report.widest_drift;
         assert!(drift > 0 && drift <= MAX_DRIFT_MS + BATCH_MS, "seed {seed}: {drift} ms");
     }
 }
 
 #[test]
+fn what_has_ended_holds_nobody_back() {
+    let free = simulate(&one_ends_early(""), 0, Faults::NONE, None, None).expect("it finishes");
+    for seed in 0..10 {
+        let faults = if seed == 0 { Faults::NONE } else { Faults::of_seed(seed).for_long_job() };
+        simulate(&one_ends_early(ALIGNMENT), seed, faults, None, Some(&free.output)).expect("the same output");
+    }
+}
+
+#[test]
 fn seeds_of_aligned_topics_give_the_undisturbed_output() {
-    run_seeds(&aligned(), seeds().div_ceil(4), |seed| Faults::of_seed(seed).for_long_job());
+    run_seeds(&together(ALIGNMENT), seeds().div_ceil(4), |seed| Faults::of_seed(seed).for_long_job());
 }

@@ -122,6 +122,19 @@ fn merged_files_have_the_wanted_size_and_belong_to_one_checkpoint_and_partition(
     assert!(objects.values().all(|bytes| bytes.len() <= target));
     assert_eq!(shown(&storage, &table).len(), 81);
 
+    // However much room there is, a file that shows is of one checkpoint.
+    let (storage, table) = (Arc::new(Memory::default()), compacted(&[("format", "json")]));
+    let handles = [checkpoint(&storage, &table, 2, [7, 7, 7]), checkpoint(&storage, &table, 1, [2, 2, 2])].concat();
+    commit(&storage, &table, &handles);
+    let of = |epoch: u64| format!("out/part-{UID}-1-{epoch:08}-op-0-0.json");
+    assert_eq!(storage.paths(), [of(1), of(2)]);
+    let objects = storage.objects.lock().expect("one thread").clone();
+    for (epoch, rows) in [(1, 6), (2, 21)] {
+        let ids = String::from_utf8(objects[&of(epoch)].clone()).expect("a text");
+        assert!(ids.lines().all(|line| line.starts_with(&format!("{{\"id\":{epoch}00"))), "{ids}");
+        assert_eq!(ids.lines().count(), rows);
+    }
+
     let (storage, table) =
         (Arc::new(Memory::default()), compacted(&[("format", "json"), ("compaction.file-size", "3 kb")]));
     let handles = checkpoint(&storage, &table, 1, [10, 10, 60]);

@@ -305,9 +305,21 @@ fn options_that_mean_nothing_here_are_refused() {
         let error = sink(&SinkSpec { table }, context).err().expect("refused").to_string();
         assert!(error.starts_with("table t: option '") && error.contains(expected), "{error}");
     }
-    // A table without partitions has none to mark.
-    let table = table(&[("path", "out"), ("format", "csv"), ("sink.partition-commit.policy.kind", "metastore")]);
-    assert!(sink(&SinkSpec { table }, sink_context(&Arc::default(), &clock, "u")).is_ok());
+    // A table without partitions has none to mark, but a policy that is none is a mistake there too.
+    for (policy, expected) in [
+        ("success-file", None),
+        ("Success-File, success-file", None),
+        ("metastore", Some("there is no metastore")),
+        ("success-file,done", Some("the only policy that is supported")),
+    ] {
+        let table = table(&[("path", "out"), ("format", "csv"), ("sink.partition-commit.policy.kind", policy)]);
+        let made = sink(&SinkSpec { table }, sink_context(&Arc::default(), &clock, "u"));
+        let error = made.err().map(|error| error.to_string());
+        match expected {
+            None => assert_eq!(error, None),
+            Some(text) => assert!(error.as_ref().is_some_and(|error| error.contains(text)), "{policy}: {error:?}"),
+        }
+    }
 }
 
 #[test]

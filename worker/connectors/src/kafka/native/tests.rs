@@ -13,7 +13,8 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, BrokerId, MetadataResponse, RequestHeader, ResponseHeader, TopicName,
+    ApiKey, ApiVersionsResponse, BrokerId, MetadataResponse, RequestHeader, ResponseHeader, SaslAuthenticateRequest,
+    SaslAuthenticateResponse, SaslHandshakeResponse, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -23,14 +24,18 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 const METADATA_VERSION: i16 = 9;
 
-/// A broker that knows one topic and answers nothing but what it is; it may leave itself out of the cluster's brokers.
+/// A broker that knows one topic and answers nothing but what it is; it may leave itself out of the cluster's brokers. Who
+/// logs in may do so whatever they show.
 struct Broker {
     port: u16,
     is_listed: Arc<AtomicBool>,
+    /// What those that log in have shown.
+    shown: Receiver<Bytes>,
 }
 
 impl Broker {
@@ -39,24 +44,25 @@ impl Broker {
         let port = listener.local_addr().expect("bound").port();
         let is_listed = Arc::new(AtomicBool::new(true));
         let listed = Arc::clone(&is_listed);
+        let (log_ins, shown) = channel();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let listed = Arc::clone(&listed);
-                std::thread::spawn(move || serve(stream, port, &listed));
+                let (listed, log_ins) = (Arc::clone(&listed), log_ins.clone());
+                std::thread::spawn(move || serve(stream, port, &listed, &log_ins));
             }
         });
-        Self { port, is_listed }
+        Self { port, is_listed, shown }
     }
 }
 
-fn serve(mut stream: TcpStream, port: u16, listed: &AtomicBool) {
+fn serve(mut stream: TcpStream, port: u16, listed: &AtomicBool, log_ins: &Sender<Bytes>) {
     let mut length = [0; 4];
     while stream.read_exact(&mut length).is_ok() {
         let mut request = vec![0; (&length[..]).get_u32() as usize];
         if stream.read_exact(&mut request).is_err() {
             return;
         }
-        let answer = answer(Bytes::from(request), port, listed.load(Ordering::Relaxed));
+        let answer = answer(Bytes::from(request), port, listed.load(Ordering::Relaxed), log_ins);
         let mut framed = BytesMut::new();
         framed.put_u32(answer.len() as u32);
         framed.extend_from_slice(&answer);
@@ -66,7 +72,7 @@ fn serve(mut stream: TcpStream, port: u16, listed: &AtomicBool) {
     }
 }
 
-fn answer(mut request: Bytes, port: u16, is_listed: bool) -> BytesMut {
+fn answer(mut request: Bytes, port: u16, is_listed: bool, log_ins: &Sender<Bytes>) -> BytesMut {
     let (key, version) = ((&request[..2]).get_i16(), (&request[2..4]).get_i16());
     let kind = ApiKey::try_from(key).expect("a request that Kafka knows");
     let header = RequestHeader::decode(&mut request, kind.request_header_version(version)).expect("a request");
@@ -75,7 +81,8 @@ fn answer(mut request: Bytes, port: u16, is_listed: bool) -> BytesMut {
     match kind {
         ApiKey::ApiVersions => {
             let of = |key: ApiKey, most| ApiVersion::default().with_api_key(key as i16).with_max_version(most);
-            let known = vec![of(ApiKey::ApiVersions, 3), of(ApiKey::Metadata, METADATA_VERSION)];
+            let mut known = vec![of(ApiKey::ApiVersions, 3), of(ApiKey::Metadata, METADATA_VERSION)];
+            known.extend([of(ApiKey::SaslHandshake, 1), of(ApiKey::SaslAuthenticate, 1)]);
             answered.encode(&mut bytes, ApiVersionsResponse::header_version(version)).expect("a header");
             ApiVersionsResponse::default().with_api_keys(known).encode(&mut bytes, version).expect("an answer");
         }
@@ -91,6 +98,19 @@ fn answer(mut request: Bytes, port: u16, is_listed: bool) -> BytesMut {
             answered.encode(&mut bytes, MetadataResponse::header_version(version)).expect("a header");
             let metadata = MetadataResponse::default().with_brokers(brokers).with_topics(vec![topic]);
             metadata.encode(&mut bytes, version).expect("an answer");
+        }
+        ApiKey::SaslHandshake => {
+            let mechanisms = vec![StrBytes::from_static_str("OAUTHBEARER")];
+            answered.encode(&mut bytes, SaslHandshakeResponse::header_version(version)).expect("a header");
+            let known = SaslHandshakeResponse::default().with_mechanisms(mechanisms);
+            known.encode(&mut bytes, version).expect("an answer");
+        }
+        ApiKey::SaslAuthenticate => {
+            let log_in = SaslAuthenticateRequest::decode(&mut request, version).expect("a request");
+            // Who looks has seen enough.
+            let _ = log_ins.send(log_in.auth_bytes);
+            answered.encode(&mut bytes, SaslAuthenticateResponse::header_version(version)).expect("a header");
+            SaslAuthenticateResponse::default().encode(&mut bytes, version).expect("an answer");
         }
         other => panic!("{other:?} was not offered"),
     }
@@ -207,4 +227,50 @@ fn records_of_a_transaction_that_failed_are_missed() {
         "{text}"
     );
     assert!(text.contains("uthorization"), "{text}");
+}
+
+#[test]
+fn clients_that_read_and_that_write_show_a_token_with_its_extensions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("token");
+    // It ends in the year 5138.
+    std::fs::write(&path, "e30.eyJleHAiOjk5OTk5OTk5OTk5fQ.x").expect("written");
+    let broker = Broker::start();
+    let (servers, url) = (format!("127.0.0.1:{}", broker.port), format!("file://{}", path.display()));
+    let properties = [
+        ("bootstrap.servers", servers.as_str()),
+        ("security.protocol", "sasl_plaintext"),
+        ("sasl.mechanisms", "OAUTHBEARER"),
+        ("sasl.oauthbearer.token.endpoint.url", &url),
+        ("sasl.oauthbearer.extensions", "logicalCluster=lkc,1\npool=x y"),
+    ];
+    let properties: Properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let shown = || {
+        let shown = broker.shown.recv_timeout(Duration::from_secs(60)).expect("a log-in");
+        // The order of extensions means nothing.
+        let mut fields: Vec<String> = String::from_utf8_lossy(&shown).split('\x01').map(str::to_owned).collect();
+        fields.sort();
+        fields
+    };
+    let expected = ["", "", "auth=Bearer e30.eyJleHAiOjk5OTk5OTk5OTk5fQ.x", "logicalCluster=lkc,1", "n,,", "pool=x y"];
+    let settings = ConsumerSettings {
+        properties: properties.clone(),
+        topics: Topics::Names(vec!["t".to_owned()]),
+        keys: false,
+        headers: false,
+        bounded: false,
+        most_under_way: usize::MAX,
+    };
+    let reader = NativeCluster.consumer(settings, Inbox::new(Arc::new(|| {})), Arc::default()).expect("sound settings");
+    reader.ask(ConsumerCommand::List);
+    assert_eq!(shown(), expected);
+    drop(reader);
+    while broker.shown.try_recv().is_ok() {}
+    let settings =
+        ProducerSettings { properties, topic: "t".to_owned(), partitioner: Partitioner::Default, subtask: 0 };
+    let inbox = Inbox::new(Arc::new(|| {}));
+    let writer = NativeCluster.producer(settings, inbox, Arc::default()).expect("sound settings");
+    writer.ask(ProducerCommand::Open { producer: 0, transactional_id: None });
+    writer.ask(ProducerCommand::Send { producer: 0, block: block(&[b"a"]) });
+    assert_eq!(shown(), expected);
 }

@@ -1,0 +1,31 @@
+"""Certificates for servers of the tests: an authority of our own, and what it signs for this machine."""
+
+import ssl
+import subprocess
+
+
+class Authority:
+    """Signs a certificate for 127.0.0.1. Everything lies in `folder`, in PEM, and is good for two days."""
+
+    def __init__(self, folder, name):
+        self.certificate = folder / f"{name}-ca.pem"
+        key, self._key, self._server = folder / f"{name}-ca.key", folder / f"{name}.key", folder / f"{name}.pem"
+        _make(key, self.certificate, f"{name} authority", ["basicConstraints=critical,CA:TRUE"])
+        extensions = ["basicConstraints=critical,CA:FALSE", "subjectAltName=IP:127.0.0.1"]
+        _make(self._key, self._server, f"{name} server", extensions, "-CA", self.certificate, "-CAkey", key)
+
+    def server(self):
+        """What a server needs."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._server, self._key)
+        return context
+
+
+def _make(key, certificate, name, extensions, *signed_by):
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    command += ["-subj", f"/CN={name}", "-keyout", str(key), "-out", str(certificate), *map(str, signed_by)]
+    for extension in extensions:
+        command += ["-addext", extension]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        raise SystemExit(f"openssl makes no certificate:\n{done.stderr}")
