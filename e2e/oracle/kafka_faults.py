@@ -102,6 +102,8 @@ def stop(process):
 def refusals(case, kafka):
     one = case("no-source-topic", make=(0, 1), patience=2000)
     one.refused("topic no-source-topic-in", "no-source-topic-in")
+    again = ("--set", "restart-strategy.type=exponential-delay")
+    one.refused("not begun again: it was refused before its first checkpoint", process=one.start(*again))
     one = case("no-sink-topic", make=(1, 0), patience=2000)
     one.put(0, 10)
     one.refused(f"topic no-sink-topic-out is not at {kafka.address}", "make it")
@@ -127,6 +129,8 @@ def bad_records(case, kafka):
     one.put(0, 5)
     topics.fill(kafka.address, one.source, ((b"k", value) for value in bad[:1]))
     one.refused("topic bad-record-in, partition", "offset", "the record is no JSON")
+    again = ("--set", "restart-strategy.type=exponential-delay")
+    one.refused("not begun again: another run would fail in the same way", process=one.start(*again))
     topics.create(kafka.address, "dead", partitions=1)
     keep = ", 'scan.errors' = 'dead-letter', 'scan.errors.dead-letter.topic' = 'dead'"
     one = case("dead-letters", read=BOUNDED + keep)
@@ -157,6 +161,30 @@ def outages(case, kafka):
     if stop(process) != 0:
         raise SystemExit(f"outages: it did not stop well\n{one.log()}")
     one.exact(0, 15_000, "broker paused, killed and restarted while the job ran")
+
+
+def outlasted(case, kafka):
+    """The broker is away for longer than clients try: one job ends, the other is begun again until it is back."""
+    names = {"outlasted": (), "begun-again": ("--set", "restart-strategy.type=exponential-delay")}
+    cases = [case(name, read="", patience=2_000) for name in names]
+    processes = [one.start(*names[one.name]) for one in cases]
+    for one in cases:
+        one.put(0, 3_000)
+        one.wait_for(3_000)
+    kafka.kill()
+    cases[0].refused("check that the brokers run", process=processes[0])
+    deadline = time.time() + 60
+    while "attempt 1: " not in cases[1].log():
+        if processes[1].poll() is not None or time.time() > deadline:
+            raise SystemExit(f"begun-again: it was not begun again\n{cases[1].log()}")
+        time.sleep(0.2)
+    kafka.start()
+    one = cases[1]
+    one.put(3_000, 3_000)
+    one.wait_for(6_000, limit=90)
+    if stop(processes[1]) != 0:
+        raise SystemExit(f"begun-again: it did not stop well\n{one.log()}")
+    one.exact(0, 6_000, f"begun again {one.log().count('restarting in')} times while the broker was away")
 
 
 def partition_added(case, kafka):
@@ -336,7 +364,7 @@ def main():
         def log_in_by_token(case, kafka):
             token_log_in(case, kafka, issuer)
 
-        steps = (refusals, bad_records, log_in, log_in_by_token, partition_added, topic_made_anew, taken_over, outages)
+        steps = (refusals, bad_records, log_in, log_in_by_token, partition_added, topic_made_anew, taken_over, outages, outlasted)
         for step in steps:
             if arguments.only in (None, step.__name__):
                 step(case, kafka)
