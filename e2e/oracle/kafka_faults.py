@@ -163,30 +163,6 @@ def outages(case, kafka):
     one.exact(0, 15_000, "broker paused, killed and restarted while the job ran")
 
 
-def outlasted(case, kafka):
-    """The broker is away for longer than clients try: one job ends, the other is begun again until it is back."""
-    names = {"outlasted": (), "begun-again": ("--set", "restart-strategy.type=exponential-delay")}
-    cases = [case(name, read="", patience=2_000) for name in names]
-    processes = [one.start(*names[one.name]) for one in cases]
-    for one in cases:
-        one.put(0, 3_000)
-        one.wait_for(3_000)
-    kafka.kill()
-    cases[0].refused("check that the brokers run", process=processes[0])
-    deadline = time.time() + 60
-    while "attempt 1: " not in cases[1].log():
-        if processes[1].poll() is not None or time.time() > deadline:
-            raise SystemExit(f"begun-again: it was not begun again\n{cases[1].log()}")
-        time.sleep(0.2)
-    kafka.start()
-    one = cases[1]
-    one.put(3_000, 3_000)
-    one.wait_for(6_000, limit=90)
-    if stop(processes[1]) != 0:
-        raise SystemExit(f"begun-again: it did not stop well\n{one.log()}")
-    one.exact(0, 6_000, f"begun again {one.log().count('restarting in')} times while the broker was away")
-
-
 def partition_added(case, kafka):
     one = case("partition-added", read=", 'scan.topic-partition-discovery.interval' = '1 s'")
     process = one.start()
@@ -364,7 +340,7 @@ def main():
         def log_in_by_token(case, kafka):
             token_log_in(case, kafka, issuer)
 
-        steps = (refusals, bad_records, log_in, log_in_by_token, partition_added, topic_made_anew, taken_over, outages, outlasted)
+        steps = (refusals, bad_records, log_in, log_in_by_token, partition_added, topic_made_anew, taken_over, outages)
         for step in steps:
             if arguments.only in (None, step.__name__):
                 step(case, kafka)
