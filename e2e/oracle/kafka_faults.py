@@ -103,6 +103,8 @@ def stop(process):
 def refusals(case, kafka):
     one = case("no-source-topic", make=(0, 1), patience=2000)
     one.refused("topic no-source-topic-in", "no-source-topic-in")
+    again = ("--set", "restart-strategy.type=exponential-delay")
+    one.refused("not begun again: it was refused before its first checkpoint", process=one.start(*again))
     one = case("no-sink-topic", make=(1, 0), patience=2000)
     one.put(0, 10)
     one.refused(f"topic no-sink-topic-out is not at {kafka.address}", "make it")
@@ -128,6 +130,8 @@ def bad_records(case, kafka):
     one.put(0, 5)
     topics.fill(kafka.address, one.source, ((b"k", value) for value in bad[:1]))
     one.refused("topic bad-record-in, partition", "offset", "the record is no JSON")
+    again = ("--set", "restart-strategy.type=exponential-delay")
+    one.refused("not begun again: another run would fail in the same way", process=one.start(*again))
     topics.create(kafka.address, "dead", partitions=1)
     keep = ", 'scan.errors' = 'dead-letter', 'scan.errors.dead-letter.topic' = 'dead'"
     one = case("dead-letters", read=BOUNDED + keep)

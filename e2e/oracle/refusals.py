@@ -6,6 +6,7 @@ All cases run, then the failed ones are listed. Needs root, for a small file sys
 
 import argparse
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -72,6 +73,10 @@ BAD_FILES = [
     ("report nowhere", "a.sql", TABLES + "INSERT INTO p SELECT a FROM s;", 2, ["cannot write none/r.json"]),
     ("missing data file", "a.sql", FILES.format(path="none.json", more=""), 1, ["none.json", "check the option 'path'"]),
     ("undecodable record", "a.sql", FILES.format(path="in.json", more=""), 1, ["in.json, line 3, byte 32", "scan.errors"]),
+    ("undecodable record and restarts", "a.sql", "SET 'restart-strategy.type' = 'exponential-delay';" + FILES.format(path="in.json", more=""),
+     1, ["not begun again: another run would fail in the same way", "in.json, line 3, byte 32"]),
+    ("missing data file and restarts", "a.sql", "SET 'restart-strategy.type' = 'exponential-delay';" + FILES.format(path="none.json", more=""),
+     1, ["not begun again: it was refused before its first checkpoint", "none.json"]),
 ]
 RECORDS = '{"a":1,"b":"x"}\n{"a":2,"b":"y"}\n{"a":oops}\n{"a":3,"b":"z"}\n'
 
@@ -256,16 +261,11 @@ def monitored_folder(binary, folder):
 
 def disk_full(binary, folder, **places):
     trial = Trial(binary, folder, **places)
-    full = folder / "full"
-    full.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", full], check=True)
-    try:
+    with small_disk(folder) as enlarge:
         expect(trial.run(), 1, ["No space left on device", "free", "start the job again"])
-        subprocess.run(["mount", "-o", "remount,size=64m", full], check=True)
+        enlarge()
         expect(trial.run(), 0, ["finished"])
         trial.exact()
-    finally:
-        subprocess.run(["umount", full], check=True)
 
 
 def full_output(binary, folder):
@@ -274,6 +274,61 @@ def full_output(binary, folder):
 
 def full_checkpoints(binary, folder):
     disk_full(binary, folder, checkpoints="full/checkpoints")
+
+
+@contextlib.contextmanager
+def small_disk(folder):
+    """A disk that is full soon; gives what makes it larger."""
+    full = folder / "full"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", full], check=True)
+    try:
+        yield lambda: subprocess.run(["mount", "-o", "remount,size=64m", full], check=True)
+    finally:
+        subprocess.run(["umount", full], check=True)
+
+
+@contextlib.contextmanager
+def restarting(binary, folder, *strategy):
+    """A job with a restart strategy on a small disk: its process, what it has said, and what makes the disk larger."""
+    trial = Trial(binary, folder, out="full/out")
+    command = trial.command(*(part for option in strategy for part in ("--set", f"restart-strategy.{option}")))
+    with small_disk(folder) as enlarge, open(folder / "log.txt", "w") as log:
+        process = subprocess.Popen(command, cwd=folder, stderr=log)
+        try:
+            yield trial, process, lambda: (folder / "log.txt").read_text(), enlarge
+        finally:
+            process.kill()
+            process.wait()
+
+
+def until(said, text):
+    deadline = time.time() + 30
+    while text not in said():
+        if time.time() > deadline:
+            raise Wrong(f"it did not say {text}: {said()[-600:]}")
+        time.sleep(0.05)
+
+
+def begun_again(binary, folder):
+    """A job with a restart strategy tells each failure once, and goes on when the disk has room."""
+    strategy = ["type=exponential-delay", "exponential-delay.initial-backoff=200ms"]
+    with restarting(binary, folder, *strategy) as (trial, process, said, enlarge):
+        until(said, "attempt 2: ")
+        if not re.search(r"j: restarting in 0[.]2 s, attempt 1: .*No space left on device", said()):
+            raise Wrong(f"it does not say that it is begun again: {said()}")
+        enlarge()
+        expect((process.wait(timeout=60), said()), 0, ["finished"])
+        if "error: " in said():
+            raise Wrong(f"a failure that was mended is told as the end: {said()}")
+        trial.exact()
+
+
+def stopped_in_a_pause(binary, folder):
+    with restarting(binary, folder, "type=fixed-delay", "fixed-delay.delay=1 h") as (_, process, said, _):
+        until(said, "restarting in 3600.0 s")
+        process.send_signal(signal.SIGTERM)
+        expect((process.wait(timeout=60), said()), 0, ["stopped while it waited to be begun again"])
 
 
 def damaged(binary, folder, damage):
@@ -372,8 +427,8 @@ def finished_again(binary, folder):
     trial.exact()
 
 
-RUNS = [skipped_record, kept_record, monitored_folder, full_output, full_checkpoints, corrupt_state, missing_state,
-        corrupt_log, two_runs, foreign_savepoint, no_permission, too_much_state, finished_again]
+RUNS = [skipped_record, kept_record, monitored_folder, full_output, full_checkpoints, begun_again, stopped_in_a_pause,
+        corrupt_state, missing_state, corrupt_log, two_runs, foreign_savepoint, no_permission, too_much_state, finished_again]
 
 
 def main():

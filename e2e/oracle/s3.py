@@ -232,6 +232,28 @@ def clocks(make, server, expected):
                 {"AWS_ENDPOINT_URL": proxy.endpoint})
 
 
+def restarts(make, server, expected):
+    """Everything is denied for longer than it is tried: a job with a restart strategy goes on, and one without ends."""
+    with fault_proxy.in_front_of(server.endpoint) as proxy:
+        often = ["--set", "execution.checkpointing.interval=100ms"]
+        strategy = ["--set", "restart-strategy.type=exponential-delay"]
+        without, with_one = make("without-restarts"), make("with-restarts")
+        processes = [without.start(endpoint=proxy.endpoint, more=often), with_one.start(endpoint=proxy.endpoint, more=often + strategy)]
+        for one, process in zip((without, with_one), processes):
+            one.until(lambda: any(b'"complete"' in one.client.get(key) for key in one.records()), process)
+        proxy.denying = True
+        if processes[0].wait(timeout=60) != 1 or "error: " not in without.log() or "restarting" in without.log():
+            raise SystemExit(f"s3: without a restart strategy the job must end\n{without.log()[-3000:]}")
+        with_one.until(lambda: "attempt 2: " in with_one.log(), processes[1])
+        proxy.denying = False
+        with_one.finish(processes[1])
+        log = with_one.log()
+        if "goes on from checkpoint" not in log:
+            raise SystemExit(f"s3: the job did not go on from a checkpoint\n{log[-3000:]}")
+        with_one.exact(expected, "begun again")
+        print(f"s3: denied: {log.count('restarting in')} restarts, exact; without a strategy: the end", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
@@ -282,6 +304,7 @@ def main():
         join = jobs[1]
         encryption(lambda what: trial(join, what), server, join[4])
         clocks(lambda what: trial(join, what), server, join[4])
+        restarts(lambda what: trial(join, what), server, join[4])
 
         with fault_proxy.in_front_of(server.endpoint, arguments.seed) as proxy:
             for what, unavailable, dropped, delay in [

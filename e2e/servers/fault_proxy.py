@@ -1,6 +1,6 @@
 """A proxy in front of an S3 server that does harm on demand.
 
-It can answer 503 to a share of the requests, delay them, refuse connections, drop answers of requests that took effect, and have another
+It can answer 503 to a share of the requests, deny all, delay them, refuse connections, drop answers of requests that took effect, and have another
 clock. It keeps the headers of what creates objects.
 """
 
@@ -26,12 +26,13 @@ class Proxy(HttpServer):
         self.chance = random.Random(seed)
         self.unavailable = 0.0  # share of the requests hit that are answered 503, without effect
         self.hits = lambda method, path: True  # which requests may be answered 503
+        self.denying = False  # every request is answered 403
         self.dropped = 0.0  # share of requests that take effect, and whose answer is lost
         self.delay = 0.0  # seconds, of every request
         self.ahead = None  # seconds that the server's clock is ahead: requests of another time are refused
         self.says_time = True  # its answers tell the time
         self.created = []  # method and headers of the requests that create objects
-        self.counts = {"served": 0, "unavailable": 0, "dropped": 0, "refused": 0, "skewed": 0}
+        self.counts = {"served": 0, "unavailable": 0, "dropped": 0, "refused": 0, "denied": 0, "skewed": 0}
 
     def count(self, what):
         with self.lock:
@@ -59,6 +60,11 @@ class Proxy(HttpServer):
             self.count("unavailable")
             answer(handler, 503, [("content-type", "application/xml")],
                    b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>")
+            return
+        if self.denying:
+            self.count("denied")
+            answer(handler, 403, [("content-type", "application/xml")],
+                   b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>")
             return
         if self.is_skewed(handler):
             self.count("skewed")

@@ -4,8 +4,8 @@ use crate::message::CoordinatorError;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use streamfleet_snapshot::JobShape;
-use streamfleet_types::OperatorId;
 use streamfleet_types::log::Snapshot;
+use streamfleet_types::{OperatorId, Run};
 
 /// Where a new run begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,8 @@ pub struct CoordinatorConfig {
     pub start_from: StartFrom,
     /// The uid of a job whose log is empty; `None`: a random one.
     pub new_uid: Option<String>,
+    /// The run of this process that failed before, if one did: whoever has begun the job since then keeps it.
+    pub succeeds: Option<Run>,
     /// A snapshot of another plan is taken too: state that nothing asks for is dropped.
     pub allow_changed_plan: bool,
     /// Time between two checkpoints; `None`: only the last one.

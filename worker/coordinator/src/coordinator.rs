@@ -168,6 +168,16 @@ impl Coordinator {
         &self.stats
     }
 
+    /// The run that it began, or tried to; `None` before it has read the log.
+    pub fn run(&self) -> Option<Run> {
+        (self.run > Run(0)).then_some(self.run)
+    }
+
+    /// True if the log says that its run has begun: what it was to begin from is said there, and counts no more.
+    pub const fn has_begun(&self) -> bool {
+        self.started
+    }
+
     /// When the coordinator wants a [`Event::Tick`], at the latest.
     pub fn wake_at(&self) -> Option<Duration> {
         let timeout = self.under_way.as_ref().filter(|u| !u.recording).map(|u| u.since + self.config.timeout);
@@ -292,6 +302,11 @@ impl Coordinator {
 
     /// The log is read: begins the next run with the next term.
     fn claim(&mut self, view: LogView, actions: &mut Vec<Action>) {
+        if self.config.succeeds.is_some_and(|own| view.run > own) {
+            let LogView { run, term, address, .. } = view;
+            self.over(Ending::Failed(CoordinatorError::Fenced { run, term, address }), actions);
+            return;
+        }
         if view.ended == Some(Outcome::Finished) && self.config.start_from == StartFrom::Newest {
             self.over(Ending::AlreadyFinished(view.run), actions);
             return;
@@ -492,9 +507,14 @@ impl Coordinator {
                     None => "; no retained checkpoint does without it: start with --from-nothing to run the job anew"
                         .to_owned(),
                 };
-                CoordinatorError::Restore { epoch: base.epoch, message: failure.message, advice }
+                CoordinatorError::Restore {
+                    epoch: base.epoch,
+                    message: failure.message,
+                    advice,
+                    outlook: failure.outlook,
+                }
             }
-            None => CoordinatorError::Slot { slot, message: failure.message },
+            None => CoordinatorError::Slot { slot, message: failure.message, outlook: failure.outlook },
         };
         self.fail(error);
     }

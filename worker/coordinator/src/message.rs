@@ -4,7 +4,7 @@ use crate::log_view::ViewError;
 use streamfleet_env::{StorageError, StorageReply, StorageRequest};
 use streamfleet_snapshot::{SlotCommand, SlotReport};
 use streamfleet_types::log::{Outcome, Snapshot, Transaction};
-use streamfleet_types::{Epoch, Run, Term};
+use streamfleet_types::{Epoch, Outlook, Run, Term};
 
 /// What the coordinator hears.
 #[derive(Debug)]
@@ -140,6 +140,8 @@ pub enum CoordinatorError {
         slot: u32,
         /// What it said.
         message: String,
+        /// What another run may expect.
+        outlook: Outlook,
     },
     /// The snapshot to begin from is not usable.
     #[error("checkpoint {epoch} is not usable: {message}{advice}")]
@@ -150,6 +152,8 @@ pub enum CoordinatorError {
         message: String,
         /// What can be done, with a leading separator.
         advice: String,
+        /// What another run may expect.
+        outlook: Outlook,
     },
     /// The snapshot was taken by another plan.
     #[error(
@@ -181,4 +185,18 @@ pub enum CoordinatorError {
         /// What went wrong.
         message: String,
     },
+}
+
+impl CoordinatorError {
+    /// What another run may expect.
+    pub const fn outlook(&self) -> Outlook {
+        match self {
+            // Whoever took over goes on with the job.
+            Self::Fenced { .. } | Self::FencedLongAgo => Outlook::Lasts,
+            Self::NotExclusive { .. } | Self::Log(_) | Self::ChangedPlan { .. } => Outlook::Lasts,
+            Self::Storage { source, .. } => source.outlook(),
+            Self::Slot { outlook, .. } | Self::Restore { outlook, .. } => *outlook,
+            Self::LastSnapshot(_) | Self::Abandon(_) | Self::Commit { .. } => Outlook::MayPass,
+        }
+    }
 }

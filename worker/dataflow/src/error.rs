@@ -2,8 +2,9 @@
 
 use arrow::error::ArrowError;
 use datafusion_common::DataFusionError;
+use streamfleet_env::StorageError;
 use streamfleet_state::StateError;
-use streamfleet_types::BatchError;
+use streamfleet_types::{BatchError, Outlook};
 
 /// Why an operator, source or sink cannot go on. Fails the job.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,49 @@ pub enum DataflowError {
         /// What it said, and what to do.
         detail: String,
     },
+    /// The outside world refuses what the job asks for.
+    #[error("{place}: {detail}")]
+    Refused {
+        /// Table and system.
+        place: String,
+        /// What it said, and what to do.
+        detail: String,
+    },
+}
+
+impl DataflowError {
+    /// The outside world failed, in a way of which another run may expect this.
+    pub fn outside(place: String, detail: String, outlook: Outlook) -> Self {
+        match outlook {
+            Outlook::MayPass => Self::External { place, detail },
+            Outlook::Refused => Self::Refused { place, detail },
+            Outlook::Lasts => Self::Record { place, detail },
+        }
+    }
+
+    /// Storage failed a source or a sink.
+    pub fn of_storage(place: String, error: &StorageError) -> Self {
+        Self::outside(place, error.to_string(), error.outlook())
+    }
+
+    /// What another run may expect: the same rows, plan and options come again.
+    pub const fn outlook(&self) -> Outlook {
+        match self {
+            Self::Expression { .. }
+            | Self::Null { .. }
+            | Self::Overflow { .. }
+            | Self::Unsupported { .. }
+            | Self::Option { .. }
+            | Self::Record { .. } => Outlook::Lasts,
+            Self::Refused { .. } => Outlook::Refused,
+            // Nobody knows: some of these come of the order in which rows met.
+            Self::State(_)
+            | Self::Batch(_)
+            | Self::Arrow(_)
+            | Self::UnknownRetraction { .. }
+            | Self::External { .. } => Outlook::MayPass,
+        }
+    }
 }
 
 impl DataflowError {

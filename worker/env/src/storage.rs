@@ -8,6 +8,7 @@
 //!   stage for one path are so many things, each with a token of its own.
 
 use std::fmt;
+use streamfleet_types::Outlook;
 
 /// Takes the answer of a request; called once, on any thread.
 pub type Completion = Box<dyn FnOnce(Result<StorageReply, StorageError>) + Send>;
@@ -197,6 +198,20 @@ pub struct StorageError {
     pub path: String,
     /// What the system said.
     pub detail: String,
+}
+
+impl StorageError {
+    /// What another run may expect of it.
+    pub const fn outlook(&self) -> Outlook {
+        match self.kind {
+            StorageErrorKind::Uncertain | StorageErrorKind::Full => Outlook::MayPass,
+            StorageErrorKind::AlreadyExists
+            | StorageErrorKind::NotFound
+            | StorageErrorKind::Denied
+            | StorageErrorKind::Broken => Outlook::Refused,
+            StorageErrorKind::NotExclusive => Outlook::Lasts,
+        }
+    }
 }
 
 impl fmt::Display for StorageError {

@@ -2,6 +2,7 @@
 
 use crate::error::LauncherError;
 use crate::preflight::check_tables;
+use crate::restart::RestartStrategy;
 use crate::settings::{Settings, known_settings};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,6 +59,8 @@ pub struct CompiledJob {
     pub idle_timeout: Option<Duration>,
     /// State may take so many bytes of memory; `None` for any.
     pub memory_limit: Option<u64>,
+    /// When a run that failed is begun again.
+    pub restart: RestartStrategy,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -270,6 +273,15 @@ fn compile_script(
     };
     let interval = settings.duration("execution.checkpointing.interval")?.unwrap_or_else(|| spec.snapshots.interval());
     let retained = settings.number("execution.checkpointing.num-retained")?;
+    let restart = RestartStrategy::of(&settings)?;
+    warnings.extend(RestartStrategy::ignored(&settings));
+    if restart != RestartStrategy::None && interval.is_zero() && !batch_mode {
+        warnings.push(
+            "a run that failed is begun again from nothing, since execution.checkpointing.interval is 0: what reached sinks \
+             that are not exactly-once comes again, and sources that begin at the latest record leave out what came meanwhile"
+                .to_owned(),
+        );
+    }
     let s3 = settings.s3()?;
     if s3.credentials.is_some() {
         warnings.push(
@@ -292,6 +304,7 @@ fn compile_script(
         retain: retained.map_or_else(|| spec.snapshots.retain(), |n| n as usize),
         idle_timeout: settings.duration("table.exec.source.idle-timeout")?.filter(|t| !t.is_zero()),
         memory_limit: spec.state.memory_limit.as_ref().map(|m| m.value),
+        restart,
         warnings,
     })
 }

@@ -7,6 +7,7 @@ use streamfleet_manifest::ManifestError;
 use streamfleet_plan::PlanError;
 use streamfleet_runtime::RuntimeError;
 use streamfleet_sql::SqlError;
+use streamfleet_types::Outlook;
 
 /// Why a job cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -82,5 +83,15 @@ impl LauncherError {
     /// True if what the user gave is wrong (exit code 2), false if the job failed (exit code 1).
     pub const fn is_bad_input(&self) -> bool {
         !matches!(self, Self::Deploy(_) | Self::Job(_))
+    }
+
+    /// What another run may expect.
+    pub const fn outlook(&self) -> Outlook {
+        match self {
+            Self::Job(error) => error.outlook(),
+            Self::Deploy(error) => error.outlook(),
+            Self::Storage(error) => error.outlook(),
+            _ => Outlook::Lasts,
+        }
     }
 }

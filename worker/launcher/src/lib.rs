@@ -1,6 +1,7 @@
 //! The roles of the binary as a library. `run` runs a whole job in one process.
 
 mod adopt;
+mod attempt;
 mod collect;
 mod compile;
 mod crash_point;
@@ -11,10 +12,12 @@ mod metrics;
 mod preflight;
 mod progress;
 mod report;
+mod restart;
 mod run;
 mod savepoint;
 mod settings;
 mod signals;
+mod stop;
 mod system;
 
 pub use collect::collect;
@@ -24,6 +27,7 @@ pub use driver::{Committers, ConnectorRegistry};
 pub use error::LauncherError;
 pub use explain::explain;
 pub use report::{RunCounts, Usage};
+pub use restart::RestartStrategy;
 pub use savepoint::inspect;
 pub use signals::on_stop_signal;
 

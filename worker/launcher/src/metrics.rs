@@ -1,6 +1,7 @@
 //! The metrics of a job in this process, as `/metrics` shows them.
 
 use crate::error::LauncherError;
+use crate::restart::{RESTART_METRICS, RestartCounts};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use streamfleet_coordinator::{CHECKPOINT_METRICS, CheckpointStats};
@@ -14,6 +15,7 @@ use streamfleet_telemetry::server::serve;
 struct Watched {
     slots: Vec<Arc<SlotMetrics>>,
     checkpoints: CheckpointStats,
+    restarts: RestartCounts,
 }
 
 /// See the module.
@@ -46,6 +48,10 @@ impl JobMetrics {
         if watched.checkpoints != *checkpoints {
             watched.checkpoints = checkpoints.clone();
         }
+    }
+
+    pub fn count_restart(&self) {
+        self.watched().restarts.restarts += 1;
     }
 
     fn watched(&self) -> std::sync::MutexGuard<'_, Watched> {
@@ -88,6 +94,7 @@ impl JobMetrics {
         exposition.add(PARTITION_METRICS, &of_partitions, reading);
         exposition.add(SLOT_METRICS, &of_slots, reading);
         exposition.add(CHECKPOINT_METRICS, &[(vec![job], &watched.checkpoints)], reading);
+        exposition.add(RESTART_METRICS, &[(vec![job], &watched.restarts)], reading);
         exposition.render()
     }
 }
@@ -104,13 +111,14 @@ mod tests {
         let mut page = String::from(
             "# Metrics\n\n\
              `streamfleet run JOB --metrics 127.0.0.1:9249` serves these at `/metrics` in Prometheus' text format, and `/healthz`.\n\
-             Counters begin at 0 with the process. This page is generated from the declarations; a test compares the two.\n\n\
+             Counters begin at 0 with the process, and all but that of restarts when it begins the job again. This page is generated from the declarations; a test compares the two.\n\n\
              | name | kind | labels | meaning |\n|---|---|---|---|\n",
         );
         page.push_str(&describe(TASK_METRICS, &["job", "operator", "name", "slot"]));
         page.push_str(&describe(PARTITION_METRICS, &["job", "operator", "name", "slot", "topic", "partition"]));
         page.push_str(&describe(SLOT_METRICS, &["job", "slot"]));
         page.push_str(&describe(CHECKPOINT_METRICS, &["job"]));
+        page.push_str(&describe(RESTART_METRICS, &["job"]));
         page.push_str(
             "\n`operator` is the operator's stable id, `name` its readable name as `explain` shows it, `slot` the slot's number.\n\
              The rates of a slot's busy, backpressured and idle seconds are fractions: `rate(streamfleet_slot_busy_seconds_total[1m])`.\n",

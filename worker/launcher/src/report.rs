@@ -4,7 +4,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a run did.
+/// What a run did, and those after it that began it again: what they read again counts again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunCounts {
     /// Rows that sources read.
@@ -19,6 +19,18 @@ pub struct RunCounts {
     pub skipped_records: u64,
     /// Checkpoints that became complete.
     pub checkpoints: u64,
+}
+
+impl std::ops::AddAssign for RunCounts {
+    fn add_assign(&mut self, other: Self) {
+        let Self { rows_in, rows_out, late_rows, timeless_rows, skipped_records, checkpoints } = other;
+        self.rows_in += rows_in;
+        self.rows_out += rows_out;
+        self.late_rows += late_rows;
+        self.timeless_rows += timeless_rows;
+        self.skipped_records += skipped_records;
+        self.checkpoints += checkpoints;
+    }
 }
 
 impl fmt::Display for RunCounts {

@@ -1,6 +1,7 @@
 //! The options of a job, under Flink's names: keys of `SET`, of the manifest's `spec.job.config` and of `--set`.
 
 use crate::error::LauncherError;
+use crate::restart;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use streamfleet_logical::{OptionKind, OptionSpec, SettingSpec};
@@ -25,7 +26,7 @@ const fn no_effect(name: &'static str, kind: OptionKind, why: &'static str) -> S
 
 /// Every option that a job takes.
 pub fn known_settings() -> Vec<SettingSpec> {
-    use OptionKind::{Boolean, Duration, Integer, MemorySize, OneOf, Text};
+    use OptionKind::{Boolean, Duration, Integer, MemorySize, Number, OneOf, Text};
     const ALWAYS_ALIGNED: &str = "barriers are always aligned";
     const PLANNER: &str = "the planner decides by itself; results are the same";
     vec![
@@ -82,6 +83,86 @@ pub fn known_settings() -> Vec<SettingSpec> {
             "checkpoints",
             "Folder for the job log and checkpoints; a folder per job is made in it. `--checkpoints` goes before it.",
         ),
+        setting(
+            restart::TYPE,
+            OneOf(restart::STRATEGIES),
+            "none",
+            "When a run that failed is begun again, in the same process, from its newest checkpoint: never; a number of times; \
+             unless failures come too fast; after pauses that grow.",
+        ),
+        SettingSpec {
+            check: Some(above_zero),
+            ..setting(
+                "restart-strategy.fixed-delay.attempts",
+                Integer,
+                "1",
+                "Times that the job is begun again, in all.",
+            )
+        },
+        setting("restart-strategy.fixed-delay.delay", Duration, "1 s", "The pause before."),
+        SettingSpec {
+            check: Some(above_zero),
+            ..setting(
+                "restart-strategy.failure-rate.max-failures-per-interval",
+                Integer,
+                "1",
+                "One failure more within the interval ends the job.",
+            )
+        },
+        SettingSpec {
+            check: Some(some_time),
+            ..setting(
+                "restart-strategy.failure-rate.failure-rate-interval",
+                Duration,
+                "1 min",
+                "The time in which failures are counted.",
+            )
+        },
+        setting("restart-strategy.failure-rate.delay", Duration, "1 s", "The pause before the job is begun again."),
+        SettingSpec {
+            check: Some(some_time),
+            ..setting("restart-strategy.exponential-delay.initial-backoff", Duration, "1 s", "The first pause.")
+        },
+        SettingSpec {
+            check: Some(some_time),
+            ..setting("restart-strategy.exponential-delay.max-backoff", Duration, "1 min", "The longest pause.")
+        },
+        SettingSpec {
+            check: Some(above_one),
+            ..setting(
+                "restart-strategy.exponential-delay.backoff-multiplier",
+                Number,
+                "1.5",
+                "Each pause is longer than the one before by this factor.",
+            )
+        },
+        SettingSpec {
+            check: Some(a_part),
+            ..setting(
+                "restart-strategy.exponential-delay.jitter-factor",
+                Number,
+                "0.1",
+                "The part of a pause that chance adds or takes away, so that many jobs do not come back at one moment.",
+            )
+        },
+        SettingSpec {
+            check: Some(some_time),
+            ..setting(
+                "restart-strategy.exponential-delay.reset-backoff-threshold",
+                Duration,
+                "1 h",
+                "After a job has run for so long pauses begin with the first again.",
+            )
+        },
+        SettingSpec {
+            check: Some(above_zero),
+            ..setting(
+                "restart-strategy.exponential-delay.attempts-before-reset-backoff",
+                Integer,
+                "",
+                "Times that the job is begun again before it has run for that long; absent: any number.",
+            )
+        },
         SettingSpec {
             check: Some(memory_only),
             ..setting(
@@ -178,6 +259,20 @@ fn above_zero(value: &str) -> Result<(), &'static str> {
     }
 }
 
+fn above_one(value: &str) -> Result<(), &'static str> {
+    match value.parse::<f64>() {
+        Ok(factor) if factor > 1.0 && factor.is_finite() => Ok(()),
+        _ => Err("it must be above 1"),
+    }
+}
+
+fn a_part(value: &str) -> Result<(), &'static str> {
+    match value.parse::<f64>() {
+        Ok(part) if (0.0..=1.0).contains(&part) => Ok(()),
+        _ => Err("it must be from 0 to 1"),
+    }
+}
+
 fn some_time(value: &str) -> Result<(), &'static str> {
     match parse_duration(value) {
         Ok(time) if !time.is_zero() => Ok(()),
@@ -226,6 +321,11 @@ impl Settings {
 
     pub fn text(&self, key: &str) -> Option<&str> {
         self.values.get(key).map(String::as_str)
+    }
+
+    /// What was set.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
     }
 
     /// A whole number that fits.

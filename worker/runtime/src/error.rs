@@ -1,8 +1,9 @@
 //! What ends a slot.
 
 use streamfleet_dataflow::DataflowError;
-use streamfleet_env::StorageError;
+use streamfleet_env::{StorageError, StorageErrorKind};
 use streamfleet_state::StateError;
+use streamfleet_types::Outlook;
 
 /// Why a slot cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,19 @@ impl RuntimeError {
     /// True if the slot failed before any row flowed, over the snapshot's own files.
     pub const fn in_restore(&self) -> bool {
         matches!(self, Self::RestoreRead { .. } | Self::RestoreState { .. })
+    }
+
+    /// What another run may expect.
+    pub const fn outlook(&self) -> Outlook {
+        match self {
+            Self::Task { source, .. } => source.outlook(),
+            Self::RestoreRead { source, .. } => match source.kind {
+                // The next run begins from the same snapshot.
+                StorageErrorKind::NotFound | StorageErrorKind::Broken => Outlook::Lasts,
+                _ => source.outlook(),
+            },
+            Self::RestoreState { .. } => Outlook::Lasts,
+        }
     }
 
     /// The file that is not usable, if it is about one.

@@ -112,6 +112,7 @@ impl Slot {
                 self.stage = Stage::Dead;
                 let failure = SlotFailure {
                     message: error.to_string(),
+                    outlook: error.outlook(),
                     in_restore: error.in_restore(),
                     path: error.path().map(str::to_owned),
                 };

@@ -117,6 +117,7 @@ impl<'a> Process<'a> {
             operators: job.job.graph.vertices.iter().map(|v| v.id.clone()).collect(),
             start_from: StartFrom::Newest,
             new_uid: None,
+            succeeds: None,
             allow_changed_plan: false,
             // Some hurry, so that lives in which processes often die come to retire checkpoints too.
             interval: Some(job.interval / (1 + number as u32 % 3)),
@@ -265,7 +266,11 @@ impl<'a> Process<'a> {
                             self.handles = deployment.handles;
                         }
                         Err(error) => {
-                            let error = CoordinatorError::Slot { slot: 0, message: error.to_string() };
+                            let error = CoordinatorError::Slot {
+                                slot: 0,
+                                message: error.to_string(),
+                                outlook: error.outlook(),
+                            };
                             self.ending = Some(Ending::Failed(error));
                         }
                     }

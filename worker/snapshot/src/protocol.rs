@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use streamfleet_types::log::{OperatorWatermark, SlotSnapshot};
-use streamfleet_types::{Epoch, Millis, OperatorId};
+use streamfleet_types::{Epoch, Millis, OperatorId, Outlook};
 
 /// From the coordinator to every slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,8 @@ pub enum SlotReport {
 pub struct SlotFailure {
     /// What happened, for people.
     pub message: String,
+    /// What another run may expect.
+    pub outlook: Outlook,
     /// It could not read the snapshot that it was to begin from.
     pub in_restore: bool,
     /// The file of the snapshot that it could not read, if it is known.

@@ -115,6 +115,10 @@ fn run_command(args: &RunArgs) -> Result<(), LauncherError> {
             eprintln!("{}: {how}; start it again to go on: {counts}", job.name);
             counts
         }
+        RunOutcome::StoppedInPause(counts) => {
+            eprintln!("{}: stopped while it waited to be begun again; start it again to go on: {counts}", job.name);
+            counts
+        }
         RunOutcome::AlreadyFinished(run) => {
             let advice = "nothing to do. Use --from-nothing to run it anew";
             eprintln!("{}: has finished already (run {run}); {advice}", job.name);

@@ -200,10 +200,7 @@ impl FileSink {
                 continue;
             }
             self.under_way.remove(&tag);
-            let reply = result.map_err(|error| DataflowError::External {
-                place: format!("table {}", self.table),
-                detail: error.to_string(),
-            })?;
+            let reply = result.map_err(|error| DataflowError::of_storage(format!("table {}", self.table), &error))?;
             if let StorageReply::Prepared(token) = reply {
                 let closed =
                     self.prepared.values_mut().flat_map(|prepared| &mut prepared.closed).chain(&mut self.closed);

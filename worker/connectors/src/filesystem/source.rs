@@ -226,7 +226,7 @@ impl FileSource {
     }
 
     fn external(&self, error: &StorageError) -> DataflowError {
-        DataflowError::External { place: format!("table {}", self.table), detail: error.to_string() }
+        DataflowError::of_storage(format!("table {}", self.table), error)
     }
 
     fn is_durable(&self) -> bool {
@@ -246,7 +246,7 @@ impl FileSource {
         files.retain(|(path, _)| self.choice.takes(path));
         // After a restore a file that is missed is named when its turn comes; a monitored folder may fill later.
         if files.is_empty() && !self.known && self.monitor.is_none() {
-            return Err(DataflowError::External {
+            return Err(DataflowError::Refused {
                 place: format!("table {}", self.table),
                 detail: format!(
                     "there is no file at {}, or the folder holds none: check the option 'path' (a relative path begins at the folder that the job is started in)",

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use streamfleet_dataflow::DataflowError;
 pub use streamfleet_dataflow::PartitionLag;
-use streamfleet_types::Term;
+use streamfleet_types::{Outlook, Term};
 
 /// Client properties by librdkafka's names.
 pub type Properties = BTreeMap<String, String>;
@@ -344,6 +345,8 @@ pub struct TransactionHandle {
 pub struct KafkaFault {
     /// What happened, where, and what to do.
     pub detail: String,
+    /// What another run may expect.
+    pub outlook: Outlook,
 }
 
 impl fmt::Display for KafkaFault {
@@ -355,9 +358,24 @@ impl fmt::Display for KafkaFault {
 impl std::error::Error for KafkaFault {}
 
 impl KafkaFault {
-    /// With this text.
+    /// With this text; it may pass.
     pub fn new(detail: impl Into<String>) -> Self {
-        Self { detail: detail.into() }
+        Self { detail: detail.into(), outlook: Outlook::MayPass }
+    }
+
+    /// With this text; the cluster refuses what it was asked.
+    pub fn refused(detail: impl Into<String>) -> Self {
+        Self { detail: detail.into(), outlook: Outlook::Refused }
+    }
+
+    /// Says where it happened.
+    pub fn at(self, place: &str) -> Self {
+        Self { detail: format!("{place}: {}", self.detail), ..self }
+    }
+
+    /// As a table's.
+    pub fn of_table(&self, table: &str) -> DataflowError {
+        DataflowError::outside(format!("table {table}"), self.detail.clone(), self.outlook)
     }
 }
 

@@ -91,7 +91,7 @@ impl DeadLetters {
                 ProducerEvent::Opened { .. } => self.is_open = true,
                 ProducerEvent::Flushed { .. } => self.flushes -= 1,
                 ProducerEvent::Failed(fault) => {
-                    return Err(KafkaFault::new(format!("dead letters: {fault}")));
+                    return Err(fault.at("dead letters"));
                 }
             }
         }

@@ -101,10 +101,7 @@ impl KafkaSink {
                 return Err(bad(table, "properties.transaction.timeout.ms", detail));
             }
             // Refused here rather than when the first transaction is to be committed.
-            super::protocol::check(&options.properties).map_err(|fault| DataflowError::External {
-                place: format!("table {}", table.name),
-                detail: fault.detail,
-            })?;
+            super::protocol::check(&options.properties).map_err(|fault| fault.of_table(&table.name))?;
         }
         Ok(Self {
             table: table.name.clone(),
@@ -128,7 +125,7 @@ impl KafkaSink {
     }
 
     fn fault(&self, fault: &KafkaFault) -> DataflowError {
-        DataflowError::External { place: format!("table {}", self.table), detail: fault.detail.clone() }
+        fault.of_table(&self.table)
     }
 
     fn is_transactional(&self) -> bool {

@@ -173,7 +173,7 @@ impl KafkaSource {
     }
 
     fn fault(&self, fault: &KafkaFault) -> DataflowError {
-        DataflowError::External { place: format!("table {}", self.table), detail: fault.detail.clone() }
+        fault.of_table(&self.table)
     }
 
     fn begin(&mut self) -> Result<(), DataflowError> {
@@ -272,7 +272,7 @@ impl KafkaSource {
         }
         let Some(end) = stop.filter(|end| next > *end) else { return Ok(()) };
         let TopicPartition { topic, partition } = partition;
-        Err(self.fault(&KafkaFault::new(format!(
+        Err(self.fault(&KafkaFault::refused(format!(
             "topic {topic}, partition {partition}: it ends before offset {end}, and 'scan.startup.specific-offsets' begins at \
              offset {next}: name an offset that it has"
         ))))
@@ -297,7 +297,7 @@ impl KafkaSource {
                 _ => {
                     let group = self.options.properties.get("group.id").map_or("", String::as_str);
                     let names: Vec<String> = without.iter().map(ToString::to_string).collect();
-                    return Err(self.fault(&KafkaFault::new(format!(
+                    return Err(self.fault(&KafkaFault::refused(format!(
                         "the consumer group {group} has committed no offset of {}: set 'properties.auto.offset.reset' to earliest \
                          or latest, or choose another 'scan.startup.mode' or 'scan.bounded.mode'",
                         names.join(", ")

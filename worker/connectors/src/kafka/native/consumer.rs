@@ -252,16 +252,19 @@ impl Reader {
             RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => {
                 // The context was told what the brokers say.
                 let said = self.context.said.fatal().or_else(|| self.context.tokens.refused(&text_of(error)))?;
-                return Some(KafkaFault::new(format!(
+                return Some(KafkaFault::refused(format!(
                     "{at}the brokers refuse the credentials ({said}): check 'properties.sasl.*'"
                 )));
             }
-            RDKafkaErrorCode::Fatal => ("the client gave up", "start the job again"),
+            RDKafkaErrorCode::Fatal => {
+                let text = text_of(error);
+                return Some(KafkaFault::new(format!("{at}the client gave up ({text}): start the job again")));
+            }
             _ => return None,
         };
         let is_offset = matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange);
         let range = place.filter(|_| is_offset).map_or_else(String::new, |(partition, _)| self.range_of(partition));
-        Some(KafkaFault::new(format!("{at}{what}{range} ({}): {advice}", text_of(error))))
+        Some(KafkaFault::refused(format!("{at}{what}{range} ({}): {advice}", text_of(error))))
     }
 
     /// Which offsets a partition has, for an error: if the brokers do not say it, the error goes without.
@@ -391,7 +394,7 @@ impl Reader {
                                 .collect::<Vec<_>>()),
                         }
                     });
-                    let partitions = partitions.map_err(|fault| KafkaFault::new(format!("topic {name}: {fault}")))?;
+                    let partitions = partitions.map_err(|fault| fault.at(&format!("topic {name}")))?;
                     let topic: Arc<str> = name.as_str().into();
                     found.extend(
                         partitions.into_iter().map(|partition| TopicPartition { topic: Arc::clone(&topic), partition }),

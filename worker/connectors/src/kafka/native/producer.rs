@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
+use streamfleet_types::Outlook;
 
 /// How long one wait for acknowledgements takes, until the thread looks whether something failed.
 const FLUSH_STEP: Duration = Duration::from_millis(500);
@@ -267,13 +268,18 @@ impl Writer {
 
     fn refused(&self, error: &KafkaError, size: usize) -> KafkaFault {
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) => self.failed(
-                &format!("a record of {size} bytes is larger than may be sent"),
-                "raise 'properties.max.request.size' and the topic's max.message.bytes, or make the rows smaller",
-            ),
-            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
-                self.failed("it is gone", "make it again and start the job again")
-            }
+            // The same record comes again.
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => KafkaFault {
+                outlook: Outlook::Lasts,
+                ..self.failed(
+                    &format!("a record of {size} bytes is larger than may be sent"),
+                    "raise 'properties.max.request.size' and the topic's max.message.bytes, or make the rows smaller",
+                )
+            },
+            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => KafkaFault {
+                outlook: Outlook::Refused,
+                ..self.failed("it is gone", "make it again and start the job again")
+            },
             _ => self.failed("a record cannot be written", &text_of(error)),
         }
     }
@@ -321,7 +327,7 @@ fn make(
     }
     let client: Client = config.create_with_context(context.clone()).map_err(|error| refused(&error))?;
     let tokens = &context.tokens;
-    tokens.begin(client.client()).map_err(|fault| KafkaFault::new(format!("topic {}: {fault}", settings.topic)))?;
+    tokens.begin(client.client()).map_err(|fault| fault.at(&format!("topic {}", settings.topic)))?;
     let (begin, longest) = (Instant::now(), reach_within(&settings.properties));
     let (topic, brokers) = (&settings.topic, &settings.properties["bootstrap.servers"]);
     let mut reach = Reach::new(&settings.properties);
@@ -329,7 +335,7 @@ fn make(
         client.poll(Duration::ZERO);
         tokens.renew(client.client())?;
         if let Some(text) = context.said.fatal() {
-            return Err(KafkaFault::new(format!(
+            return Err(KafkaFault::refused(format!(
                 "topic {topic}: {text}: check 'properties.sasl.*' and 'properties.ssl.*'"
             )));
         }
@@ -348,12 +354,12 @@ fn make(
         };
         match code {
             RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
-                return Err(KafkaFault::new(format!(
+                return Err(KafkaFault::refused(format!(
                     "topic {topic} is not at {brokers}: make it, or check 'topic' and 'properties.bootstrap.servers'"
                 )));
             }
             RDKafkaErrorCode::TopicAuthorizationFailed => {
-                return Err(KafkaFault::new(format!("topic {topic}: {text}: give the user the right to write it")));
+                return Err(KafkaFault::refused(format!("topic {topic}: {text}: give the user the right to write it")));
             }
             _ if begin.elapsed() >= longest => {
                 return Err(KafkaFault::new(format!(
@@ -390,18 +396,18 @@ fn not_initialised(error: &KafkaError, id: &str, settings: &ProducerSettings) ->
         other => other.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
     };
     let topic = &settings.topic;
-    KafkaFault::new(match code {
-        RDKafkaErrorCode::InvalidTransactionTimeout => format!(
+    match code {
+        RDKafkaErrorCode::InvalidTransactionTimeout => KafkaFault::refused(format!(
             "topic {topic}: the brokers allow no transaction of {} ms: lower 'properties.transaction.timeout.ms', or raise the \
              brokers' transaction.max.timeout.ms",
             settings.properties.get("transaction.timeout.ms").map_or("?", String::as_str)
-        ),
-        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => format!(
+        )),
+        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => KafkaFault::refused(format!(
             "topic {topic}: transactional id {id} is not allowed: give the user the rights Write and Describe on \
              transactional ids with the prefix of 'sink.transactional-id-prefix'"
-        ),
-        _ => format!("topic {topic}: transactional id {id} cannot be initialised: {}", text_of(error)),
-    })
+        )),
+        _ => KafkaFault::new(format!("topic {topic}: transactional id {id} cannot be initialised: {}", text_of(error))),
+    }
 }
 
 fn owned(headers: &Headers) -> OwnedHeaders {

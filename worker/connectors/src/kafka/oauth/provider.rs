@@ -84,7 +84,7 @@ impl Tokens {
         };
         match &state.fault {
             Some(fault) if fault.is_lasting => {
-                Err(KafkaFault::new(format!("{life} from {}: {}", self.place(), fault.detail)))
+                Err(KafkaFault::refused(format!("{life} from {}: {}", self.place(), fault.detail)))
             }
             fault if since.elapsed() >= self.patience => {
                 let why = fault.as_ref().map_or("no answer", |fault| &fault.detail);
