@@ -131,9 +131,7 @@ impl DataflowError {
             | Self::External { .. } => Outlook::MayPass,
         }
     }
-}
 
-impl DataflowError {
     /// The operator that its text begins with, if it does with one.
     pub fn operator(&self) -> Option<&str> {
         match self {
@@ -147,6 +145,7 @@ impl DataflowError {
             | Self::Arrow(_)
             | Self::Option { .. }
             | Self::Record { .. }
+            | Self::Refused { .. }
             | Self::External { .. } => None,
         }
     }
