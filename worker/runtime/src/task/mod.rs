@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_dataflow::DataflowError;
 use streamfleet_exchange::Verdict;
+use streamfleet_snapshot::FirstRows;
 use streamfleet_state::FrozenTable;
 use streamfleet_types::log::SplitPosition;
 use streamfleet_types::{Epoch, Millis, OperatorId};
@@ -123,6 +124,15 @@ impl Task {
                 }
             }
             Self::Sink(t) => t.input.alignment.on_abort(epoch),
+        }
+    }
+
+    /// How far the task is with its first rows.
+    pub fn first_rows(&mut self) -> FirstRows {
+        match self {
+            Self::Source(t) if t.awaits_splits() => FirstRows::Awaited,
+            Self::Source(_) | Self::Operator(_) => FirstRows::None,
+            Self::Sink(t) => t.first_rows(),
         }
     }
 

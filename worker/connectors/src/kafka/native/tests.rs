@@ -8,12 +8,14 @@ use crate::kafka::client::{
     ProducerCommand, ProducerEvent, ProducerSettings, Properties, TopicPartition, Topics,
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, BrokerId, MetadataResponse, RequestHeader, ResponseHeader, TopicName,
+    ApiKey, ApiVersionsResponse, BrokerId, MetadataResponse, RequestHeader, ResponseHeader, SaslAuthenticateResponse,
+    SaslHandshakeResponse, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -21,13 +23,15 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const METADATA_VERSION: i16 = 9;
 
-/// A broker that knows one topic and answers nothing but what it is; it may leave itself out of the cluster's brokers.
+/// A broker that knows one topic and answers nothing but what it is. It may leave itself out of the cluster's brokers, and
+/// refuses every log-in.
 struct Broker {
     port: u16,
     is_listed: Arc<AtomicBool>,
@@ -75,9 +79,27 @@ fn answer(mut request: Bytes, port: u16, is_listed: bool) -> BytesMut {
     match kind {
         ApiKey::ApiVersions => {
             let of = |key: ApiKey, most| ApiVersion::default().with_api_key(key as i16).with_max_version(most);
-            let known = vec![of(ApiKey::ApiVersions, 3), of(ApiKey::Metadata, METADATA_VERSION)];
+            let known = vec![
+                of(ApiKey::ApiVersions, 3),
+                of(ApiKey::Metadata, METADATA_VERSION),
+                of(ApiKey::SaslHandshake, 1),
+                of(ApiKey::SaslAuthenticate, 2),
+            ];
             answered.encode(&mut bytes, ApiVersionsResponse::header_version(version)).expect("a header");
             ApiVersionsResponse::default().with_api_keys(known).encode(&mut bytes, version).expect("an answer");
+        }
+        ApiKey::SaslHandshake => {
+            let mechanisms = vec![StrBytes::from_static_str("OAUTHBEARER")];
+            answered.encode(&mut bytes, SaslHandshakeResponse::header_version(version)).expect("a header");
+            let handshake = SaslHandshakeResponse::default().with_mechanisms(mechanisms);
+            handshake.encode(&mut bytes, version).expect("an answer");
+        }
+        ApiKey::SaslAuthenticate => {
+            let why = StrBytes::from_static_str("{\"status\":\"invalid_token\"}");
+            let refused = ResponseError::SaslAuthenticationFailed.code();
+            answered.encode(&mut bytes, SaslAuthenticateResponse::header_version(version)).expect("a header");
+            let refusal = SaslAuthenticateResponse::default().with_error_code(refused).with_error_message(Some(why));
+            refusal.encode(&mut bytes, version).expect("an answer");
         }
         ApiKey::Metadata => {
             let host = StrBytes::from_static_str("127.0.0.1");
@@ -163,16 +185,8 @@ fn an_offset_that_a_partition_does_not_have_is_told_with_those_it_has() {
     for (key, value) in [("group.id", "g"), ("enable.auto.commit", "false"), ("auto.offset.reset", "error")] {
         properties.insert(key.to_owned(), value.to_owned());
     }
-    let settings = ConsumerSettings {
-        properties,
-        topics: Topics::Names(vec!["t".to_owned()]),
-        keys: false,
-        headers: false,
-        bounded: false,
-        most_under_way: usize::MAX,
-    };
     let inbox = Inbox::new(Arc::new(|| {}));
-    let reader = NativeCluster.consumer(settings, inbox.clone(), Arc::default()).expect("sound settings");
+    let reader = NativeCluster.consumer(reads(properties), inbox.clone(), Arc::default()).expect("sound settings");
     let partition = TopicPartition { topic: "t".into(), partition: 0 };
     let lag = Arc::new(PartitionLag::new("t".into(), 0, 99, None));
     reader.ask(ConsumerCommand::Read { partition, offset: 99, lag });
@@ -181,6 +195,54 @@ fn an_offset_that_a_partition_does_not_have_is_told_with_those_it_has() {
     let expected = "topic t, partition 0, offset 99: there is no such offset any more, or not yet, the partition begins at \
                     offset 0 and ends before 3";
     assert!(text.starts_with(expected), "{text}");
+}
+
+fn reads(properties: Properties) -> ConsumerSettings {
+    ConsumerSettings {
+        properties,
+        topics: Topics::Names(vec!["t".to_owned()]),
+        keys: false,
+        headers: false,
+        bounded: false,
+        most_under_way: usize::MAX,
+    }
+}
+
+/// The clients say it beside much else, and are not asked for long.
+#[test]
+fn a_log_in_that_brokers_refuse_is_told_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    // It ends in the year 5138.
+    std::fs::write(&file, "e30.eyJleHAiOjk5OTk5OTk5OTk5fQ.x").expect("written");
+    let (address, url) = (format!("127.0.0.1:{}", Broker::start().port), format!("file://{}", file.display()));
+    let properties = [
+        ("bootstrap.servers", address.as_str()),
+        ("security.protocol", "sasl_plaintext"),
+        ("sasl.mechanisms", "OAUTHBEARER"),
+        ("sasl.oauthbearer.token.endpoint.url", url.as_str()),
+        ("default.api.timeout.ms", "8000"),
+        // Each client warns of one of these, that it has no use for it.
+        ("acks", "all"),
+        ("group.id", "g"),
+    ];
+    let properties: Properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let heard = Inbox::new(Arc::new(|| {}));
+    let reader =
+        NativeCluster.consumer(reads(properties.clone()), heard.clone(), Arc::default()).expect("sound settings");
+    reader.ask(ConsumerCommand::List);
+    let settings =
+        ProducerSettings { properties, topic: "t".to_owned(), partitioner: Partitioner::Default, subtask: 0 };
+    let told = Inbox::new(Arc::new(|| {}));
+    let writer = NativeCluster.producer(settings, told.clone(), Arc::default()).expect("sound settings");
+    writer.ask(ProducerCommand::Open { producer: 0, transactional_id: None });
+    let ProducerEvent::Failed(of_writer) = next_of(&told) else { panic!("a failure is expected") };
+    let ConsumerEvent::Failed(of_reader) = next_of(&heard) else { panic!("a failure is expected") };
+    for fault in [of_reader, of_writer] {
+        let text = fault.to_string();
+        assert!(text.starts_with("topic t: ") && text.contains("{\"status\":\"invalid_token\"}"), "{text}");
+        assert!(text.contains(&format!("the brokers refuse the token of {}", file.display())), "{text}");
+    }
 }
 
 /// Such a transaction is open still when the broker is asked, but without the records.
