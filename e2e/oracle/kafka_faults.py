@@ -15,6 +15,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
+import registry  # noqa: E402
 import tokens  # noqa: E402
 import topics  # noqa: E402
 from certificates import Authority  # noqa: E402
@@ -28,8 +29,8 @@ CREATE TABLE input (id BIGINT, note STRING)
 """
 WRITE = """
 CREATE TABLE output (id BIGINT, note STRING)
-  WITH ('connector' = 'kafka', 'topic' = '{sink}', 'properties.bootstrap.servers' = '{address}', 'format' = 'json',
-        'properties.default.api.timeout.ms' = '{patience}', 'sink.delivery-guarantee' = 'exactly-once'{write});
+  WITH ('connector' = 'kafka', 'topic' = '{sink}', 'properties.bootstrap.servers' = '{sink_address}', 'format' = '{format}',
+        'properties.default.api.timeout.ms' = '{patience}', 'sink.delivery-guarantee' = '{guarantee}'{write});
 INSERT INTO output SELECT id, note FROM input;
 """
 BOUNDED = ", 'scan.bounded.mode' = 'latest-offset'"
@@ -38,7 +39,8 @@ BOUNDED = ", 'scan.bounded.mode' = 'latest-offset'"
 class Case:
     """A job that copies one topic to another, in a folder of its own."""
 
-    def __init__(self, binary, kafka, top, name, read=BOUNDED, write="", address=None, patience=60_000, make=(1, 1)):
+    def __init__(self, binary, kafka, top, name, read=BOUNDED, write="", address=None, sink_address=None, patience=60_000,
+                 make=(1, 1), guarantee="exactly-once", format="json"):
         self.binary, self.kafka, self.name = binary, kafka, name
         self.folder = top / name
         self.folder.mkdir()
@@ -47,8 +49,10 @@ class Case:
             topics.create(kafka.address, self.source, partitions=2)
         if make[1]:
             topics.create(kafka.address, self.sink, partitions=2)
+        address = address or kafka.address
         text = (READ + WRITE).format(
-            source=self.source, sink=self.sink, address=address or kafka.address, patience=patience, read=read, write=write
+            source=self.source, sink=self.sink, address=address, sink_address=sink_address or address, patience=patience,
+            read=read, write=write, guarantee=guarantee, format=format,
         )
         (self.folder / "job.sql").write_text(text)
 
@@ -122,6 +126,44 @@ def refusals(case, kafka):
     one.refused("is larger than may be sent", "'properties.max.request.size'")
     one = case("unknown-property", write=", 'properties.no.such.thing' = '1'")
     one.refused("properties.no.such.thing", code=2)
+
+
+def stops_at_start(case, kafka):
+    """Whatever a job waits for before its first row is written: a stop ends it at once, and it can be started again."""
+    (port,) = free_ports(1)
+    nobody = f"127.0.0.1:{port}"
+    with registry.registry() as schemas:
+        schemas.unavailable = 1.0
+        schema = f", 'avro-confluent.url' = '{schemas.url}'"
+        waiting = [
+            case("stop-no-fence", address=nobody, make=(0, 0)),
+            case("stop-no-source", address=nobody, make=(0, 0), guarantee="at-least-once"),
+            case("stop-no-sink", sink_address=nobody, make=(1, 0), guarantee="at-least-once"),
+            case("stop-no-schema", guarantee="at-least-once", format="avro-confluent", write=schema),
+        ]
+        for one in waiting[2:]:
+            one.put(0, 10)
+        # Also with a checkpoint under way.
+        processes = [one.start(interval="1s") for one in waiting]
+        time.sleep(4)
+        began = time.time()
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for one, process in zip(waiting, processes):
+            try:
+                code = process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                code = "none"
+            finally:
+                process.kill()
+            if code != 0 or ": stopped " not in one.log():
+                raise SystemExit(f"{one.name}: exit code {code} after {time.time() - began:.0f} s\n{one.log()}")
+        took, last = time.time() - began, waiting[-1]
+        schemas.unavailable = 0.0
+        last.finish()
+    if sum(topics.values(kafka.address, last.sink).values()) != 10:
+        raise SystemExit(f"{last.name}: not all rows are there\n{last.log()}")
+    print(f"kafka faults: {len(waiting)} jobs stopped while they waited at their start, within {took:.1f} s", flush=True)
 
 
 def bad_records(case, kafka):
@@ -308,7 +350,12 @@ def token_log_in(case, kafka, issuer):
     one = secure("foreign-token", by_tokens(place))
     one.put(0, 10)
     one.refused("invalid_token", f"the brokers refuse the token of {place}", "audience")
-    issuer.audience, issuer.life = tokens.AUDIENCE, 12
+    issuer.audience, issuer.opaque = tokens.AUDIENCE, True
+    for guarantee in ("exactly-once", "at-least-once"):
+        one = secure(f"opaque-token-{guarantee}", by_tokens(place), guarantee=guarantee, patience=6000)
+        one.put(0, 10)
+        one.refused("invalid_token", f"the brokers refuse the token of {place}", "audience")
+    issuer.opaque, issuer.life = False, 12
     one = secure("token-turns-foreign", by_tokens(place), read="")
     process = one.start()
     one.put(0, 10)
@@ -377,8 +424,8 @@ def main():
         def log_in_by_token_over_tls(case, kafka):
             token_over_tls(case, kafka, issuer, pathlib.Path(top))
 
-        steps = (refusals, bad_records, log_in, log_in_by_token, log_in_by_token_over_tls, partition_added, topic_made_anew,
-                 taken_over, outages)
+        steps = (refusals, stops_at_start, bad_records, log_in, log_in_by_token, log_in_by_token_over_tls, partition_added,
+                 topic_made_anew, taken_over, outages)
         for step in steps:
             if arguments.only in (None, step.__name__):
                 step(case, kafka)

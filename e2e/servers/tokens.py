@@ -26,6 +26,7 @@ class Tokens(HttpServer):
         self.life = life  # seconds
         self.audience = AUDIENCE
         self.unavailable = False  # 503
+        self.opaque = False  # tokens that only their giver understands
         self.given = 0
 
     def key_set(self):
@@ -63,7 +64,7 @@ class Tokens(HttpServer):
             return 400, {"error": "invalid_scope"}
         with self.lock:
             self.given += 1
-        return 200, {"access_token": self.token(), "token_type": "Bearer", "expires_in": self.life}
+        return 200, {"access_token": secrets.token_hex(16) if self.opaque else self.token(), "token_type": "Bearer", "expires_in": self.life}
 
 
 def tokens(life=3600, key=None, tls=None):

@@ -11,12 +11,12 @@ use crate::message::{Action, CoordinatorError, Ending, Event};
 use crate::startup::{Progress, Startup};
 use crate::stats::CheckpointStats;
 use crate::watermark_groups::WatermarkGroups;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_env::{Clock, Entropy, StorageError, StorageReply, StorageRequest};
-use streamfleet_snapshot::{Assembly, Retention, SlotCommand, SlotFailure, SlotReport, unreferenced_files};
+use streamfleet_snapshot::{Assembly, FirstRows, Retention, SlotCommand, SlotFailure, SlotReport, unreferenced_files};
 use streamfleet_storage::{LOG_PREFIX, entry_path};
 use streamfleet_types::log::{LOG_VERSION, LogEntry, LogRecord, Outcome, Snapshot};
 use streamfleet_types::{Epoch, Run, Term};
@@ -104,6 +104,8 @@ pub struct Coordinator {
     old_records: VecDeque<u64>,
     stats: CheckpointStats,
     groups: WatermarkGroups,
+    /// How far each slot is with its first rows, as far as they have said it.
+    first_rows: BTreeMap<u32, FirstRows>,
 }
 
 impl fmt::Debug for Coordinator {
@@ -157,6 +159,7 @@ impl Coordinator {
             old_records: VecDeque::new(),
             stats: CheckpointStats::default(),
             groups: WatermarkGroups::default(),
+            first_rows: BTreeMap::new(),
         };
         let mut actions = Vec::new();
         coordinator.ask(Purpose::Startup, request, &mut actions);
@@ -466,6 +469,9 @@ impl Coordinator {
                     self.abort(now, format!("slot {slot}: {reason}"), false);
                 }
             }
+            SlotReport::FirstRows(first_rows) => {
+                self.first_rows.insert(slot, first_rows);
+            }
             SlotReport::Drained => {
                 self.drained.insert(slot);
             }
@@ -537,13 +543,16 @@ impl Coordinator {
         self.append(LogRecord::Abort { epoch, reason });
     }
 
-    /// Records that the run failed; then it is over.
+    /// Records that the run failed; then it is over. While another end is being recorded nothing can fail it any more: all that was
+    /// promised for that end is done.
     fn fail(&mut self, error: CoordinatorError) {
-        if self.failure.is_none() {
-            self.append(LogRecord::End { outcome: Outcome::Failed, reason: error.to_string() });
-            self.failure = Some(error);
-            self.stage = Stage::Ending;
+        if matches!(self.stage, Stage::Ending) {
+            warn!(%error, "met when the end was decided already: it changes nothing");
+            return;
         }
+        self.append(LogRecord::End { outcome: Outcome::Failed, reason: error.to_string() });
+        self.failure = Some(error);
+        self.stage = Stage::Ending;
     }
 
     fn on_complete(&mut self, now: Duration, snapshot: Snapshot, actions: &mut Vec<Action>) {
@@ -653,12 +662,21 @@ impl Coordinator {
     fn stop_before_it_runs(&mut self, actions: &mut Vec<Action>) {
         match self.stage {
             Stage::Starting(_) => self.over(Ending::Ended(Outcome::Stopped), actions),
-            Stage::CommittingBase | Stage::Abandoning { .. } | Stage::Deploying => {
+            Stage::Running if !self.awaits_first_rows() => {}
+            Stage::CommittingBase | Stage::Abandoning { .. } | Stage::Deploying | Stage::Running => {
                 self.append(LogRecord::End { outcome: Outcome::Stopped, reason: String::new() });
                 self.stage = Stage::Ending;
             }
-            Stage::Claiming | Stage::Running | Stage::Ending | Stage::Over => {}
+            Stage::Claiming | Stage::Ending | Stage::Over => {}
         }
+    }
+
+    /// True if no sink has taken any rows, and a snapshot would wait for a system that was not reached yet. One that is being
+    /// recorded is not left.
+    fn awaits_first_rows(&self) -> bool {
+        let some = |which| self.first_rows.values().any(|first_rows| *first_rows == which);
+        let is_recording = self.under_way.as_ref().is_some_and(|u| u.recording) || !self.commits.is_empty();
+        !self.last_done && !is_recording && some(FirstRows::Awaited) && !some(FirstRows::Taken)
     }
 
     fn begin_what_is_due(&mut self, now: Duration, actions: &mut Vec<Action>) {
@@ -696,3 +714,7 @@ impl Coordinator {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "stop_tests.rs"]
+mod stop_tests;

@@ -11,7 +11,7 @@ use crossbeam_channel::Receiver;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use streamfleet_snapshot::{SlotCommand, SlotFailure, SlotReport};
+use streamfleet_snapshot::{FirstRows, SlotCommand, SlotFailure, SlotReport};
 use streamfleet_types::{Epoch, MIN_WATERMARK, Millis, OperatorId};
 
 /// A step that has taken so long ends after its round, however much of its budget is left: commands and answers wait in the
@@ -51,6 +51,7 @@ pub struct Slot {
     restored_watermarks: BTreeMap<OperatorId, Millis>,
     snapshots: Snapshots,
     drained: bool,
+    first_rows: FirstRows,
     metrics: Arc<SlotMetrics>,
     taken: Vec<(Epoch, TaskSnapshot)>,
     last_step: Option<(Duration, bool)>,
@@ -82,6 +83,7 @@ impl Slot {
             restored_watermarks: parts.restored_watermarks,
             snapshots: parts.snapshots,
             drained: false,
+            first_rows: FirstRows::None,
             metrics: parts.metrics,
             taken: Vec::new(),
             last_step: None,
@@ -180,6 +182,7 @@ impl Slot {
             }
         }
         self.poll_sinks()?;
+        self.report_first_rows();
         let tell_at = self.report_reached(now);
         let wake_at = [wake_at, tell_at].into_iter().flatten().min();
         if let Some(report) = self.snapshots.poll_report() {
@@ -224,6 +227,28 @@ impl Slot {
         Ok(())
     }
 
+    /// Says how far the slot is with its first rows, if that has changed.
+    fn report_first_rows(&mut self) {
+        if self.first_rows == FirstRows::Taken {
+            return;
+        }
+        let mut now = FirstRows::None;
+        for task in &mut self.tasks {
+            match task.first_rows() {
+                FirstRows::None => {}
+                FirstRows::Awaited => now = FirstRows::Awaited,
+                FirstRows::Taken => {
+                    now = FirstRows::Taken;
+                    break;
+                }
+            }
+        }
+        if now != self.first_rows {
+            self.first_rows = now;
+            (self.reports)(self.number, SlotReport::FirstRows(now));
+        }
+    }
+
     /// Says how far sources have come that are read at one pace with others; gives when the next one is to say it.
     fn report_reached(&mut self, now: Duration) -> Option<Duration> {
         let Self { tasks, reports, number, .. } = self;
@@ -245,8 +270,9 @@ impl Slot {
             restored.map_err(|source| RuntimeError::Task { task: operator.metrics.place.clone(), source })?;
         }
         self.stage = Stage::Running;
-        // When all slots run, all parts of every group must be known.
+        // When all slots run, all parts of every group must be known, and what is awaited.
         self.report_reached(now);
+        self.report_first_rows();
         (self.reports)(self.number, SlotReport::Running);
         Ok(())
     }

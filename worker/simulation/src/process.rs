@@ -361,3 +361,7 @@ fn is_claim(bytes: &[u8]) -> bool {
     serde_json::from_slice::<LogEntry>(bytes)
         .is_ok_and(|e| matches!(e.record, LogRecord::Claim { .. } | LogRecord::Start { .. }))
 }
+
+#[cfg(test)]
+#[path = "stop_tests.rs"]
+mod stop_tests;

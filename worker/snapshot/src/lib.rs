@@ -5,5 +5,5 @@ mod protocol;
 mod retention;
 
 pub use assembly::{Assembly, JobShape};
-pub use protocol::{SlotCommand, SlotFailure, SlotReport};
+pub use protocol::{FirstRows, SlotCommand, SlotFailure, SlotReport};
 pub use retention::{Retention, unreferenced_files};

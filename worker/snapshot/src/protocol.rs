@@ -44,6 +44,18 @@ pub enum SlotCommand {
     },
 }
 
+/// How far a slot is with the first rows of its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstRows {
+    /// None came to a sink yet, and nothing stands in their way.
+    None,
+    /// None was taken by a sink yet: a source still finds its splits, or a sink does not take what it is offered, as while brokers or
+    /// a schema registry do not answer.
+    Awaited,
+    /// A sink has taken some. This is not taken back.
+    Taken,
+}
+
 /// From a slot to the coordinator.
 #[derive(Debug, Clone)]
 pub enum SlotReport {
@@ -63,6 +75,8 @@ pub enum SlotReport {
         /// Why.
         reason: String,
     },
+    /// How far the slot is with its first rows, when that changes; at the beginning it is [`FirstRows::None`].
+    FirstRows(FirstRows),
     /// All input has ended and all rows are through; what remains is a last snapshot.
     Drained,
     /// How far the slot's part of a source has come, which is read at one pace with others. A slot that has such parts says it

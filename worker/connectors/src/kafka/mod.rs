@@ -13,6 +13,8 @@ mod decode;
 mod encode;
 #[cfg(test)]
 mod fake;
+mod first_offsets;
+mod jaas;
 mod native;
 mod oauth;
 mod options;
@@ -271,6 +273,11 @@ fn check_properties(table: &TableDescriptor, properties: &Properties) -> Result<
     if let Some((property, what)) = native::bad_property(properties) {
         return Err(properties::refused(table, &property, &what));
     }
-    let tokens = oauth::TokenSettings::of(properties);
-    tokens.map(|_| ()).map_err(|fault| hidden(table, &format!("properties.{}", fault.property), fault.detail))
+    let Err(fault) = oauth::TokenSettings::of(properties) else { return Ok(()) };
+    let option = format!("properties.{}", fault.property);
+    Err(if properties.contains_key(fault.property) {
+        hidden(table, &option, fault.detail)
+    } else {
+        bad(table, &option, format!("it is missing: {}", fault.detail))
+    })
 }

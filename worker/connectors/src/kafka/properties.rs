@@ -1,7 +1,7 @@
 //! `properties.*`: the client's settings, by the names of Kafka's Java client or of librdkafka.
 
 use super::client::{Properties, REACH_WITHIN};
-use super::oauth;
+use super::{jaas, oauth};
 use crate::options::{bad, hidden, warn_once};
 use streamfleet_dataflow::DataflowError;
 use streamfleet_logical::TableDescriptor;
@@ -116,26 +116,38 @@ pub(super) fn of(table: &TableDescriptor) -> Result<Properties, DataflowError> {
     Ok(properties)
 }
 
-/// Refuses Kerberos, which clients take for granted where no mechanism is named.
+const MECHANISM: &str = "properties.sasl.mechanism";
+
+/// How a client logs in, as the table says it.
+pub(super) fn mechanism(table: &TableDescriptor) -> Option<(&'static str, String)> {
+    let options = [MECHANISM, "properties.sasl.mechanisms"];
+    options.into_iter().find_map(|option| Some((option, table.option(option)?.trim().to_ascii_uppercase())))
+}
+
+/// Refuses what no client here does: Kerberos above all, which clients take for granted where no mechanism is named.
 fn check_mechanism(table: &TableDescriptor) -> Result<(), DataflowError> {
-    const NO_KERBEROS: &str =
-        "Kerberos (GSSAPI) is not supported: use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER";
-    const MECHANISM: &str = "properties.sasl.mechanism";
-    let value = |option: &str| table.option(option).map(|value| value.trim().to_ascii_uppercase());
-    for option in [MECHANISM, "properties.sasl.mechanisms"] {
-        match value(option).as_deref() {
-            Some("GSSAPI") => return Err(bad(table, option, NO_KERBEROS)),
-            Some(_) => return Ok(()),
-            None => {}
+    const KNOWN: &str = "use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER";
+    match mechanism(table) {
+        Some((option, name)) if name == "GSSAPI" => {
+            Err(bad(table, option, format!("Kerberos (GSSAPI) is not supported: {KNOWN}")))
         }
-    }
-    match value("properties.security.protocol") {
-        Some(protocol) if protocol.starts_with("SASL_") => Err(bad(
-            table,
-            MECHANISM,
-            format!("with 'properties.security.protocol' = '{protocol}' it is needed. {NO_KERBEROS}"),
-        )),
-        _ => Ok(()),
+        // What is left empty the client refuses.
+        Some((option, name)) if !name.is_empty() && jaas::module_of(&name).is_none() => {
+            Err(bad(table, option, format!("it is not supported: {KNOWN}")))
+        }
+        Some(_) => Ok(()),
+        None => {
+            let protocol = table.option("properties.security.protocol").map(|text| text.trim().to_ascii_uppercase());
+            match protocol.filter(|protocol| protocol.starts_with("SASL_")) {
+                Some(protocol) => {
+                    let detail = format!(
+                        "with 'properties.security.protocol' = '{protocol}' it is needed. Kerberos (GSSAPI) is not supported: {KNOWN}"
+                    );
+                    Err(bad(table, MECHANISM, detail))
+                }
+                None => Ok(()),
+            }
+        }
     }
 }
 
@@ -236,23 +248,8 @@ fn translate(
         }
         "metadata.broker.list" => set("bootstrap.servers", value),
         "client.id.prefix" => set("client.id", value),
-        "sasl.jaas.config" if value.contains("OAuthBearerLoginModule") => {
-            oauth::translate_jaas(table, option, &jaas_fields(value), properties)?;
-        }
-        "sasl.jaas.config" => {
-            let fields = jaas_fields(value);
-            for (field, name) in [("username", "sasl.username"), ("password", "sasl.password")] {
-                match fields.iter().find(|(found, _)| *found == field) {
-                    Some((_, text)) => set(name, text),
-                    None => {
-                        let detail = format!("`{field}=\"..\"` is not in it");
-                        // The value holds a password: it must not be shown.
-                        return Err(hidden(table, option, &detail));
-                    }
-                }
-            }
-        }
-        "sasl.mechanism" => set("sasl.mechanisms", value),
+        "sasl.jaas.config" => jaas::translate(table, option, value, properties)?,
+        "sasl.mechanism" | "sasl.mechanisms" => set("sasl.mechanisms", &value.to_ascii_uppercase()),
         "security.protocol" => set("security.protocol", &value.to_ascii_lowercase()),
         "buffer.memory" => {
             let bytes = number("of bytes")?;
@@ -292,26 +289,6 @@ const ONLY_PEM: &str = "only PEM is read: convert the store (openssl pkcs12, key
 fn is_no_pem(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     [".jks", ".p12", ".pfx", ".pkcs12"].iter().any(|ending| path.ends_with(ending))
-}
-
-/// The fields of a JAAS entry: `Module required username="u" password="p";`.
-fn jaas_fields(text: &str) -> Vec<(&str, &str)> {
-    let mut fields = Vec::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('=') {
-        let name = before.trim_end().rsplit(|c: char| c.is_whitespace() || c == ';').next().unwrap_or_default();
-        let after = after.trim_start();
-        let quote = after.chars().next().filter(|c| matches!(c, '"' | '\''));
-        let found = match quote {
-            Some(quote) => after[1..].split_once(quote),
-            None => Some(after.split_at(after.find(|c: char| c.is_whitespace() || c == ';').unwrap_or(after.len()))),
-        };
-        // What is not closed is no field.
-        let Some((value, behind)) = found else { break };
-        fields.push((name, value));
-        rest = behind;
-    }
-    fields
 }
 
 #[cfg(test)]

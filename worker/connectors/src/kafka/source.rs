@@ -6,13 +6,13 @@
 //! neither. Then they are read. Every offset is an absolute one before the first snapshot.
 
 use super::client::{
-    Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, KafkaFault, OffsetsAt, RecordBlock,
-    TopicPartition,
+    Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, KafkaFault, RecordBlock, TopicPartition,
 };
 use super::columns::Columns;
 use super::dead_letters::DeadLetters;
 use super::decode::{BlockDecoder, Rows};
-use super::options::{Bound, ReadOptions, Reset};
+use super::first_offsets::{FirstOffsets, Found};
+use super::options::{Bound, ReadOptions};
 use super::pauses::Pauses;
 use crate::format::{BadMessage, Link};
 use crate::inbox::{Inbox, UnderWay};
@@ -51,21 +51,6 @@ struct Split {
     lag: Arc<PartitionLag>,
 }
 
-/// A partition whose offsets are being looked up.
-#[derive(Debug, Clone)]
-struct New {
-    partition: TopicPartition,
-    start: Option<i64>,
-    stop: Option<i64>,
-}
-
-/// Offsets to be looked up.
-struct Lookup {
-    at: OffsetsAt,
-    partitions: Vec<TopicPartition>,
-    is_start: bool,
-}
-
 enum OnBad {
     Fail,
     Skip,
@@ -85,8 +70,8 @@ pub(super) struct KafkaSource {
     consumer: Option<Box<dyn Consumer>>,
     splits: Vec<Split>,
     by_partition: HashMap<TopicPartition, usize>,
-    new: Vec<New>,
-    lookups: VecDeque<Lookup>,
+    /// Of partitions that are not read yet.
+    first_offsets: FirstOffsets,
     /// The first listing of a job that began from nothing: later, new partitions are read from their beginning.
     is_first: bool,
     /// All partitions of the first listing have their offsets.
@@ -158,8 +143,7 @@ impl KafkaSource {
             consumer: None,
             splits: Vec::new(),
             by_partition: HashMap::new(),
-            new: Vec::new(),
-            lookups: VecDeque::new(),
+            first_offsets: FirstOffsets::default(),
             is_first: false,
             known: false,
             is_listing: false,
@@ -213,100 +197,35 @@ impl KafkaSource {
         self.is_listing = false;
         self.next_listing = self.options.discovery.map(|interval| self.context.clock.monotonic() + interval);
         let (subtask, parallelism) = (self.context.subtask, self.context.parallelism);
-        let is_known =
-            |p: &TopicPartition| self.by_partition.contains_key(p) || self.new.iter().any(|n| n.partition == *p);
+        let is_known = |p: &TopicPartition| self.by_partition.contains_key(p) || self.first_offsets.has(p);
         let mine: Vec<TopicPartition> =
             partitions.into_iter().filter(|p| owner(&p.to_string(), parallelism) == subtask && !is_known(p)).collect();
         let start = if self.is_first { self.options.startup.clone() } else { Bound::Earliest };
         self.is_first = false;
-        self.look_up(&start, &mine, true);
-        if let Some(stop) = self.options.bounded.clone() {
-            self.look_up(&stop, &mine, false);
-        }
-        for partition in mine {
-            let (start, stop) =
-                (specific(&start, &partition), self.options.bounded.as_ref().and_then(|b| specific(b, &partition)));
-            self.new.push(New { partition, start, stop });
-        }
-        self.next_lookup()
-    }
-
-    /// Queues what must be asked for a bound of these partitions.
-    fn look_up(&mut self, bound: &Bound, partitions: &[TopicPartition], is_start: bool) {
-        let partitions: Vec<TopicPartition> =
-            partitions.iter().filter(|p| specific(bound, p).is_none()).cloned().collect();
-        let at = match bound {
-            Bound::Earliest => OffsetsAt::Earliest,
-            Bound::Latest => OffsetsAt::Latest,
-            Bound::Group => OffsetsAt::Group,
-            Bound::Timestamp(time) => OffsetsAt::Timestamp(*time),
-            // Partitions that the user did not name.
-            Bound::Specific(_) if is_start => OffsetsAt::Earliest,
-            Bound::Specific(_) => OffsetsAt::Latest,
-        };
-        if !partitions.is_empty() {
-            self.lookups.push_back(Lookup { at, partitions, is_start });
-        }
-    }
-
-    /// Asks for the next offsets; when all are there, reading begins.
-    fn next_lookup(&mut self) -> Result<(), DataflowError> {
-        if let Some(lookup) = self.lookups.front() {
-            self.ask(ConsumerCommand::Offsets { at: lookup.at, partitions: lookup.partitions.clone() });
-            return Ok(());
-        }
-        for New { partition, start, stop } in std::mem::take(&mut self.new) {
-            let next = start.expect("looked up above");
-            self.check_begin(&partition, next, stop)?;
-            self.add_split(partition, next, stop, false);
-        }
-        self.known = true;
-        Ok(())
-    }
-
-    /// Reading from behind a partition's end would end at once, as if there were nothing; without a bound the brokers say it.
-    fn check_begin(&self, partition: &TopicPartition, next: i64, stop: Option<i64>) -> Result<(), DataflowError> {
-        let ReadOptions { startup, bounded, .. } = &self.options;
-        if !matches!((startup, bounded), (Bound::Specific(_), Some(Bound::Latest))) {
-            return Ok(());
-        }
-        let Some(end) = stop.filter(|end| next > *end) else { return Ok(()) };
-        let TopicPartition { topic, partition } = partition;
-        Err(self.fault(&KafkaFault::refused(format!(
-            "topic {topic}, partition {partition}: it ends before offset {end}, and 'scan.startup.specific-offsets' begins at \
-             offset {next}: name an offset that it has"
-        ))))
+        self.first_offsets.add(mine, &start, self.options.bounded.as_ref());
+        self.look_up_next()
     }
 
     fn on_offsets(&mut self, offsets: Vec<(TopicPartition, Option<i64>)>) -> Result<(), DataflowError> {
-        let Some(Lookup { at, is_start, .. }) = self.lookups.pop_front() else { return Ok(()) };
-        let mut without = Vec::new();
-        for (partition, offset) in offsets {
-            let Some(new) = self.new.iter_mut().find(|n| n.partition == partition) else { continue };
-            match offset {
-                Some(offset) if is_start => new.start = Some(offset),
-                Some(offset) => new.stop = Some(offset),
-                None => without.push(partition),
-            }
+        let taken = self.first_offsets.answer(offsets, &self.options);
+        taken.map_err(|fault| self.fault(&fault))?;
+        self.look_up_next()
+    }
+
+    /// Asks for the next offsets; when all are there, reading begins.
+    fn look_up_next(&mut self) -> Result<(), DataflowError> {
+        if let Some(question) = self.first_offsets.question() {
+            self.ask(question);
         }
-        if !without.is_empty() {
-            let instead = match (at, is_start, self.options.reset) {
-                // No record is as young.
-                (OffsetsAt::Timestamp(_), ..) | (OffsetsAt::Group, true, Reset::Latest) => OffsetsAt::Latest,
-                (OffsetsAt::Group, true, Reset::Earliest) => OffsetsAt::Earliest,
-                _ => {
-                    let group = self.options.properties.get("group.id").map_or("", String::as_str);
-                    let names: Vec<String> = without.iter().map(ToString::to_string).collect();
-                    return Err(self.fault(&KafkaFault::refused(format!(
-                        "the consumer group {group} has committed no offset of {}: set 'properties.auto.offset.reset' to earliest \
-                         or latest, or choose another 'scan.startup.mode' or 'scan.bounded.mode'",
-                        names.join(", ")
-                    ))));
-                }
-            };
-            self.lookups.push_front(Lookup { at: instead, partitions: without, is_start });
+        if !self.first_offsets.are_known() {
+            return Ok(());
         }
-        self.next_lookup()
+        let found = self.first_offsets.take(&self.options);
+        for Found { partition, start, stop } in found.map_err(|fault| self.fault(&fault))? {
+            self.add_split(partition, start, stop, false);
+        }
+        self.known = true;
+        Ok(())
     }
 
     fn add_split(&mut self, partition: TopicPartition, next: i64, stop: Option<i64>, finished: bool) {
@@ -474,14 +393,6 @@ fn changed(options: &ReadOptions, splits: &[Split]) -> Vec<String> {
         &|s| options.bounded.is_none() && s.stop.is_some(),
     );
     [of_other_topics, without_end, with_end].into_iter().flatten().collect()
-}
-
-/// The offset that a bound names for a partition itself.
-fn specific(bound: &Bound, partition: &TopicPartition) -> Option<i64> {
-    match bound {
-        Bound::Specific(offsets) => offsets.get(&partition.partition).copied(),
-        _ => None,
-    }
 }
 
 /// The subtask that reads a partition: its name alone decides, so that every subtask agrees.

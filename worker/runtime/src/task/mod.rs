@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_dataflow::DataflowError;
 use streamfleet_exchange::Verdict;
+use streamfleet_snapshot::FirstRows;
 use streamfleet_state::FrozenTable;
 use streamfleet_types::log::SplitPosition;
 use streamfleet_types::{Epoch, Millis, OperatorId};
@@ -124,6 +125,21 @@ impl Task {
                 }
             }
             Self::Sink(t) => t.input.alignment.on_abort(epoch),
+        }
+    }
+
+    /// How far the task is with its first rows.
+    pub fn first_rows(&mut self) -> FirstRows {
+        match self {
+            Self::Source(t) => {
+                if t.awaits_splits() {
+                    FirstRows::Awaited
+                } else {
+                    FirstRows::None
+                }
+            }
+            Self::Operator(_) => FirstRows::None,
+            Self::Sink(t) => t.first_rows(),
         }
     }
 

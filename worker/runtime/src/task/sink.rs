@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use streamfleet_dataflow::{DataflowError, Flow, Sink};
 use streamfleet_exchange::Verdict;
+use streamfleet_snapshot::FirstRows;
 use streamfleet_types::log::SplitPosition;
 use streamfleet_types::{Barrier, Batch, Element, Epoch, MIN_WATERMARK, Millis, OperatorId};
 
@@ -16,12 +17,23 @@ pub(crate) struct SinkTask {
     pub metrics: Arc<TaskMetrics>,
     /// Rows that the sink did not take yet.
     held: Option<Batch>,
+    /// It has taken rows.
+    has_taken: bool,
     pub finished: bool,
 }
 
 impl SinkTask {
     pub fn new(id: OperatorId, sink: Box<dyn Sink>, input: Input, metrics: Arc<TaskMetrics>) -> Self {
-        Self { id, sink, input, metrics, held: None, finished: false }
+        Self { id, sink, input, metrics, held: None, has_taken: false, finished: false }
+    }
+
+    /// How far the sink is with its first rows.
+    pub const fn first_rows(&self) -> FirstRows {
+        match (self.has_taken, &self.held) {
+            (true, _) => FirstRows::Taken,
+            (false, Some(_)) => FirstRows::Awaited,
+            (false, None) => FirstRows::None,
+        }
     }
 
     pub fn call(&mut self, taken: &mut Vec<(Epoch, TaskSnapshot)>) -> Result<Progress, DataflowError> {
@@ -66,6 +78,7 @@ impl SinkTask {
     fn write(&mut self, batch: Batch) -> Result<Progress, DataflowError> {
         match self.sink.write(&batch)? {
             Flow::Done => {
+                self.has_taken = true;
                 add(&self.metrics.rows_in, batch.rows() as u64);
                 self.metrics.bytes_in.store(self.input.bytes, Ordering::Relaxed);
                 self.metrics.written_bytes.store(self.sink.written_bytes(), Ordering::Relaxed);
@@ -102,5 +115,52 @@ impl SinkTask {
             },
         ));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use streamfleet_exchange::queue;
+
+    /// Takes rows from the second offer on.
+    #[derive(Default)]
+    struct Late {
+        offers: usize,
+    }
+
+    impl Sink for Late {
+        fn write(&mut self, _: &Batch) -> Result<Flow, DataflowError> {
+            self.offers += 1;
+            Ok(if self.offers > 1 { Flow::Done } else { Flow::More })
+        }
+
+        fn prepare(&mut self, _: Epoch) -> Result<(), DataflowError> {
+            Ok(())
+        }
+
+        fn poll_prepared(&mut self, _: Epoch) -> Result<Option<Vec<serde_json::Value>>, DataflowError> {
+            Ok(Some(Vec::new()))
+        }
+    }
+
+    #[test]
+    fn first_rows_are_awaited_while_the_sink_does_not_take_them() {
+        let (mut sender, receiver) = queue(1 << 20, Arc::new(|| {}), Arc::new(|| {}));
+        let metrics = Arc::new(TaskMetrics::new(String::new(), String::new(), String::new(), false, true));
+        let input = Input::new(vec![(0, receiver)], MIN_WATERMARK);
+        let mut task = SinkTask::new(OperatorId("sink".to_owned()), Box::<Late>::default(), input, metrics);
+        let mut call = || {
+            let progress = task.call(&mut Vec::new()).expect("it goes on");
+            (progress, task.first_rows())
+        };
+        assert_eq!(call(), (Progress::Idle(None), FirstRows::None));
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        let records = RecordBatch::try_from_iter([("id", column)]).expect("one column");
+        sender.push(Element::Batch(Batch::inserts(records)));
+        assert_eq!(call(), (Progress::Backpressured, FirstRows::Awaited));
+        assert_eq!(call(), (Progress::Worked, FirstRows::Taken));
+        assert_eq!(call(), (Progress::Idle(None), FirstRows::Taken));
     }
 }

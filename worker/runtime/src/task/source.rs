@@ -63,6 +63,8 @@ pub(crate) struct SourceTask {
     taken: VecDeque<(Epoch, Vec<SplitState>)>,
     /// A snapshot that waits until the splits are known.
     barrier_due: Option<(Epoch, bool)>,
+    /// The splits were known once: what a snapshot waits for since then is no matter of the start.
+    has_begun: bool,
     stage: Stage,
 }
 
@@ -92,6 +94,7 @@ impl SourceTask {
             may_pause: false,
             taken: VecDeque::new(),
             barrier_due: None,
+            has_begun: false,
             stage: Stage::Reading,
         }
     }
@@ -107,6 +110,12 @@ impl SourceTask {
         self.splits =
             splits.map(|(watermark, finished)| Split { watermark, finished, quiet_since, paused_at }).collect();
         self.may_pause = true;
+    }
+
+    /// True while the source finds its first splits.
+    pub fn awaits_splits(&mut self) -> bool {
+        self.has_begun = self.has_begun || self.source.splits_known();
+        !self.has_begun
     }
 
     pub const fn is_finished(&self) -> bool {

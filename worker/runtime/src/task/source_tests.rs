@@ -317,3 +317,14 @@ fn a_split_in_which_there_is_nothing_holds_nobody_back() {
     let (task, _receiver) = paced(Scripted { met_end: Some(0), ..empty(1) });
     assert_eq!(task.reached(), None);
 }
+
+#[test]
+fn splits_are_awaited_until_they_are_known_once() {
+    let (mut task, _receiver) = task_of(Scripted { known: false, ..scripted(&[], 1, false) });
+    assert!(task.awaits_splits());
+    call(&mut task, 0);
+    assert!(!task.awaits_splits());
+    // A snapshot may have to wait later too, for what is not durable yet.
+    task.source = Box::new(Scripted { known: false, ..scripted(&[], 1, false) });
+    assert!(!task.awaits_splits());
+}

@@ -32,8 +32,13 @@ const NAP: Duration = Duration::from_millis(50);
 const STATISTICS: &str = "statistics.interval.ms";
 const STATISTICS_MS: &str = "5000";
 
-/// How long one request may take; requests are repeated for [`reach_within`].
+/// How long one request may take; requests are repeated for [`reach_within`]. The first tries are shorter, since what the client
+/// meets meanwhile is heard between two of them.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long to wait before the next try.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// See the module.
 pub(super) struct NativeConsumer {
@@ -136,7 +141,7 @@ impl Reader {
                     Err(TryRecvError::Disconnected) => return Ok(()),
                 }
             }
-            self.poll_events()?;
+            self.poll_events(Duration::ZERO)?;
             self.note_ends();
             if !self.under_way.wait_below(self.settings.most_under_way, NAP) {
                 continue;
@@ -158,19 +163,26 @@ impl Reader {
         }
     }
 
-    /// Serves what is not of a partition.
-    fn poll_events(&self) -> Result<(), KafkaFault> {
+    /// Serves what is not of a partition, for so long. With no time at all it may be a single event: one that the crate deals with
+    /// itself, as what librdkafka logs, looks as if there were none.
+    fn poll_events(&self, time: Duration) -> Result<(), KafkaFault> {
         self.context.tokens.renew(self.consumer.client())?;
-        while let Some(event) = self.consumer.poll(Duration::ZERO) {
-            if let Err(error) = event
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let event = self.consumer.poll(left);
+            let is_over = event.is_none() && left.is_zero();
+            if let Some(Err(error)) = event
                 && let Some(fault) = self.lasting(&error, None)
             {
                 return Err(fault);
             }
-        }
-        match self.context.said.fatal() {
-            Some(text) => Err(KafkaFault::new(text)),
-            None => Ok(()),
+            if let Some(text) = self.context.said.fatal() {
+                return Err(KafkaFault::refused(text));
+            }
+            if is_over {
+                return Ok(());
+            }
         }
     }
 
@@ -334,30 +346,33 @@ impl Reader {
     }
 
     fn end_of(&self, partition: &TopicPartition) -> Result<i64, KafkaFault> {
-        let ends = self.retried("the offsets cannot be read", || {
-            self.consumer.fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT)
+        let ends = self.retried("the offsets cannot be read", |within| {
+            self.consumer.fetch_watermarks(&partition.topic, partition.partition, within)
         })?;
         Ok(ends.1)
     }
 
     /// Repeats a request until it is answered, the answer is a lasting error, or it took too long.
-    fn retried<T>(&self, what: &str, mut request: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaFault> {
+    fn retried<T>(
+        &self,
+        what: &str,
+        mut request: impl FnMut(Duration) -> Result<T, KafkaError>,
+    ) -> Result<T, KafkaFault> {
         let (begin, longest) = (Instant::now(), reach_within(&self.settings.properties));
-        let mut reach = Reach::new(&self.settings.properties);
+        let (mut reach, mut within) = (Reach::new(&self.settings.properties), FIRST_TIMEOUT);
         let topic = match &self.settings.topics {
             Topics::Names(names) => names.first().map(String::as_str),
             Topics::Pattern(_) => None,
         };
         loop {
-            // Failures of log-in come as events.
-            self.poll_events()?;
-            match request() {
+            match request(within) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
                     if let Some(fault) = self.lasting(&error, None) {
                         return Err(fault);
                     }
-                    self.poll_events()?;
+                    // Failures of log-in come as events.
+                    self.poll_events(PAUSE)?;
                     if begin.elapsed() >= longest {
                         let brokers = &self.settings.properties["bootstrap.servers"];
                         return Err(KafkaFault::new(format!(
@@ -369,7 +384,7 @@ impl Reader {
                         )));
                     }
                     reach.check(self.consumer.client(), topic);
-                    std::thread::sleep(Duration::from_millis(200));
+                    within = (within * 2).min(REQUEST_TIMEOUT);
                 }
             }
         }
@@ -380,8 +395,8 @@ impl Reader {
         match &self.settings.topics {
             Topics::Names(names) => {
                 for name in names {
-                    let partitions = self.retried("the partitions cannot be listed", || {
-                        let metadata = self.consumer.fetch_metadata(Some(name), REQUEST_TIMEOUT)?;
+                    let partitions = self.retried("the partitions cannot be listed", |within| {
+                        let metadata = self.consumer.fetch_metadata(Some(name), within)?;
                         let topic = metadata.topics().iter().find(|t| t.name() == name);
                         let topic =
                             topic.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition))?;
@@ -402,8 +417,8 @@ impl Reader {
                 }
             }
             pattern @ Topics::Pattern(_) => {
-                let metadata = self
-                    .retried("the topics cannot be listed", || self.consumer.fetch_metadata(None, REQUEST_TIMEOUT))?;
+                let metadata =
+                    self.retried("the topics cannot be listed", |within| self.consumer.fetch_metadata(None, within))?;
                 for topic in metadata.topics() {
                     if pattern.has(topic.name()) && topic.error().is_none() {
                         let name: Arc<str> = topic.name().into();
@@ -427,8 +442,8 @@ impl Reader {
     ) -> Result<Vec<(TopicPartition, Option<i64>)>, KafkaFault> {
         if matches!(at, OffsetsAt::Earliest | OffsetsAt::Latest) {
             let one = |partition: TopicPartition| {
-                let (low, high) = self.retried("the offsets cannot be read", || {
-                    self.consumer.fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT)
+                let (low, high) = self.retried("the offsets cannot be read", |within| {
+                    self.consumer.fetch_watermarks(&partition.topic, partition.partition, within)
                 })?;
                 Ok((partition, Some(if at == OffsetsAt::Earliest { low } else { high })))
             };
@@ -446,9 +461,9 @@ impl Reader {
                 }
             }
         }
-        let found = self.retried("the offsets cannot be read", || match at {
-            OffsetsAt::Timestamp(_) => self.consumer.offsets_for_times(list.clone(), REQUEST_TIMEOUT),
-            _ => self.consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT),
+        let found = self.retried("the offsets cannot be read", |within| match at {
+            OffsetsAt::Timestamp(_) => self.consumer.offsets_for_times(list.clone(), within),
+            _ => self.consumer.committed_offsets(list.clone(), within),
         })?;
         let offset_of = |partition: TopicPartition| {
             let element = found.find_partition(&partition.topic, partition.partition);

@@ -27,6 +27,13 @@ const FLUSH_STEP: Duration = Duration::from_millis(500);
 /// How long to wait for room in the client's queue at a time.
 const ROOM_STEP: Duration = Duration::from_millis(20);
 
+/// How long one request for the topic may take, the first and later ones.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait before the next one, and to hear what the client has met.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// How long one try to initialise a producer takes, until the thread looks whether there is anybody to do it.
 const INIT_STEP: Duration = Duration::from_secs(2);
 
@@ -330,16 +337,10 @@ fn make(
     tokens.begin(client.client()).map_err(|fault| fault.at(&format!("topic {}", settings.topic)))?;
     let (begin, longest) = (Instant::now(), reach_within(&settings.properties));
     let (topic, brokers) = (&settings.topic, &settings.properties["bootstrap.servers"]);
-    let mut reach = Reach::new(&settings.properties);
+    let (mut reach, mut within) = (Reach::new(&settings.properties), FIRST_TIMEOUT);
     let partitions = loop {
-        client.poll(Duration::ZERO);
         tokens.renew(client.client())?;
-        if let Some(text) = context.said.fatal() {
-            return Err(KafkaFault::refused(format!(
-                "topic {topic}: {text}: check 'properties.sasl.*' and 'properties.ssl.*'"
-            )));
-        }
-        let metadata = client.client().fetch_metadata(Some(topic), Duration::from_secs(10));
+        let metadata = client.client().fetch_metadata(Some(topic), within);
         let (code, text) = match metadata {
             Ok(metadata) => match metadata.topics().iter().find(|t| t.name() == topic) {
                 Some(found) if found.error().is_none() => break found.partitions().len() as i32,
@@ -352,6 +353,13 @@ fn make(
             },
             Err(error) => (error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown), text_of(&error)),
         };
+        // With no time at all it would be a single event, and most are none of an error.
+        client.poll(PAUSE);
+        if let Some(text) = context.said.fatal() {
+            return Err(KafkaFault::refused(format!(
+                "topic {topic}: {text}: check 'properties.sasl.*' and 'properties.ssl.*'"
+            )));
+        }
         match code {
             RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
                 return Err(KafkaFault::refused(format!(
@@ -371,7 +379,7 @@ fn make(
             }
             _ => {
                 reach.check(client.client(), Some(topic));
-                std::thread::sleep(Duration::from_millis(200));
+                within = (within * 2).min(REQUEST_TIMEOUT);
             }
         }
     };

@@ -8,6 +8,7 @@ use crate::kafka::client::{
     ProducerCommand, ProducerEvent, ProducerSettings, Properties, TopicPartition, Topics,
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -30,7 +31,7 @@ use std::time::{Duration, Instant};
 const METADATA_VERSION: i16 = 9;
 
 /// A broker that knows one topic and answers nothing but what it is; it may leave itself out of the cluster's brokers. Who
-/// logs in may do so whatever they show.
+/// logs in may do so whatever they show, or whatever they show is refused.
 struct Broker {
     port: u16,
     is_listed: Arc<AtomicBool>,
@@ -40,6 +41,14 @@ struct Broker {
 
 impl Broker {
     fn start() -> Self {
+        Self::with(true)
+    }
+
+    fn that_refuses_log_ins() -> Self {
+        Self::with(false)
+    }
+
+    fn with(accepts: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let is_listed = Arc::new(AtomicBool::new(true));
@@ -48,14 +57,14 @@ impl Broker {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (listed, log_ins) = (Arc::clone(&listed), log_ins.clone());
-                std::thread::spawn(move || serve(stream, port, &listed, &log_ins));
+                std::thread::spawn(move || serve(stream, port, &listed, accepts.then_some(&log_ins)));
             }
         });
         Self { port, is_listed, shown }
     }
 }
 
-fn serve(mut stream: TcpStream, port: u16, listed: &AtomicBool, log_ins: &Sender<Bytes>) {
+fn serve(mut stream: TcpStream, port: u16, listed: &AtomicBool, log_ins: Option<&Sender<Bytes>>) {
     let mut length = [0; 4];
     while stream.read_exact(&mut length).is_ok() {
         let mut request = vec![0; (&length[..]).get_u32() as usize];
@@ -72,7 +81,7 @@ fn serve(mut stream: TcpStream, port: u16, listed: &AtomicBool, log_ins: &Sender
     }
 }
 
-fn answer(mut request: Bytes, port: u16, is_listed: bool, log_ins: &Sender<Bytes>) -> BytesMut {
+fn answer(mut request: Bytes, port: u16, is_listed: bool, log_ins: Option<&Sender<Bytes>>) -> BytesMut {
     let (key, version) = ((&request[..2]).get_i16(), (&request[2..4]).get_i16());
     let kind = ApiKey::try_from(key).expect("a request that Kafka knows");
     let header = RequestHeader::decode(&mut request, kind.request_header_version(version)).expect("a request");
@@ -107,10 +116,19 @@ fn answer(mut request: Bytes, port: u16, is_listed: bool, log_ins: &Sender<Bytes
         }
         ApiKey::SaslAuthenticate => {
             let log_in = SaslAuthenticateRequest::decode(&mut request, version).expect("a request");
-            // Who looks has seen enough.
-            let _ = log_ins.send(log_in.auth_bytes);
+            let answer = SaslAuthenticateResponse::default();
+            let answer = match log_ins {
+                Some(log_ins) => {
+                    // Who looks has seen enough.
+                    let _ = log_ins.send(log_in.auth_bytes);
+                    answer
+                }
+                None => answer
+                    .with_error_code(ResponseError::SaslAuthenticationFailed.code())
+                    .with_error_message(Some(StrBytes::from_static_str("{\"status\":\"invalid_token\"}"))),
+            };
             answered.encode(&mut bytes, SaslAuthenticateResponse::header_version(version)).expect("a header");
-            SaslAuthenticateResponse::default().encode(&mut bytes, version).expect("an answer");
+            answer.encode(&mut bytes, version).expect("an answer");
         }
         other => panic!("{other:?} was not offered"),
     }
@@ -183,16 +201,8 @@ fn an_offset_that_a_partition_does_not_have_is_told_with_those_it_has() {
     for (key, value) in [("group.id", "g"), ("enable.auto.commit", "false"), ("auto.offset.reset", "error")] {
         properties.insert(key.to_owned(), value.to_owned());
     }
-    let settings = ConsumerSettings {
-        properties,
-        topics: Topics::Names(vec!["t".to_owned()]),
-        keys: false,
-        headers: false,
-        bounded: false,
-        most_under_way: usize::MAX,
-    };
     let inbox = Inbox::new(Arc::new(|| {}));
-    let reader = NativeCluster.consumer(settings, inbox.clone(), Arc::default()).expect("sound settings");
+    let reader = NativeCluster.consumer(reads(properties), inbox.clone(), Arc::default()).expect("sound settings");
     let partition = TopicPartition { topic: "t".into(), partition: 0 };
     let lag = Arc::new(PartitionLag::new("t".into(), 0, 99, None));
     reader.ask(ConsumerCommand::Read { partition, offset: 99, lag });
@@ -201,6 +211,55 @@ fn an_offset_that_a_partition_does_not_have_is_told_with_those_it_has() {
     let expected = "topic t, partition 0, offset 99: there is no such offset any more, or not yet, the partition begins at \
                     offset 0 and ends before 3";
     assert!(text.starts_with(expected), "{text}");
+}
+
+fn reads(properties: Properties) -> ConsumerSettings {
+    ConsumerSettings {
+        properties,
+        topics: Topics::Names(vec!["t".to_owned()]),
+        keys: false,
+        headers: false,
+        bounded: false,
+        most_under_way: usize::MAX,
+    }
+}
+
+/// The clients say it beside much else, and are not asked for long.
+#[test]
+fn a_log_in_that_brokers_refuse_is_told_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    // It ends in the year 5138.
+    std::fs::write(&file, "e30.eyJleHAiOjk5OTk5OTk5OTk5fQ.x").expect("written");
+    let (address, url) =
+        (format!("127.0.0.1:{}", Broker::that_refuses_log_ins().port), format!("file://{}", file.display()));
+    let properties = [
+        ("bootstrap.servers", address.as_str()),
+        ("security.protocol", "sasl_plaintext"),
+        ("sasl.mechanisms", "OAUTHBEARER"),
+        ("sasl.oauthbearer.token.endpoint.url", url.as_str()),
+        ("default.api.timeout.ms", "8000"),
+        // Each client warns of one of these, that it has no use for it.
+        ("acks", "all"),
+        ("group.id", "g"),
+    ];
+    let properties: Properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let heard = Inbox::new(Arc::new(|| {}));
+    let reader =
+        NativeCluster.consumer(reads(properties.clone()), heard.clone(), Arc::default()).expect("sound settings");
+    reader.ask(ConsumerCommand::List);
+    let settings =
+        ProducerSettings { properties, topic: "t".to_owned(), partitioner: Partitioner::Default, subtask: 0 };
+    let told = Inbox::new(Arc::new(|| {}));
+    let writer = NativeCluster.producer(settings, told.clone(), Arc::default()).expect("sound settings");
+    writer.ask(ProducerCommand::Open { producer: 0, transactional_id: None });
+    let ProducerEvent::Failed(of_writer) = next_of(&told) else { panic!("a failure is expected") };
+    let ConsumerEvent::Failed(of_reader) = next_of(&heard) else { panic!("a failure is expected") };
+    for fault in [of_reader, of_writer] {
+        let text = fault.to_string();
+        assert!(text.starts_with("topic t: ") && text.contains("{\"status\":\"invalid_token\"}"), "{text}");
+        assert!(text.contains(&format!("the brokers refuse the token of {}", file.display())), "{text}");
+    }
 }
 
 /// Such a transaction is open still when the broker is asked, but without the records.

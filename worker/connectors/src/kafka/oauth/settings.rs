@@ -72,14 +72,20 @@ impl TokenSettings {
         let source = match url.scheme() {
             "file" => Source::File(url.to_file_path().map_err(|()| wrong())?),
             "http" | "https" if !url.username().is_empty() || url.password().is_some() => {
-                return Err(fault(ENDPOINT, "credentials are not taken from the address: see 'sasl.jaas.config'"));
+                return Err(fault(
+                    ENDPOINT,
+                    "credentials are not taken from the address: see 'properties.sasl.jaas.config'",
+                ));
             }
             "http" | "https" if url.has_host() => Source::Endpoint(Box::new(Endpoint {
                 url,
-                client_id: needed(CLIENT_ID, "the client's id is needed, here or as `clientId` in 'sasl.jaas.config'")?,
+                client_id: needed(
+                    CLIENT_ID,
+                    "the client's id is needed, here or as `clientId` in 'properties.sasl.jaas.config'",
+                )?,
                 client_secret: needed(
                     CLIENT_SECRET,
-                    "the client's secret is needed, here or as `clientSecret` in 'sasl.jaas.config'",
+                    "the client's secret is needed, here or as `clientSecret` in 'properties.sasl.jaas.config'",
                 )?,
                 scope: get(SCOPE).map(str::to_owned),
                 is_encoded: get(ENCODED) == Some("true"),
