@@ -48,13 +48,16 @@ def nexmark_script(query, sink, events, rate):
     return text.replace("${RATE}", str(rate)).replace("${EVENTS}", str(events)).replace("${SINK}", sink)
 
 
+# A sink's further option: it merges its small files before they show.
+MERGED = ", 'auto-compaction' = 'true'"
+
 JOIN = """
 CREATE TABLE bids (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3))
   WITH ('connector' = 'filesystem', 'path' = 'rows/bid', 'format' = 'json');
 CREATE TABLE auctions (id BIGINT, category BIGINT, seller BIGINT)
   WITH ('connector' = 'filesystem', 'path' = 'rows/auction', 'format' = 'json');
 CREATE TABLE joined (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), category BIGINT, seller BIGINT)
-  WITH ('connector' = 'filesystem', 'path' = 'joined', 'format' = 'json', 'auto-compaction' = 'true');
+  WITH ('connector' = 'filesystem', 'path' = 'joined', 'format' = 'json'${MORE});
 INSERT INTO joined SELECT b.auction, b.bidder, b.price, b.`dateTime`, a.category, a.seller
 FROM bids AS b JOIN auctions AS a ON b.auction = a.id;
 """
@@ -69,10 +72,11 @@ INSERT INTO auction_rows SELECT id, category, seller FROM auction;
 """
 
 
-def jobs_over_files(binary, data, top):
+def jobs_over_files(binary, data, top, join_sink_options=""):
     """Two jobs, files in and files out: the flights example, and a join of Nexmark's bids with auctions.
 
-    Gives name, script, a function that makes a folder of a given name to run it in, and its sinks' folders.
+    Gives name, script, a function that makes a folder of a given name to run it in, and its sinks' folders. The join's sink
+    can have more options, such as `MERGED`.
     """
 
     def flights(name):
@@ -92,7 +96,7 @@ def jobs_over_files(binary, data, top):
         folder = top / f"nexmark-{name}"
         folder.mkdir()
         os.symlink(source / "rows", folder / "rows")
-        (folder / "join.sql").write_text(JOIN)
+        (folder / "join.sql").write_text(JOIN.replace("${MORE}", join_sink_options))
         return folder
 
     yield "nexmark join", "join.sql", nexmark, ["joined"]

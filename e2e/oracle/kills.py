@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 
-from common import compare, jobs_over_files, json_rows, nothing_hidden, run
+from common import MERGED, compare, jobs_over_files, json_rows, nothing_hidden, run
 
 
 def with_kills(binary, script, folder, kills, chance, longest):
@@ -70,7 +70,7 @@ def main():
     chance = random.Random(arguments.seed)
     print(f"kills: seed {arguments.seed}")
     with tempfile.TemporaryDirectory() as top:
-        for name, script, make, sinks in jobs_over_files(binary, data, pathlib.Path(top)):
+        for name, script, make, sinks in jobs_over_files(binary, data, pathlib.Path(top), MERGED):
             check(name, binary, script, make, sinks, arguments.kills, chance)
 
 

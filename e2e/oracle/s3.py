@@ -20,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
 import fault_proxy  # noqa: E402
 import s3  # noqa: E402
-from common import compare, jobs_over_files, json_rows, run  # noqa: E402
+from common import MERGED, compare, jobs_over_files, json_rows, run  # noqa: E402
 from s3_client import Client  # noqa: E402
 
 # In front of every place on S3.
@@ -297,8 +297,7 @@ def main():
                 done += kills(killed, chance, arguments.kills // 2 - done, max(took * 0.7, 0.5))
                 killed.exact(job[4], f"{job[0]}, run {runs} after {done} kills")
             print(f"s3: {job[0]}: {done} kills in {runs} runs, none lost, none twice, nothing left over", flush=True)
-        merging = {"sink_options": ", 'auto-compaction' = 'true'"}
-        merged(undisturbed, lambda what: trial(jobs[1], what, **merging), chance, jobs[1][4], arguments.kills // 2, took)
+        merged(undisturbed, lambda what: trial(jobs[1], what, sink_options=MERGED), chance, jobs[1][4], arguments.kills // 2, took)
         look(undisturbed, jobs[1][4])
         refusals(undisturbed)
         join = jobs[1]
