@@ -54,6 +54,10 @@ enum Stage {
     Over,
 }
 
+/// How long first rows must have waited for a system outside until a stop does without a snapshot: one that can be reached has
+/// taken them by then.
+const TIME_FOR_FIRST_ROWS: Duration = Duration::from_secs(5);
+
 /// A snapshot under way.
 #[derive(Debug)]
 struct UnderWay {
@@ -104,8 +108,8 @@ pub struct Coordinator {
     old_records: VecDeque<u64>,
     stats: CheckpointStats,
     groups: WatermarkGroups,
-    /// How far each slot is with its first rows, as far as they have said it.
-    first_rows: BTreeMap<u32, FirstRows>,
+    /// How far each slot is with its first rows, as far as they have said it, and since when.
+    first_rows: BTreeMap<u32, (FirstRows, Duration)>,
 }
 
 impl fmt::Debug for Coordinator {
@@ -181,6 +185,11 @@ impl Coordinator {
         self.started
     }
 
+    /// True if everything up to the run's end is in a snapshot that stands.
+    pub const fn has_last_snapshot(&self) -> bool {
+        self.last_done
+    }
+
     /// When the coordinator wants a [`Event::Tick`], at the latest.
     pub fn wake_at(&self) -> Option<Duration> {
         let timeout = self.under_way.as_ref().filter(|u| !u.recording).map(|u| u.since + self.config.timeout);
@@ -195,9 +204,10 @@ impl Coordinator {
             Stage::Starting(startup) => startup.wake_at(),
             _ => None,
         };
+        let first_rows = self.awaited_until().filter(|_| self.stop_asked);
         let retries = self.commits.wake_at();
         let appender = self.appender.wake_at();
-        [timeout, next, retry_last, retry_abandon, retries, startup, appender].into_iter().flatten().min()
+        [timeout, next, retry_last, retry_abandon, first_rows, retries, startup, appender].into_iter().flatten().min()
     }
 
     /// Takes an event; what is to be done goes to `actions`.
@@ -288,6 +298,8 @@ impl Coordinator {
     /// Somebody appended between the reading of the log and the claim: what they said counts.
     fn read_log_again(&mut self, actions: &mut Vec<Action>) {
         self.claims_left -= 1;
+        // The number is theirs.
+        self.run = Run(0);
         let (startup, request) = Startup::new(&self.config.job, self.entropy.next_u64(), self.clock.wall_clock_ms());
         self.stage = Stage::Starting(Box::new(startup));
         self.ask(Purpose::Startup, request, actions);
@@ -470,7 +482,7 @@ impl Coordinator {
                 }
             }
             SlotReport::FirstRows(first_rows) => {
-                self.first_rows.insert(slot, first_rows);
+                self.first_rows.insert(slot, (first_rows, now));
             }
             SlotReport::Drained => {
                 self.drained.insert(slot);
@@ -547,7 +559,9 @@ impl Coordinator {
     /// promised for that end is done.
     fn fail(&mut self, error: CoordinatorError) {
         if matches!(self.stage, Stage::Ending) {
-            warn!(%error, "met when the end was decided already: it changes nothing");
+            if self.failure.is_none() {
+                warn!(%error, "met when the end was decided already: it changes nothing");
+            }
             return;
         }
         self.append(LogRecord::End { outcome: Outcome::Failed, reason: error.to_string() });
@@ -647,7 +661,7 @@ impl Coordinator {
             self.ask(Purpose::Startup, request, actions);
         }
         if self.stop_asked {
-            self.stop_before_it_runs(actions);
+            self.stop_before_it_runs(now, actions);
         }
         self.begin_what_is_due(now, actions);
         if matches!(self.stage, Stage::Running) {
@@ -659,10 +673,10 @@ impl Coordinator {
     }
 
     /// A job that nobody's rows have gone through yet needs no last snapshot: whatever its start waits for, it is left.
-    fn stop_before_it_runs(&mut self, actions: &mut Vec<Action>) {
+    fn stop_before_it_runs(&mut self, now: Duration, actions: &mut Vec<Action>) {
         match self.stage {
             Stage::Starting(_) => self.over(Ending::Ended(Outcome::Stopped), actions),
-            Stage::Running if !self.awaits_first_rows() => {}
+            Stage::Running if !self.awaits_first_rows(now) => {}
             Stage::CommittingBase | Stage::Abandoning { .. } | Stage::Deploying | Stage::Running => {
                 self.append(LogRecord::End { outcome: Outcome::Stopped, reason: String::new() });
                 self.stage = Stage::Ending;
@@ -671,12 +685,18 @@ impl Coordinator {
         }
     }
 
-    /// True if no sink has taken any rows, and a snapshot would wait for a system that was not reached yet. One that is being
-    /// recorded is not left.
-    fn awaits_first_rows(&self) -> bool {
-        let some = |which| self.first_rows.values().any(|first_rows| *first_rows == which);
+    /// True if no sink has taken any rows, and a snapshot would wait for a system that was not reached in a while. One that is
+    /// being recorded is not left.
+    fn awaits_first_rows(&self, now: Duration) -> bool {
         let is_recording = self.under_way.as_ref().is_some_and(|u| u.recording) || !self.commits.is_empty();
-        !self.last_done && !is_recording && some(FirstRows::Awaited) && !some(FirstRows::Taken)
+        let is_taken = self.first_rows.values().any(|(first_rows, _)| *first_rows == FirstRows::Taken);
+        !self.last_done && !is_recording && !is_taken && self.awaited_until().is_some_and(|until| now >= until)
+    }
+
+    /// When first rows will have been waited for long enough to stop without them.
+    fn awaited_until(&self) -> Option<Duration> {
+        let awaited = self.first_rows.values().filter(|(first_rows, _)| *first_rows == FirstRows::Awaited);
+        awaited.map(|(_, since)| *since + TIME_FOR_FIRST_ROWS).min()
     }
 
     fn begin_what_is_due(&mut self, now: Duration, actions: &mut Vec<Action>) {

@@ -8,11 +8,13 @@ use streamfleet_storage::parse_entry;
 use streamfleet_types::Outlook;
 use streamfleet_types::log::SlotSnapshot;
 
-struct StoodStill;
+/// A clock that goes on when somebody says so.
+#[derive(Default)]
+struct Seconds(AtomicU64);
 
-impl Clock for StoodStill {
+impl Clock for Seconds {
     fn monotonic(&self) -> Duration {
-        Duration::ZERO
+        Duration::from_secs(self.0.load(Ordering::Relaxed))
     }
 
     fn wall_clock_ms(&self) -> i64 {
@@ -62,6 +64,7 @@ fn answer(objects: &mut Objects, request: &StorageRequest) -> Result<StorageRepl
 /// A coordinator of two slots whose actions are kept until somebody carries them out.
 struct Trial<'a> {
     coordinator: Coordinator,
+    clock: Arc<Seconds>,
     objects: &'a mut Objects,
     asked: VecDeque<(u64, StorageRequest)>,
     /// What else it wanted.
@@ -85,8 +88,9 @@ impl<'a> Trial<'a> {
             place: "place".to_owned(),
             address: "here".to_owned(),
         };
-        let (coordinator, actions) = Coordinator::new(config, Arc::new(StoodStill), Arc::<Counted>::default());
-        let mut trial = Self { coordinator, objects, asked: VecDeque::new(), wanted: Vec::new() };
+        let clock = Arc::<Seconds>::default();
+        let (coordinator, actions) = Coordinator::new(config, clock.clone(), Arc::<Counted>::default());
+        let mut trial = Self { coordinator, clock, objects, asked: VecDeque::new(), wanted: Vec::new() };
         trial.keep(actions);
         trial
     }
@@ -121,6 +125,11 @@ impl<'a> Trial<'a> {
         let mut actions = Vec::new();
         self.coordinator.step(event, &mut actions);
         self.keep(actions);
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.clock.0.fetch_add(seconds, Ordering::Relaxed);
+        self.hear(Event::Tick);
     }
 
     fn report(&mut self, slot: u32, report: SlotReport) {
@@ -182,6 +191,7 @@ fn the_process_ends_as_the_log_says_whatever_a_slot_meets_meanwhile() {
         let mut trial = if runs { Trial::running(&mut objects) } else { Trial::deployed(&mut objects) };
         if runs {
             trial.report(1, AWAITED);
+            trial.wait(5);
         }
         trial.hear(Event::Stop);
         // The end is decided, and not recorded yet.
@@ -208,17 +218,36 @@ fn a_job_that_waits_for_its_first_rows_stops_at_once() {
     let mut objects = Objects::new();
     let mut trial = Trial::running(&mut objects);
     trial.report(1, AWAITED);
+    trial.wait(5);
     trial.hear(Event::Stop);
     assert_eq!(trial.last_snapshot(), None);
     trial.serve();
-    assert!(trial.is_stopped());
+    assert!(trial.is_stopped() && !trial.coordinator.has_last_snapshot());
     // What stands in the way may show behind the stop only: then the last snapshot is left.
     let mut trial = Trial::running(&mut objects);
     trial.hear(Event::Stop);
     assert!(trial.last_snapshot().is_some() && trial.ending().is_none());
     trial.report(0, AWAITED);
+    trial.wait(4);
+    trial.serve();
+    assert!(trial.ending().is_none());
+    assert_eq!(trial.coordinator.wake_at(), Some(Duration::from_secs(10)));
+    trial.wait(1);
     trial.serve();
     assert!(trial.is_stopped());
+}
+
+#[test]
+fn a_first_row_that_comes_with_the_stop_is_taken() {
+    let mut objects = Objects::new();
+    let mut trial = Trial::running(&mut objects);
+    trial.wait(100);
+    trial.hear(Event::Stop);
+    trial.report(1, AWAITED);
+    trial.wait(1);
+    trial.report(1, SlotReport::FirstRows(FirstRows::Taken));
+    trial.wait(100);
+    assert!(trial.ending().is_none() && trial.last_snapshot().is_some());
 }
 
 #[test]
@@ -248,10 +277,12 @@ fn a_job_whose_rows_were_taken_stops_with_a_snapshot() {
         }
         // One that is being recorded is not left either.
         trial.report(0, AWAITED);
+        trial.wait(5);
         trial.serve();
         trial.hear(Event::Committed { epoch, result: Ok(()) });
         trial.serve();
         assert!(trial.is_stopped());
         assert_eq!(trial.coordinator.stats().newest, Some(epoch));
+        assert!(trial.coordinator.has_last_snapshot());
     }
 }

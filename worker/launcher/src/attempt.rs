@@ -57,6 +57,8 @@ pub(crate) struct Attempt {
     pub run: Option<Run>,
     /// The log says that it began: the next one goes on from the log.
     pub has_begun: bool,
+    /// Its last checkpoint stands.
+    pub has_last_checkpoint: bool,
     pub counts: RunCounts,
 }
 
@@ -121,6 +123,7 @@ impl Attempts<'_> {
             ending,
             run: driver.coordinator.run(),
             has_begun: driver.coordinator.has_begun(),
+            has_last_checkpoint: driver.coordinator.has_last_snapshot(),
             counts: driver.progress.counts(driver.coordinator.stats()),
         })
     }

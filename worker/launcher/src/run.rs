@@ -50,7 +50,9 @@ pub enum RunOutcome {
     Finished(RunCounts),
     /// Stopped with a last checkpoint.
     Stopped(RunCounts),
-    /// Stopped while it waited to be begun again: nothing ran that a last checkpoint could cover.
+    /// Stopped before it had begun, or begun again: nothing ran that a last checkpoint could cover.
+    StoppedAtStart(RunCounts),
+    /// Stopped while it waited to be begun again: the same.
     StoppedInPause(RunCounts),
     /// There was nothing to do.
     AlreadyFinished(Run),
@@ -90,6 +92,9 @@ pub(crate) fn run_with(
                     start = RunStart::Newest;
                 }
                 match attempt.ending.and_then(|ending| outcome(ending, counts, own)) {
+                    Ok(RunOutcome::Stopped(counts)) if !attempt.has_last_checkpoint => {
+                        return Ok(RunOutcome::StoppedAtStart(counts));
+                    }
                     Ok(outcome) => return Ok(outcome),
                     Err(error) => error,
                 }

@@ -111,8 +111,11 @@ fn run_command(args: &RunArgs) -> Result<(), LauncherError> {
             counts
         }
         RunOutcome::Stopped(counts) => {
-            let how = if counts.checkpoints == 0 { "stopped before it began" } else { "stopped with a checkpoint" };
-            eprintln!("{}: {how}; start it again to go on: {counts}", job.name);
+            eprintln!("{}: stopped with a checkpoint; start it again to go on: {counts}", job.name);
+            counts
+        }
+        RunOutcome::StoppedAtStart(counts) => {
+            eprintln!("{}: stopped before it began; start it again to go on: {counts}", job.name);
             counts
         }
         RunOutcome::StoppedInPause(counts) => {

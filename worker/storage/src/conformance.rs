@@ -244,6 +244,11 @@ fn prepared_shows_only_when_published(place: &Place) {
     let token = view.prepare("out/gone");
     view.staged("out/").iter().for_each(|staged| assert_eq!(view.discard(staged), Ok(StorageReply::Done)));
     assert_eq!(view.publish("out/gone", &token), Err(StorageErrorKind::NotFound), "what was discarded is gone");
+    // Who prepared it knows it by another name than who finds it.
+    view.append("out/left", b"x");
+    let staged = Staged { path: view.path("out/left"), token: view.prepare("out/left") };
+    assert_eq!(view.discard(&staged), Ok(StorageReply::Done));
+    assert_eq!(view.staged("out/"), []);
 }
 
 fn staged_is_listed_and_discarded(place: &Place) {

@@ -134,7 +134,7 @@ impl PartitionCommit {
         self.batch_mode = start.batch_mode;
         for PendingWork { name, state } in start.pending {
             let Some(since) = state["since"].as_i64() else {
-                return Err(DataflowError::External {
+                return Err(DataflowError::Record {
                     place: format!("partition {name}"),
                     detail: format!("the checkpoint names it in a form that is not known: {state}"),
                 });

@@ -290,7 +290,7 @@ impl FileSource {
         let split = &self.splits[index];
         let Some(size) = split.size else {
             let detail = format!("the file {} is gone that the checkpoint stopped in", split.path);
-            return Err(DataflowError::External { place: format!("table {}", self.table), detail });
+            return Err(DataflowError::Refused { place: format!("table {}", self.table), detail });
         };
         let partition = self.partitioning.values(&split.path, self.choice.below(&split.path))?;
         let record_schema = Arc::clone(&self.record_schema);

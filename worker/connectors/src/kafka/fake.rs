@@ -9,7 +9,7 @@ use crate::inbox::{Inbox, UnderWay};
 use crate::registry::{self, RegisteredSchema, Registry, RegistryFault, RegistrySettings};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use streamfleet_types::Term;
+use streamfleet_types::{Outlook, Term};
 
 /// A record: key, value, timestamp.
 type Record = (Option<Vec<u8>>, Option<Vec<u8>>, i64);
@@ -220,7 +220,11 @@ impl Registry for FakeRegistry {
         state.asked.push(format!("schema {id}"));
         let text = state.schemas.get((id as usize).wrapping_sub(1)).cloned();
         let schema = text.map(|text| RegisteredSchema { text, language: "AVRO".to_owned(), references: Vec::new() });
-        let unknown = RegistryFault { is_unknown: true, detail: format!("schema {id}: it is not there") };
+        let unknown = RegistryFault {
+            is_unknown: true,
+            detail: format!("schema {id}: it is not there"),
+            outlook: Outlook::Refused,
+        };
         let answer = state.registry_fault.clone().map_or_else(|| schema.ok_or(unknown), Err);
         drop(state);
         self.answer(Box::new(move || done(answer)));

@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use std::sync::Arc;
 use streamfleet_dataflow::{DataflowError, Flow, Sink, Source, SourceStatus};
 use streamfleet_logical::SinkSpec;
-use streamfleet_types::{Batch, Epoch, RowKind};
+use streamfleet_types::{Batch, Epoch, Outlook, RowKind};
 
 const OPTIONS: [(&str, &str); 6] = [
     ("connector", "kafka"),
@@ -167,7 +167,8 @@ fn messages_without_a_schema_are_bad_records() {
 #[test]
 fn a_registry_that_fails_ends_the_job_with_its_reason() {
     let cluster = FakeCluster::default();
-    let fault = RegistryFault { is_unknown: false, detail: "the registry is down".to_owned() };
+    let fault =
+        RegistryFault { is_unknown: false, detail: "the registry is down".to_owned(), outlook: Outlook::MayPass };
     {
         let mut state = cluster.0.lock().unwrap();
         state.registry_fault = Some(fault);

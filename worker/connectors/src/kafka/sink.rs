@@ -248,8 +248,7 @@ impl Sink for KafkaSink {
         self.begin()?;
         self.listen()?;
         let began = self.current.as_ref().and_then(|w| w.began);
-        if began.is_none() || self.options.guarantee == Guarantee::None {
-            // Nothing was written, or nobody wants to know.
+        if began.is_none() {
             return Ok(());
         }
         let writer = self.current.take().expect("it has begun");

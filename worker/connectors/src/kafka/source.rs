@@ -441,7 +441,7 @@ impl Source for KafkaSource {
         self.begin()?;
         for split in splits {
             let found = parse_split(&split.name).zip(split.position["offset"].as_i64());
-            let (partition, next) = found.ok_or_else(|| DataflowError::External {
+            let (partition, next) = found.ok_or_else(|| DataflowError::Record {
                 place: format!("table {}", self.table),
                 detail: format!(
                     "the checkpoint holds a position that is none of Kafka's: {} {}",

@@ -8,7 +8,7 @@ use crate::options::{boolean, number, option};
 use std::io::{self, Write};
 use streamfleet_dataflow::{DataflowError, Flow, Sink, SinkContext};
 use streamfleet_logical::{ConnectorDescriptor, OptionKind, SinkSpec, TableDescriptor};
-use streamfleet_types::{Batch, Epoch};
+use streamfleet_types::{Batch, Epoch, Outlook};
 use text::Cells;
 
 /// What the planner knows of it.
@@ -77,9 +77,11 @@ impl<W: Write + Send> Sink for Print<W> {
             self.text.push(b'\n');
         }
         let written = self.out.write_all(&self.text).and_then(|()| self.out.flush());
-        written.map_err(|error| DataflowError::External {
-            place: format!("table {}, the process's output", self.table),
-            detail: format!("cannot write: {error} (is the reader of a pipe gone, or the disk full?)"),
+        written.map_err(|error| {
+            let place = format!("table {}, the process's output", self.table);
+            let detail = format!("cannot write: {error} (is the reader of a pipe gone, or the disk full?)");
+            let is_closed = error.kind() == std::io::ErrorKind::BrokenPipe;
+            DataflowError::outside(place, detail, if is_closed { Outlook::Lasts } else { Outlook::MayPass })
         })?;
         Ok(Flow::Done)
     }

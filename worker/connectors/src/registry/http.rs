@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
+use streamfleet_types::Outlook;
 use tracing::{info, warn};
 
 /// The least time for one answer, when patience ends: for one that is on its way.
@@ -43,7 +44,7 @@ impl HttpRegistry {
     pub fn start(settings: RegistrySettings) -> Result<Self, RegistryFault> {
         let (questions, asked) = channel();
         let is_over = Arc::new(AtomicBool::new(false));
-        let fault = |detail: String| RegistryFault { is_unknown: false, detail };
+        let fault = |detail: String| RegistryFault { is_unknown: false, detail, outlook: Outlook::Refused };
         let client = client_of(&settings).map_err(fault)?;
         let asker = Asker { settings, client, is_over: Arc::clone(&is_over) };
         std::thread::Builder::new()
@@ -188,6 +189,7 @@ impl Asker {
         RegistryFault {
             is_unknown: false,
             detail: format!("{what}, schema registry {}: {detail}", self.settings.place()),
+            outlook: Outlook::Refused,
         }
     }
 
@@ -227,7 +229,8 @@ impl Asker {
             let pause = pause_of(wait, elapsed, self.settings.patience);
             let Some(pause) = pause.filter(|_| !self.is_over.load(Ordering::Relaxed)) else {
                 let seconds = elapsed.as_secs();
-                return Err(self.fault(what, &format!("no answer for {seconds} s ({last}): is it running there?")));
+                let fault = self.fault(what, &format!("no answer for {seconds} s ({last}): is it running there?"));
+                return Err(RegistryFault { outlook: Outlook::MayPass, ..fault });
             };
             std::thread::sleep(pause);
             wait = (wait * 2).min(LONGEST_WAIT);

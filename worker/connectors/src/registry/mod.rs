@@ -10,6 +10,7 @@ pub use settings::RegistrySettings;
 pub(crate) use settings::{passed_over, registry_options};
 
 use std::fmt;
+use streamfleet_types::Outlook;
 
 /// A schema as a registry has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct RegistryFault {
     pub is_unknown: bool,
     /// What happened, where, and what to do.
     pub detail: String,
+    /// What another run may expect.
+    pub outlook: Outlook,
 }
 
 impl fmt::Display for RegistryFault {

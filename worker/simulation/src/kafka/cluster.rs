@@ -67,7 +67,11 @@ impl Cluster for SimCluster {
     }
 
     fn registry(&self, _: RegistrySettings) -> Result<Box<dyn Registry>, RegistryFault> {
-        Err(RegistryFault { is_unknown: false, detail: "there is no schema registry in a simulation".to_owned() })
+        Err(RegistryFault {
+            is_unknown: false,
+            detail: "there is no schema registry in a simulation".to_owned(),
+            outlook: streamfleet_types::Outlook::Refused,
+        })
     }
 
     fn transactions(&self, _: Properties) -> Result<Box<dyn Transactions>, KafkaFault> {

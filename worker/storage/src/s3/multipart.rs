@@ -215,10 +215,11 @@ impl Inner {
         Ok(StorageReply::Staged(found))
     }
 
-    /// Aborts an upload. `token`: its id, as it is listed.
+    /// Aborts an upload. `token`: its id, as it is listed, or what completing it takes.
     pub(super) async fn discard(&self, path: &str, token: &str) -> Result<StorageReply, Failure> {
         let (client, key) = (self.client.get().await, self.naming.key(path));
-        let abort = client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(token);
+        let id = serde_json::from_str::<Token>(token).map_or_else(|_| token.to_owned(), |prepared| prepared.upload);
+        let abort = client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(id);
         match self.patiently(path, || async { Ok::<_, Failure>(abort.clone().send().await?) }).await {
             Err(failure) if failure.kind != StorageErrorKind::NotFound => Err(failure),
             _ => Ok(StorageReply::Done),

@@ -43,7 +43,7 @@ impl<T> Desk<T> {
 }
 
 fn failed(place: &str, fault: &RegistryFault) -> DataflowError {
-    DataflowError::External { place: place.to_owned(), detail: fault.detail.clone() }
+    DataflowError::outside(place.to_owned(), fault.detail.clone(), fault.outlook)
 }
 
 /// Decodes messages of any schemas.

@@ -16,9 +16,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message, Timestamp};
 use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
+use streamfleet_types::Outlook;
 use tracing::warn;
 
 /// The most records and about the most bytes of a block.
@@ -43,6 +45,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// See the module.
 pub(super) struct NativeConsumer {
     commands: Sender<ConsumerCommand>,
+    is_over: Arc<AtomicBool>,
     thread: Thread,
 }
 
@@ -63,6 +66,7 @@ impl NativeConsumer {
         let consumer: BaseConsumer<Context> =
             config.create_with_context(context.clone()).map_err(|error| refused(&error))?;
         let (commands, receiver) = channel();
+        let is_over = Arc::<AtomicBool>::default();
         let reader = Reader {
             consumer: Arc::new(consumer),
             context,
@@ -71,6 +75,7 @@ impl NativeConsumer {
             inbox,
             under_way,
             commands: receiver,
+            is_over: Arc::clone(&is_over),
             queues: Vec::new(),
             reads_committed,
         };
@@ -78,7 +83,7 @@ impl NativeConsumer {
             .name("kafka-reader".into())
             .spawn(move || reader.run())
             .expect("the system can start a thread");
-        Ok(Self { commands, thread: thread.thread().clone() })
+        Ok(Self { commands, is_over, thread: thread.thread().clone() })
     }
 }
 
@@ -92,6 +97,7 @@ impl Consumer for NativeConsumer {
 
 impl Drop for NativeConsumer {
     fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
         self.commands = channel().0;
         self.thread.unpark();
     }
@@ -119,6 +125,8 @@ struct Reader {
     inbox: Inbox<ConsumerEvent>,
     under_way: Arc<UnderWay>,
     commands: Receiver<ConsumerCommand>,
+    /// The source is gone: nobody waits for answers.
+    is_over: Arc<AtomicBool>,
     queues: Vec<Queue>,
     /// Records of open transactions are not given.
     reads_committed: bool,
@@ -177,8 +185,8 @@ impl Reader {
             {
                 return Err(fault);
             }
-            if let Some(text) = self.context.said.fatal() {
-                return Err(KafkaFault::refused(text));
+            if let Some(fault) = self.context.said.fatal() {
+                return Err(KafkaFault::refused(fault.detail));
             }
             if is_over {
                 return Ok(());
@@ -263,7 +271,8 @@ impl Reader {
             }
             RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => {
                 // The context was told what the brokers say.
-                let said = self.context.said.fatal().or_else(|| self.context.tokens.refused(&text_of(error)))?;
+                let said = self.context.said.fatal().map(|fault| fault.detail);
+                let said = said.or_else(|| self.context.tokens.refused(&text_of(error)))?;
                 return Some(KafkaFault::refused(format!(
                     "{at}the brokers refuse the credentials ({said}): check 'properties.sasl.*'"
                 )));
@@ -276,7 +285,9 @@ impl Reader {
         };
         let is_offset = matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange);
         let range = place.filter(|_| is_offset).map_or_else(String::new, |(partition, _)| self.range_of(partition));
-        Some(KafkaFault::refused(format!("{at}{what}{range} ({}): {advice}", text_of(error))))
+        let fault = KafkaFault::refused(format!("{at}{what}{range} ({}): {advice}", text_of(error)));
+        // Records that are gone do not come back.
+        Some(if is_offset { KafkaFault { outlook: Outlook::Lasts, ..fault } } else { fault })
     }
 
     /// Which offsets a partition has, for an error: if the brokers do not say it, the error goes without.
@@ -373,7 +384,7 @@ impl Reader {
                     }
                     // Failures of log-in come as events.
                     self.poll_events(PAUSE)?;
-                    if begin.elapsed() >= longest {
+                    if begin.elapsed() >= longest || self.is_over.load(Ordering::Acquire) {
                         let brokers = &self.settings.properties["bootstrap.servers"];
                         return Err(KafkaFault::new(format!(
                             "{what}: no answer from {brokers} within {} s: {}{}; check that the brokers run, \

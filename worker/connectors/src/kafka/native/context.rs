@@ -1,6 +1,7 @@
 //! What librdkafka's clients say beside their answers.
 
 use super::tokens::ShownTokens;
+use crate::kafka::client::KafkaFault;
 use crate::kafka::oauth::Tokens;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -10,6 +11,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 use rdkafka::statistics::Statistics;
 use std::sync::{Arc, Mutex};
+use streamfleet_types::Outlook;
 use tracing::{debug, warn};
 
 /// librdkafka's name for the message that says why a transaction can only be aborted.
@@ -18,13 +20,13 @@ const TRANSACTION_FAILED: &str = "TXNERR";
 /// Keeps the first thing that went wrong for good, and the last that may pass.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
-    fatal: Arc<Mutex<Option<String>>>,
+    fatal: Arc<Mutex<Option<KafkaFault>>>,
     last: Arc<Mutex<Option<String>>>,
 }
 
 impl Said {
     /// Something that trying again does not mend.
-    pub fn fatal(&self) -> Option<String> {
+    pub fn fatal(&self) -> Option<KafkaFault> {
         self.fatal.lock().expect("no holder of this lock panics").clone()
     }
 
@@ -38,8 +40,8 @@ impl Said {
         *self.last.lock().expect("no holder of this lock panics") = Some(text);
     }
 
-    fn note_fatal(&self, text: String) {
-        self.fatal.lock().expect("no holder of this lock panics").get_or_insert(text);
+    fn note_fatal(&self, fault: KafkaFault) {
+        self.fatal.lock().expect("no holder of this lock panics").get_or_insert(fault);
     }
 }
 
@@ -83,10 +85,10 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         debug!(%error, reason, "kafka client");
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::Fatal) => self.said.note_fatal(reason.to_owned()),
+            Some(RDKafkaErrorCode::Fatal) => self.said.note_fatal(KafkaFault::new(reason)),
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
                 match self.tokens.refused(reason) {
-                    Some(text) => self.said.note_fatal(text),
+                    Some(text) => self.said.note_fatal(KafkaFault::refused(text)),
                     None => self.said.note_last(reason.to_owned()),
                 }
             }
@@ -107,9 +109,42 @@ impl ProducerContext for Context {
         // asks a producer that was closed or abandoned.
         let is_purged =
             matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight));
-        let cause = if is_purged { format!("its transaction failed{}", self.said.last()) } else { text_of(error) };
-        self.said.note_fatal(format!("a record of {size} bytes was not written: {cause}"));
+        let (outlook, cause) = match not_written(error) {
+            Some(Refusal { outlook, what, advice }) => (outlook, format!("{what}: {advice}")),
+            None if is_purged => (Outlook::MayPass, format!("its transaction failed{}", self.said.last())),
+            None => (Outlook::MayPass, text_of(error)),
+        };
+        self.said
+            .note_fatal(KafkaFault { detail: format!("a record of {size} bytes was not written: {cause}"), outlook });
     }
+}
+
+/// Why a record is not written until somebody changes something.
+pub(super) struct Refusal {
+    pub outlook: Outlook,
+    pub what: &'static str,
+    pub advice: &'static str,
+}
+
+/// What a client or a broker refuses a record for, if trying again does not mend it.
+pub(super) fn not_written(error: &KafkaError) -> Option<Refusal> {
+    let (outlook, what, advice) = match error.rdkafka_error_code()? {
+        // The same record comes again.
+        RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge => (
+            Outlook::Lasts,
+            "it, or the batch that it was sent in, is larger than may be sent",
+            "raise 'properties.max.request.size' and the topic's max.message.bytes, lower 'properties.batch.size', or make the \
+             rows smaller",
+        ),
+        RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition => {
+            (Outlook::Refused, "the topic is gone", "make it again and start the job again")
+        }
+        RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed => {
+            (Outlook::Refused, "writing is not allowed", "give the user the right to write the topic")
+        }
+        _ => return None,
+    };
+    Some(Refusal { outlook, what, advice })
 }
 
 /// What an error says, without librdkafka's wrapping.

@@ -84,8 +84,8 @@ fn refused(error: &KafkaError) -> KafkaFault {
     match error {
         // The value may be a secret.
         KafkaError::ClientConfig(_, what, key, _) => {
-            KafkaFault::new(format!("'properties.{key}' cannot be used: {what}"))
+            KafkaFault::refused(format!("'properties.{key}' cannot be used: {what}"))
         }
-        other => KafkaFault::new(format!("the client cannot be made: {other}")),
+        other => KafkaFault::refused(format!("the client cannot be made: {other}")),
     }
 }

@@ -1,7 +1,7 @@
 //! A subtask's writer: librdkafka producers on one thread; each is made and initialised on a thread of its own, since that
 //! may take long.
 
-use super::context::{Context, text_of};
+use super::context::{Context, Refusal, not_written, text_of};
 use super::reach::Reach;
 use super::tokens::{SHOWN_EVERY, tokens_of};
 use super::transactions::{RawClient, identity};
@@ -14,9 +14,10 @@ use crate::kafka::client::{
 use crate::kafka::oauth::Tokens;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use streamfleet_types::Outlook;
@@ -40,6 +41,9 @@ const INIT_STEP: Duration = Duration::from_secs(2);
 /// How long an abort may take when a sink ends.
 const ABORT_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long a sink that ends waits until nothing more is written for it.
+const SILENT_WITHIN: Duration = Duration::from_secs(5);
+
 type Client = BaseProducer<Context>;
 
 enum Message {
@@ -59,6 +63,9 @@ struct Made {
 /// See the module.
 pub(super) struct NativeProducer {
     messages: Sender<Message>,
+    is_over: Arc<AtomicBool>,
+    /// Hears that the writer writes nothing any more.
+    silent: Receiver<()>,
 }
 
 impl NativeProducer {
@@ -69,7 +76,11 @@ impl NativeProducer {
     ) -> Result<Self, KafkaFault> {
         super::check(&settings.properties)?;
         let (messages, receiver) = channel();
+        let (silence, silent) = channel();
+        let is_over = Arc::<AtomicBool>::default();
         let writer = Writer {
+            is_over: Arc::clone(&is_over),
+            silence: Some(silence),
             tokens: tokens_of(&settings.properties)?,
             shown: Instant::now(),
             settings: Arc::new(settings),
@@ -84,19 +95,35 @@ impl NativeProducer {
             .name("kafka-writer".into())
             .spawn(move || writer.run(&receiver))
             .expect("the system can start a thread");
-        Ok(Self { messages })
+        Ok(Self { messages, is_over, silent })
     }
 }
 
 impl Producer for NativeProducer {
     fn ask(&self, command: ProducerCommand) {
+        if matches!(command, ProducerCommand::Abandon { .. } | ProducerCommand::End) {
+            self.is_over.store(true, Ordering::Release);
+        }
         // A writer that is gone has said why.
         let _ = self.messages.send(Message::Command(command));
     }
 }
 
+impl Drop for NativeProducer {
+    /// What is left of a sink must not be written beside, or behind, what the job's next attempt writes.
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+        // A client that does not hear of it in time is destroyed all the same.
+        let _ = self.silent.recv_timeout(SILENT_WITHIN);
+    }
+}
+
 struct Writer {
     settings: Arc<ProducerSettings>,
+    /// The sink is gone: what it asked to be sent is not sent any more.
+    is_over: Arc<AtomicBool>,
+    /// Dropped when nothing more is written.
+    silence: Option<Sender<()>>,
     inbox: Inbox<ProducerEvent>,
     under_way: Arc<UnderWay>,
     own: Sender<Message>,
@@ -119,13 +146,12 @@ impl Writer {
     fn run(mut self, messages: &Receiver<Message>) {
         loop {
             match self.next(messages) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(fault) => {
-                    self.inbox.put(ProducerEvent::Failed(fault));
-                    return;
-                }
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(fault) => self.inbox.put(ProducerEvent::Failed(fault)),
             }
+            self.fall_silent();
+            return;
         }
     }
 
@@ -152,8 +178,24 @@ impl Writer {
         self.clients.values().try_for_each(|Open { made, .. }| made.context.tokens.renew(made.client.client()))
     }
 
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    /// Takes out of the clients what they have not sent. Transactions are aborted, whatever is in them.
+    fn fall_silent(&mut self) {
+        if self.silence.take().is_some() {
+            for Open { made, .. } in self.clients.values().filter(|open| open.made.transactional_id.is_none()) {
+                made.client.purge(PurgeConfig::default().queue().inflight());
+            }
+        }
+    }
+
     /// False when the sink is gone.
     fn take(&mut self, message: Message) -> Result<bool, KafkaFault> {
+        if self.is_over() {
+            self.fall_silent();
+        }
         match message {
             Message::Made(producer, made) => {
                 let made = made?;
@@ -162,14 +204,16 @@ impl Writer {
             }
             Message::Command(ProducerCommand::Open { producer, transactional_id }) => {
                 let (settings, own, tokens) = (Arc::clone(&self.settings), self.own.clone(), self.tokens.clone());
+                let is_over = Arc::clone(&self.is_over);
                 std::thread::Builder::new()
                     .name("kafka-open".into())
                     .spawn(move || {
                         // If the writer is gone nobody needs the client.
-                        let _ = own.send(Message::Made(producer, make(&settings, tokens, transactional_id)));
+                        let _ = own.send(Message::Made(producer, make(&settings, tokens, transactional_id, &is_over)));
                     })
                     .expect("the system can start a thread");
             }
+            Message::Command(ProducerCommand::Send { .. } | ProducerCommand::Flush { .. }) if self.is_over() => {}
             Message::Command(ProducerCommand::Send { producer, block }) => {
                 self.send(producer, &block)?;
                 self.under_way.remove(block.bytes());
@@ -203,6 +247,10 @@ impl Writer {
         KafkaFault::new(format!("topic {}: {what}: {detail}", self.settings.topic))
     }
 
+    fn writing_failed(&self, fault: &KafkaFault) -> KafkaFault {
+        fault.clone().at(&format!("topic {}: writing failed", self.settings.topic))
+    }
+
     fn send(&mut self, producer: u64, block: &OutgoingBlock) -> Result<(), KafkaFault> {
         let mut open = self.clients.remove(&producer).expect("the sink sends through producers that are open");
         if open.made.transactional_id.is_some() && !open.in_transaction {
@@ -220,8 +268,8 @@ impl Writer {
             self.send_record(&settings, &open.made, block, index)?;
         }
         open.made.client.poll(Duration::ZERO);
-        if let Some(text) = open.made.context.said.fatal() {
-            return Err(self.failed("writing failed", &text));
+        if let Some(fault) = open.made.context.said.fatal() {
+            return Err(self.writing_failed(&fault));
         }
         self.clients.insert(producer, open);
         Ok(())
@@ -252,6 +300,9 @@ impl Writer {
         // Made when the first record has to wait.
         let mut reach = None;
         loop {
+            if self.is_over() {
+                return Ok(());
+            }
             match made.client.send(record) {
                 Ok(()) => return Ok(()),
                 Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
@@ -260,8 +311,8 @@ impl Writer {
                     self.show_tokens()?;
                     let reach = reach.get_or_insert_with(|| Reach::new(&settings.properties));
                     reach.check(made.client.client(), Some(&settings.topic));
-                    if let Some(text) = made.context.said.fatal() {
-                        return Err(self.failed("writing failed", &text));
+                    if let Some(fault) = made.context.said.fatal() {
+                        return Err(self.writing_failed(&fault));
                     }
                     record = back;
                 }
@@ -274,21 +325,12 @@ impl Writer {
     }
 
     fn refused(&self, error: &KafkaError, size: usize) -> KafkaFault {
-        match error.rdkafka_error_code() {
-            // The same record comes again.
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) => KafkaFault {
-                outlook: Outlook::Lasts,
-                ..self.failed(
-                    &format!("a record of {size} bytes is larger than may be sent"),
-                    "raise 'properties.max.request.size' and the topic's max.message.bytes, or make the rows smaller",
-                )
-            },
-            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => KafkaFault {
-                outlook: Outlook::Refused,
-                ..self.failed("it is gone", "make it again and start the job again")
-            },
-            _ => self.failed("a record cannot be written", &text_of(error)),
-        }
+        let (outlook, detail) = match not_written(error) {
+            Some(Refusal { outlook, what, advice }) => (outlook, format!("{what}: {advice}")),
+            None => (Outlook::MayPass, text_of(error)),
+        };
+        let what = format!("a record of {size} bytes cannot be written");
+        KafkaFault { outlook, ..self.failed(&what, &detail) }
     }
 
     /// Waits until all records are acknowledged; gives the transaction that they are in.
@@ -297,10 +339,13 @@ impl Writer {
         let Made { client, context, transactional_id, .. } = &open.made;
         let mut reach = Reach::new(&self.settings.properties);
         loop {
+            if self.is_over() {
+                return Ok(None);
+            }
             self.show_tokens()?;
             let flushed = client.flush(FLUSH_STEP);
-            if let Some(text) = context.said.fatal() {
-                return Err(self.failed("writing failed", &text));
+            if let Some(fault) = context.said.fatal() {
+                return Err(self.writing_failed(&fault));
             }
             match flushed {
                 Ok(()) => break,
@@ -325,7 +370,9 @@ fn make(
     settings: &ProducerSettings,
     tokens: Option<Arc<Tokens>>,
     transactional_id: Option<String>,
+    is_over: &AtomicBool,
 ) -> Result<Made, KafkaFault> {
+    let nobody = || KafkaFault::new(format!("topic {}: nobody writes it any more", settings.topic));
     let context = Context::new(tokens);
     let mut config = config(&settings.properties);
     config.set("delivery.report.only.error", "true");
@@ -339,6 +386,9 @@ fn make(
     let (topic, brokers) = (&settings.topic, &settings.properties["bootstrap.servers"]);
     let (mut reach, mut within) = (Reach::new(&settings.properties), FIRST_TIMEOUT);
     let partitions = loop {
+        if is_over.load(Ordering::Acquire) {
+            return Err(nobody());
+        }
         tokens.renew(client.client())?;
         let metadata = client.client().fetch_metadata(Some(topic), within);
         let (code, text) = match metadata {
@@ -355,9 +405,9 @@ fn make(
         };
         // With no time at all it would be a single event, and most are none of an error.
         client.poll(PAUSE);
-        if let Some(text) = context.said.fatal() {
+        if let Some(fault) = context.said.fatal() {
             return Err(KafkaFault::refused(format!(
-                "topic {topic}: {text}: check 'properties.sasl.*' and 'properties.ssl.*'"
+                "topic {topic}: {fault}: check 'properties.sasl.*' and 'properties.ssl.*'"
             )));
         }
         match code {
@@ -385,6 +435,9 @@ fn make(
     };
     if let Some(id) = &transactional_id {
         loop {
+            if is_over.load(Ordering::Acquire) {
+                return Err(nobody());
+            }
             tokens.renew(client.client())?;
             match client.init_transactions(INIT_STEP.min(longest)) {
                 Ok(()) => break,
