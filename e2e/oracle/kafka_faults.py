@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
 import registry  # noqa: E402
@@ -87,11 +89,26 @@ def stops_at_start(case, kafka):
     print(f"kafka faults: {len(waiting)} jobs stopped while they waited at their start, within {took:.1f} s", flush=True)
 
 
+def headers_of(address, topic):
+    """Key, value and headers of every record."""
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "reader", "enable.partition.eof": True})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    found = []
+    while True:
+        message = consumer.poll(30)
+        if message is None or message.error():
+            if message is None or message.error().code() != KafkaError._PARTITION_EOF:
+                raise SystemExit(f"{topic}: {message and message.error()}")
+            consumer.close()
+            return found
+        found.append((message.key(), message.value(), {k: v.decode() for k, v in message.headers() or []}))
+
+
 def bad_records(case, kafka):
-    bad = [b"nonsense", b'{"id": "x"}', b'{"id": 1, "note": {}'[:-1]]
+    bad = {b"nonsense": "the record is no JSON", b'{"id": "x"}': "x", b'{"id": 1, "note": {}': "the record is no JSON"}
     one = case("bad-record")
     one.put(0, 5)
-    topics.fill(kafka.address, one.source, ((b"k", value) for value in bad[:1]))
+    topics.fill(kafka.address, one.source, [(b"k", b"nonsense")])
     one.refused("topic bad-record-in, partition", "offset", "the record is no JSON")
     again = ("--set", "restart-strategy.type=exponential-delay")
     one.refused("not begun again: another run would fail in the same way", process=one.start(*again))
@@ -99,12 +116,62 @@ def bad_records(case, kafka):
     keep = ", 'scan.errors' = 'dead-letter', 'scan.errors.dead-letter.topic' = 'dead'"
     one = case("dead-letters", read=BOUNDED + keep)
     one.put(0, 500)
-    topics.fill(kafka.address, one.source, ((b"k", value) for value in bad))
+    # Where each came to lie, the broker says.
+    placed, time_of_first = {}, 1_600_000_000_000
+
+    def place(error, message):
+        if error:
+            raise SystemExit(f"{one.source}: {error}")
+        kind, at = message.timestamp()
+        placed[message.key(), message.value()] = (message.partition(), message.offset(), at)
+
+    producer = Producer({"bootstrap.servers": kafka.address})
+    for number, value in enumerate([*bad, *bad]):
+        key = None if number == 0 else f"key {number}".encode()
+        producer.produce(one.source, value, key=key, partition=number % 2, timestamp=time_of_first + number, on_delivery=place)
+    producer.flush(30)
     one.put(500, 500)
     one.finish()
     one.exact(0, 1000, "bad records are kept aside")
-    letters = collections.Counter(topics.values(kafka.address, "dead"))
-    compare("dead letters", letters, collections.Counter(bad))
+    found, expected = collections.Counter(), collections.Counter()
+    for key, value, headers in headers_of(kafka.address, "dead"):
+        reason = headers.pop("streamfleet.reason", "")
+        if bad[value] not in reason:
+            raise SystemExit(f"dead letters: {value} is there for the reason {reason!r}, not for {bad[value]!r}")
+        found[key, value, tuple(sorted(headers.items()))] += 1
+    for (key, value), (partition, offset, at) in placed.items():
+        headers = {"table": "input", "topic": one.source, "partition": partition, "offset": offset, "timestamp": at}
+        expected[key, value, tuple(sorted((f"streamfleet.{k}", str(v)) for k, v in headers.items()))] += 1
+    compare("dead letters", found, expected)
+    print(f"kafka faults: {sum(found.values())} dead letters with their keys, places and times", flush=True)
+
+
+def over_topic_limit(case, kafka):
+    """The topic takes less than the client would send."""
+    one = case("over-topic-limit", make=(1, 0))
+    topics.create(kafka.address, one.sink, partitions=2, config={"max.message.bytes": "2000"})
+    one.put(0, 10)
+    one.put(10, 1, note="y" * 5000)
+    one.refused(one.sink, "max.message.bytes")
+    again = ("--set", "restart-strategy.type=exponential-delay")
+    one.refused(one.sink, "max.message.bytes", "not begun again", process=one.start(*again))
+
+
+def down_at_start(case, kafka):
+    """The broker comes up while jobs wait for it."""
+    ones = [case("down-at-start", patience=60_000), case("down-at-start-at-least-once", guarantee="at-least-once")]
+    for one in ones:
+        one.put(0, 2_000)
+    kafka.kill()
+    processes = [one.start() for one in ones]
+    time.sleep(8)
+    for one, process in zip(ones, processes):
+        if process.poll() is not None:
+            raise SystemExit(f"{one.name}: it did not wait for its broker\n{one.log()}")
+    kafka.start()
+    for one, process in zip(ones, processes):
+        one.finish(process)
+        one.exact(0, 2_000, "the broker came up 8 s after the job")
 
 
 def outages(case, kafka):
@@ -125,6 +192,43 @@ def outages(case, kafka):
     if stop(process) != 0:
         raise SystemExit(f"outages: it did not stop well\n{one.log()}")
     one.exact(0, 15_000, "broker paused, killed and restarted while the job ran")
+
+
+def outages_under_way(case, kafka):
+    """The broker goes away again and again between a transaction's first row and its end."""
+    count = 300_000
+    # Small requests, so that there is always one under way.
+    one = case("under-way", write=", 'properties.batch.num.messages' = '10', 'properties.max.in.flight.requests.per.connection' = '2'")
+    one.put(0, count)
+    process = one.start(interval="50ms")
+
+    def paused():
+        kafka.pause()
+        time.sleep(5)
+        kafka.resume()
+
+    def restarted():
+        kafka.kill()
+        time.sleep(2)
+        kafka.start()
+
+    def committed():
+        # With a record for the end of every transaction: somewhat more than rows.
+        return sum(topics.end_offsets(kafka.address, one.sink, "read_committed"))
+
+    seen = []
+    for number, outage in enumerate((paused, restarted, paused, restarted)):
+        deadline = time.time() + 60
+        while committed() < (number + 1) * count // 8:
+            if process.poll() is not None or time.time() > deadline:
+                raise SystemExit(f"{one.name}: {committed()} of {count} rows after {number} outages\n{one.log()}")
+            time.sleep(0.05)
+        outage()
+        seen.append(committed())
+        if seen[-1] >= count:
+            raise SystemExit(f"{one.name}: outage {number} came too late to show anything: {seen}")
+    one.finish(process)
+    one.exact(0, count, f"broker paused and killed twice each, with {', '.join(map(str, seen))} rows committed")
 
 
 def partition_added(case, kafka):
@@ -195,7 +299,7 @@ def main():
             tls(case, kafka, authority, top)
 
         steps = (refusals, stops_at_start, bad_records, log_in, over_tls, log_in_by_token, log_in_by_token_over_tls,
-                 partition_added, topic_made_anew, taken_over, outages)
+                 partition_added, topic_made_anew, over_topic_limit, taken_over, down_at_start, outages, outages_under_way)
         names = [step.__name__ for step in steps]
         if arguments.only not in (None, *names):
             raise SystemExit(f"--only is one of {', '.join(names)}")
