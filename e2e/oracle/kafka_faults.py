@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
@@ -194,41 +195,75 @@ def outages(case, kafka):
     one.exact(0, 15_000, "broker paused, killed and restarted while the job ran")
 
 
+class Feeder(threading.Thread):
+    """Writes rows at a steady pace until it is told to end; outages hold them up, and none is lost or doubled."""
+
+    def __init__(self, address, topic, first):
+        super().__init__(daemon=True)
+        self.address, self.topic, self.count, self.is_over = address, topic, first, threading.Event()
+
+    def run(self):
+        # It says nothing of brokers that are away.
+        producer = Producer({"bootstrap.servers": self.address, "enable.idempotence": True, "log_level": 0})
+        while not self.is_over.wait(0.05):
+            # Less than what the client takes before it is full.
+            for _ in range(500 if len(producer) < 50_000 else 0):
+                producer.produce(self.topic, json.dumps({"id": self.count, "note": "x"}).encode())
+                self.count += 1
+            producer.poll(0)
+        if producer.flush(60):
+            raise SystemExit(f"{self.topic}: records were not taken")
+
+
 def outages_under_way(case, kafka):
     """The broker goes away again and again between a transaction's first row and its end."""
-    count = 300_000
-    # Small requests, so that there is always one under way.
-    one = case("under-way", write=", 'properties.batch.num.messages' = '10', 'properties.max.in.flight.requests.per.connection' = '2'")
-    one.put(0, count)
+    one = case("under-way", read="")
+    one.put(0, 100_000)
+    feeder = Feeder(kafka.address, one.source, 100_000)
+    feeder.start()
     process = one.start(interval="50ms")
+
+    def ends(isolation):
+        return sum(topics.end_offsets(kafka.address, one.sink, isolation))
+
+    def caught(before):
+        """Lets the job stand still with rows committed since the last time, and others in open transactions."""
+        deadline = time.time() + 60
+        while time.time() < deadline and process.poll() is None:
+            process.send_signal(signal.SIGSTOP)
+            committed, written = ends("read_committed"), ends("read_uncommitted")
+            if before + 2_000 < committed < written:
+                return committed, written - committed
+            process.send_signal(signal.SIGCONT)
+            time.sleep(random.uniform(0, 0.1))
+        raise SystemExit(f"under-way: {committed} committed, {written} written\n{one.log()}")
 
     def paused():
         kafka.pause()
+        process.send_signal(signal.SIGCONT)
         time.sleep(5)
         kafka.resume()
 
     def restarted():
         kafka.kill()
+        process.send_signal(signal.SIGCONT)
         time.sleep(2)
         kafka.start()
 
-    def committed():
-        # With a record for the end of every transaction: somewhat more than rows.
-        return sum(topics.end_offsets(kafka.address, one.sink, "read_committed"))
-
-    seen = []
-    for number, outage in enumerate((paused, restarted, paused, restarted)):
-        deadline = time.time() + 60
-        while committed() < (number + 1) * count // 8:
-            if process.poll() is not None or time.time() > deadline:
-                raise SystemExit(f"{one.name}: {committed()} of {count} rows after {number} outages\n{one.log()}")
-            time.sleep(0.05)
+    committed, rows = 0, []
+    for outage in (paused, restarted, paused, restarted, paused):
+        committed, more = caught(committed)
+        rows.append(more)
         outage()
-        seen.append(committed())
-        if seen[-1] >= count:
-            raise SystemExit(f"{one.name}: outage {number} came too late to show anything: {seen}")
-    one.finish(process)
-    one.exact(0, count, f"broker paused and killed twice each, with {', '.join(map(str, seen))} rows committed")
+    feeder.is_over.set()
+    feeder.join()
+    deadline = time.time() + 60
+    while ends("read_committed") < feeder.count and time.time() < deadline:
+        time.sleep(0.2)
+    one.wait_for(feeder.count)
+    if stop(process) != 0:
+        raise SystemExit(f"under-way: it did not stop well\n{one.log()}")
+    one.exact(0, feeder.count, f"{len(rows)} outages with {', '.join(map(str, rows))} rows in open transactions")
 
 
 def partition_added(case, kafka):
@@ -245,16 +280,23 @@ def partition_added(case, kafka):
 
 
 def topic_made_anew(case, kafka):
-    one = case("topic-anew", read="")
-    process = one.start()
-    one.put(0, 1_000)
-    one.wait_for(1_000)
-    stop(process)
-    topics.delete(kafka.address, one.source)
+    across, running, gone = (case(name, read="") for name in ("topic-anew", "topic-anew-running", "topic-gone"))
+    processes = []
+    for one in (across, running, gone):
+        processes.append(one.start())
+        one.put(0, 1_000)
+        one.wait_for(1_000)
+    stop(processes[0])
+    topics.delete(kafka.address, across.source, running.source, gone.source)
     time.sleep(2)
-    topics.create(kafka.address, one.source, partitions=2)
-    one.put(0, 10)
-    one.refused("there is no such offset any more, or not yet", "--from-nothing")
+    for one in (across, running):
+        topics.create(kafka.address, one.source, partitions=2)
+        one.put(0, 10)
+    for one, process in ((across, across.start()), (running, processes[1])):
+        one.refused(f"topic {one.source}, partition", "there is no such offset any more, or not yet", "--from-nothing",
+                    process=process)
+        one.exact(0, 1_000, "nothing of the new topic is written")
+    gone.refused(f"topic {gone.source}, partition", "it is gone", "make it again", process=processes[2])
 
 
 def taken_over(case, kafka):

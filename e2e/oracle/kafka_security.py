@@ -91,23 +91,28 @@ def tls(case, kafka, authority, top):
     # Another name: the certificate is for the address.
     by_name = kafka.tls_address.replace("127.0.0.1", "localhost")
     strange = own(other.key_store("client"))
-    trust, names, theirs = "properties.ssl.truststore.location", "name", "properties.ssl.keystore.location"
+    unknown, refusing = ("UnknownIssuer", "certificate verify failed"), ("fatal alert: ", "alert bad certificate")
     wrong = [
-        ("other-authority", kafka.tls_address, options(trusted=other), trust),
-        ("unknown-authority", kafka.tls_address, ", 'properties.security.protocol' = 'SSL'", trust),
-        ("other-name", by_name, options(), names),
-        ("no-own-certificate", kafka.mutual_address, options(), theirs),
-        ("strange-own-certificate", kafka.mutual_address, options(more=strange), theirs),
-        ("plain-to-tls", kafka.tls_address, "", "properties.security.protocol"),
-        ("tls-to-plain", kafka.address, options(), "properties.security.protocol"),
+        ("other-authority", kafka.tls_address, options(trusted=other), *unknown),
+        ("unknown-authority", kafka.tls_address, ", 'properties.security.protocol' = 'SSL'", *unknown),
+        ("other-name", by_name, options(), 'certificate not valid for name "localhost"', "certificate verify failed"),
+        ("no-own-certificate", kafka.mutual_address, options(), *refusing),
+        ("strange-own-certificate", kafka.mutual_address, options(more=strange), *refusing),
+        ("plain-to-tls", kafka.tls_address, "", "does the port speak this 'properties.security.protocol'?", ""),
+        ("tls-to-plain", kafka.address, options(), "", "connecting to a PLAINTEXT broker listener?"),
     ]
-    failures = []
-    for guarantee in ("exactly-once", "at-least-once"):
-        for name, address, secure, text in wrong:
-            one = case(f"{name}-{guarantee}", read=BOUNDED + secure, write=secure, address=address, patience=3000,
+    # Who writes exactly once meets the brokers with another client first.
+    for client, guarantee in enumerate(("exactly-once", "at-least-once")):
+        begun = []
+        for name, address, secure, *causes in wrong:
+            one = case(f"{name}-{guarantee}", read=BOUNDED + secure, write=secure, address=address, patience=2000,
                        guarantee=guarantee)
             one.put(0, 10)
-            one.refused(text)
+            begun.append((one, one.start(), causes[client]))
+        for one, process, cause in begun:
+            one.refused("error: ", cause, "properties.security.protocol", process=process)
+            if sum(topics.values(kafka.address, one.sink).values()):
+                raise SystemExit(f"{one.name}: rows were written all the same")
 
 
 def by_tokens(place, secret=tokens.SECRET, more=""):
