@@ -132,7 +132,8 @@ class Kafka:
         """Starts the broker on its data and waits until it answers."""
         log = open(self.folder / "server.log", "ab")
         self.process = subprocess.Popen(self._command("kafka.Kafka", str(self.config)), stdout=log, stderr=log)
-        deadline = time.time() + 90
+        # Longer than it takes: the machine may be busy with other things.
+        deadline = time.time() + 240
         while time.time() < deadline:
             if self.process.poll() is not None:
                 break
@@ -141,7 +142,9 @@ class Kafka:
                 return self
             except OSError:
                 time.sleep(0.2)
-        raise SystemExit(f"the broker does not start:\n{(self.folder / 'server.log').read_text()[-3000:]}")
+        said = (self.folder / "server.log").read_text()[-3000:]
+        self.stop()
+        raise SystemExit(f"the broker does not start:\n{said}")
 
     def kill(self):
         """Lets the broker die at once."""
