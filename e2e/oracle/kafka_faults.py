@@ -11,7 +11,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
@@ -21,87 +24,8 @@ import topics  # noqa: E402
 from certificates import Authority  # noqa: E402
 from common import compare  # noqa: E402
 from kafka import Kafka, free_ports  # noqa: E402
-
-READ = """
-CREATE TABLE input (id BIGINT, note STRING)
-  WITH ('connector' = 'kafka', 'topic' = '{source}', 'properties.bootstrap.servers' = '{address}', 'format' = 'json',
-        'properties.default.api.timeout.ms' = '{patience}', 'scan.startup.mode' = 'earliest-offset'{read});
-"""
-WRITE = """
-CREATE TABLE output (id BIGINT, note STRING)
-  WITH ('connector' = 'kafka', 'topic' = '{sink}', 'properties.bootstrap.servers' = '{sink_address}', 'format' = '{format}',
-        'properties.default.api.timeout.ms' = '{patience}', 'sink.delivery-guarantee' = '{guarantee}'{write});
-INSERT INTO output SELECT id, note FROM input;
-"""
-BOUNDED = ", 'scan.bounded.mode' = 'latest-offset'"
-
-
-class Case:
-    """A job that copies one topic to another, in a folder of its own."""
-
-    def __init__(self, binary, kafka, top, name, read=BOUNDED, write="", address=None, sink_address=None, patience=60_000,
-                 make=(1, 1), guarantee="exactly-once", format="json"):
-        self.binary, self.kafka, self.name = binary, kafka, name
-        self.folder = top / name
-        self.folder.mkdir()
-        self.source, self.sink = f"{name}-in", f"{name}-out"
-        if make[0]:
-            topics.create(kafka.address, self.source, partitions=2)
-        if make[1]:
-            topics.create(kafka.address, self.sink, partitions=2)
-        address = address or kafka.address
-        text = (READ + WRITE).format(
-            source=self.source, sink=self.sink, address=address, sink_address=sink_address or address, patience=patience,
-            read=read, write=write, guarantee=guarantee, format=format,
-        )
-        (self.folder / "job.sql").write_text(text)
-
-    def put(self, first, count, note="x"):
-        rows = ((None, json.dumps({"id": i, "note": note}).encode()) for i in range(first, first + count))
-        topics.fill(self.kafka.address, self.source, rows)
-
-    def start(self, *options, interval="200ms", crash_at=None):
-        command = [self.binary, "run", "job.sql", "--quiet", "--parallelism", "2", *options]
-        command += ["--set", f"execution.checkpointing.interval={interval}"]
-        self.errors = open(self.folder / "log.txt", "a+")
-        environment = os.environ | ({"STREAMFLEET_CRASH_AT": crash_at} if crash_at else {})
-        return subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=self.errors, env=environment)
-
-    def log(self):
-        return (self.folder / "log.txt").read_text()
-
-    def finish(self, process=None, limit=120):
-        code = (process or self.start()).wait(timeout=limit)
-        if code != 0:
-            raise SystemExit(f"{self.name}: exit code {code}\n{self.log()}")
-
-    def refused(self, *texts, code=1, process=None):
-        """It must fail, and say all this."""
-        found = (process or self.start()).wait(timeout=120)
-        said = self.log()
-        if found != code or any(text not in said for text in texts):
-            raise SystemExit(f"{self.name}: exit code {found}, expected {code} and {texts}\n{said}")
-        print(f"kafka faults: {self.name}: refused as it should be", flush=True)
-
-    def written(self):
-        return collections.Counter(json.loads(v)["id"] for v in topics.values(self.kafka.address, self.sink).elements())
-
-    def exact(self, first, count, what):
-        compare(f"{self.name}: {what}", self.written(), collections.Counter(range(first, first + count)))
-        print(f"kafka faults: {self.name}: {what}: {count} rows, none lost, none twice", flush=True)
-
-    def wait_for(self, count, limit=60):
-        """Until so many rows are committed."""
-        deadline = time.time() + limit
-        while sum(self.written().values()) < count:
-            if time.time() > deadline:
-                raise SystemExit(f"{self.name}: {sum(self.written().values())} of {count} rows after {limit} s\n{self.log()}")
-            time.sleep(0.3)
-
-
-def stop(process):
-    process.send_signal(signal.SIGTERM)
-    return process.wait(timeout=60)
+from kafka_case import BOUNDED, Case, stop  # noqa: E402
+from kafka_security import log_in, tls, token_log_in, token_over_tls  # noqa: E402
 
 
 def refusals(case, kafka):
@@ -166,11 +90,26 @@ def stops_at_start(case, kafka):
     print(f"kafka faults: {len(waiting)} jobs stopped while they waited at their start, within {took:.1f} s", flush=True)
 
 
+def headers_of(address, topic):
+    """Key, value and headers of every record."""
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "reader", "enable.partition.eof": True})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    found = []
+    while True:
+        message = consumer.poll(30)
+        if message is None or message.error():
+            if message is None or message.error().code() != KafkaError._PARTITION_EOF:
+                raise SystemExit(f"{topic}: {message and message.error()}")
+            consumer.close()
+            return found
+        found.append((message.key(), message.value(), {k: v.decode() for k, v in message.headers() or []}))
+
+
 def bad_records(case, kafka):
-    bad = [b"nonsense", b'{"id": "x"}', b'{"id": 1, "note": {}'[:-1]]
+    bad = {b"nonsense": "the record is no JSON", b'{"id": "x"}': "x", b'{"id": 1, "note": {}': "the record is no JSON"}
     one = case("bad-record")
     one.put(0, 5)
-    topics.fill(kafka.address, one.source, ((b"k", value) for value in bad[:1]))
+    topics.fill(kafka.address, one.source, [(b"k", b"nonsense")])
     one.refused("topic bad-record-in, partition", "offset", "the record is no JSON")
     again = ("--set", "restart-strategy.type=exponential-delay")
     one.refused("not begun again: another run would fail in the same way", process=one.start(*again))
@@ -178,12 +117,62 @@ def bad_records(case, kafka):
     keep = ", 'scan.errors' = 'dead-letter', 'scan.errors.dead-letter.topic' = 'dead'"
     one = case("dead-letters", read=BOUNDED + keep)
     one.put(0, 500)
-    topics.fill(kafka.address, one.source, ((b"k", value) for value in bad))
+    # Where each came to lie, the broker says.
+    placed, time_of_first = {}, 1_600_000_000_000
+
+    def place(error, message):
+        if error:
+            raise SystemExit(f"{one.source}: {error}")
+        kind, at = message.timestamp()
+        placed[message.key(), message.value()] = (message.partition(), message.offset(), at)
+
+    producer = Producer({"bootstrap.servers": kafka.address})
+    for number, value in enumerate([*bad, *bad]):
+        key = None if number == 0 else f"key {number}".encode()
+        producer.produce(one.source, value, key=key, partition=number % 2, timestamp=time_of_first + number, on_delivery=place)
+    producer.flush(30)
     one.put(500, 500)
     one.finish()
     one.exact(0, 1000, "bad records are kept aside")
-    letters = collections.Counter(topics.values(kafka.address, "dead"))
-    compare("dead letters", letters, collections.Counter(bad))
+    found, expected = collections.Counter(), collections.Counter()
+    for key, value, headers in headers_of(kafka.address, "dead"):
+        reason = headers.pop("streamfleet.reason", "")
+        if bad[value] not in reason:
+            raise SystemExit(f"dead letters: {value} is there for the reason {reason!r}, not for {bad[value]!r}")
+        found[key, value, tuple(sorted(headers.items()))] += 1
+    for (key, value), (partition, offset, at) in placed.items():
+        headers = {"table": "input", "topic": one.source, "partition": partition, "offset": offset, "timestamp": at}
+        expected[key, value, tuple(sorted((f"streamfleet.{k}", str(v)) for k, v in headers.items()))] += 1
+    compare("dead letters", found, expected)
+    print(f"kafka faults: {sum(found.values())} dead letters with their keys, places and times", flush=True)
+
+
+def over_topic_limit(case, kafka):
+    """The topic takes less than the client would send."""
+    one = case("over-topic-limit", make=(1, 0))
+    topics.create(kafka.address, one.sink, partitions=2, config={"max.message.bytes": "2000"})
+    one.put(0, 10)
+    one.put(10, 1, note="y" * 5000)
+    one.refused(one.sink, "max.message.bytes")
+    again = ("--set", "restart-strategy.type=exponential-delay")
+    one.refused(one.sink, "max.message.bytes", "not begun again", process=one.start(*again))
+
+
+def down_at_start(case, kafka):
+    """The broker comes up while jobs wait for it."""
+    ones = [case("down-at-start", patience=60_000), case("down-at-start-at-least-once", guarantee="at-least-once")]
+    for one in ones:
+        one.put(0, 2_000)
+    kafka.kill()
+    processes = [one.start() for one in ones]
+    time.sleep(8)
+    for one, process in zip(ones, processes):
+        if process.poll() is not None:
+            raise SystemExit(f"{one.name}: it did not wait for its broker\n{one.log()}")
+    kafka.start()
+    for one, process in zip(ones, processes):
+        one.finish(process)
+        one.exact(0, 2_000, "the broker came up 8 s after the job")
 
 
 def outages(case, kafka):
@@ -206,6 +195,77 @@ def outages(case, kafka):
     one.exact(0, 15_000, "broker paused, killed and restarted while the job ran")
 
 
+class Feeder(threading.Thread):
+    """Writes rows at a steady pace until it is told to end; outages hold them up, and none is lost or doubled."""
+
+    def __init__(self, address, topic, first):
+        super().__init__(daemon=True)
+        self.address, self.topic, self.count, self.is_over = address, topic, first, threading.Event()
+
+    def run(self):
+        # It says nothing of brokers that are away.
+        producer = Producer({"bootstrap.servers": self.address, "enable.idempotence": True, "log_level": 0})
+        while not self.is_over.wait(0.05):
+            # Less than what the client takes before it is full.
+            for _ in range(500 if len(producer) < 50_000 else 0):
+                producer.produce(self.topic, json.dumps({"id": self.count, "note": "x"}).encode())
+                self.count += 1
+            producer.poll(0)
+        if producer.flush(60):
+            raise SystemExit(f"{self.topic}: records were not taken")
+
+
+def outages_under_way(case, kafka):
+    """The broker goes away again and again between a transaction's first row and its end."""
+    one = case("under-way", read="")
+    one.put(0, 100_000)
+    feeder = Feeder(kafka.address, one.source, 100_000)
+    feeder.start()
+    process = one.start(interval="50ms")
+
+    def ends(isolation):
+        return sum(topics.end_offsets(kafka.address, one.sink, isolation))
+
+    def caught(before):
+        """Lets the job stand still with rows committed since the last time, and others in open transactions."""
+        deadline = time.time() + 60
+        while time.time() < deadline and process.poll() is None:
+            process.send_signal(signal.SIGSTOP)
+            committed, written = ends("read_committed"), ends("read_uncommitted")
+            if before + 2_000 < committed < written:
+                return committed, written - committed
+            process.send_signal(signal.SIGCONT)
+            time.sleep(random.uniform(0, 0.1))
+        raise SystemExit(f"under-way: {committed} committed, {written} written\n{one.log()}")
+
+    def paused():
+        kafka.pause()
+        process.send_signal(signal.SIGCONT)
+        time.sleep(5)
+        kafka.resume()
+
+    def restarted():
+        kafka.kill()
+        process.send_signal(signal.SIGCONT)
+        time.sleep(2)
+        kafka.start()
+
+    committed, rows = 0, []
+    for outage in (paused, restarted, paused, restarted, paused):
+        committed, more = caught(committed)
+        rows.append(more)
+        outage()
+    feeder.is_over.set()
+    feeder.join()
+    deadline = time.time() + 60
+    while ends("read_committed") < feeder.count and time.time() < deadline:
+        time.sleep(0.2)
+    one.wait_for(feeder.count)
+    if stop(process) != 0:
+        raise SystemExit(f"under-way: it did not stop well\n{one.log()}")
+    one.exact(0, feeder.count, f"{len(rows)} outages with {', '.join(map(str, rows))} rows in open transactions")
+
+
 def partition_added(case, kafka):
     one = case("partition-added", read=", 'scan.topic-partition-discovery.interval' = '1 s'")
     process = one.start()
@@ -220,16 +280,23 @@ def partition_added(case, kafka):
 
 
 def topic_made_anew(case, kafka):
-    one = case("topic-anew", read="")
-    process = one.start()
-    one.put(0, 1_000)
-    one.wait_for(1_000)
-    stop(process)
-    topics.delete(kafka.address, one.source)
+    across, running, gone = (case(name, read="") for name in ("topic-anew", "topic-anew-running", "topic-gone"))
+    processes = []
+    for one in (across, running, gone):
+        processes.append(one.start())
+        one.put(0, 1_000)
+        one.wait_for(1_000)
+    stop(processes[0])
+    topics.delete(kafka.address, across.source, running.source, gone.source)
     time.sleep(2)
-    topics.create(kafka.address, one.source, partitions=2)
-    one.put(0, 10)
-    one.refused("there is no such offset any more, or not yet", "--from-nothing")
+    for one in (across, running):
+        topics.create(kafka.address, one.source, partitions=2)
+        one.put(0, 10)
+    for one, process in ((across, across.start()), (running, processes[1])):
+        one.refused(f"topic {one.source}, partition", "there is no such offset any more, or not yet", "--from-nothing",
+                    process=process)
+        one.exact(0, 1_000, "nothing of the new topic is written")
+    gone.refused(f"topic {gone.source}, partition", "it is gone", "make it again", process=processes[2])
 
 
 def taken_over(case, kafka):
@@ -247,188 +314,43 @@ def taken_over(case, kafka):
     one.exact(0, 6_000, "a second run took over")
 
 
-def log_in(case, kafka):
-    def secure(password, mechanism="SCRAM-SHA-512"):
-        jaas = f'org.apache.kafka.common.security.scram.ScramLoginModule required username="writer" password="{password}";'
-        return (
-            f", 'properties.security.protocol' = 'SASL_PLAINTEXT', 'properties.sasl.mechanism' = '{mechanism}', "
-            f"'properties.sasl.jaas.config' = '{jaas}'"
-        )
-
-    for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
-        options = secure("writer-secret", mechanism)
-        name = mechanism.lower()
-        one = case(name, read=BOUNDED + options, write=options, address=kafka.sasl_address)
-        one.put(0, 2_000)
-        one.finish()
-        one.exact(0, 2_000, "log-in, also of the client that ends transactions")
-    options = secure("wrong")
-    one = case("wrong-password", read=BOUNDED + options, write=options, address=kafka.sasl_address, patience=5000)
-    one.put(0, 10)
-    one.refused("properties.sasl")
-    if "writer-secret" in one.log() or "wrong\"" in one.log():
-        raise SystemExit("a password is in the log")
-
-
-def by_tokens(place, secret=tokens.SECRET, more=""):
-    jaas = (
-        "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required "
-        f'clientId="{tokens.CLIENT}" clientSecret="{secret}" scope="{tokens.SCOPE}" extension_team="tests"{more};'
-    )
-    return (
-        ", 'properties.security.protocol' = 'SASL_PLAINTEXT', 'properties.sasl.mechanism' = 'OAUTHBEARER', "
-        "'properties.sasl.login.callback.handler.class' = "
-        "'org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler', "
-        f"'properties.sasl.oauthbearer.token.endpoint.url' = '{place}', 'properties.sasl.jaas.config' = '{jaas}'"
-    )
-
-
-def token_log_in(case, kafka, issuer):
-    place = f"{issuer.url}/token"
-    cases = []
-
-    def secure(name, options, read=BOUNDED, **more):
-        cases.append(case(name, read=read + options, write=options, address=kafka.sasl_address, **more))
-        return cases[-1]
-
-    one = secure("token", by_tokens(place))
-    one.put(0, 2_000)
-    one.finish()
-    one.exact(0, 2_000, "log-in by a token")
-    if issuer.given != 1:
-        raise SystemExit(f"token: one token is enough for all clients of a process, {issuer.given} were got")
-
-    # Lives of seconds: every client logs in again and again, also those of the next life, which finish what the last one left.
-    issuer.life, issuer.given = 5, 0
-    one = secure("short-tokens", by_tokens(place), read="")
-    places = ["before-committed:2", "after-complete:2", "between-commits:2", "after-complete:5"]
-    for number, crash_at in enumerate(places):
-        process = one.start(crash_at=crash_at)
-        one.put(number * 1_000, 1_000)
-        if process.wait(timeout=60) != -signal.SIGKILL:
-            raise SystemExit(f"short-tokens: it did not die\n{one.log()}")
-    process, first = one.start(), issuer.given
-    for second in range(14):
-        one.put(4_000 + second * 100, 100)
-        time.sleep(1)
-    one.wait_for(5_400)
-    if issuer.given < first + 3:
-        raise SystemExit(f"short-tokens: {issuer.given - first} tokens in 14 s, of 5 s each")
-    # Longer than a token lives: clients that are cut off meanwhile log in again with the next one.
-    issuer.refusing = True
-    time.sleep(9)
-    issuer.refusing = False
-    one.put(5_400, 1_000)
-    one.wait_for(6_400)
-    if stop(process) != 0:
-        raise SystemExit(f"short-tokens: it did not stop well\n{one.log()}")
-    one.exact(0, 6_400, f"{len(places)} deaths, {issuer.given} tokens of 5 s, none for 9 s")
-
-    issuer.life = 3600
-    path = one.folder / "token"
-    path.write_text(issuer.token())
-    topics.create(kafka.address, "dead-by-token", partitions=1)
-    keep = ", 'scan.errors' = 'dead-letter', 'scan.errors.dead-letter.topic' = 'dead-by-token'"
-    one = secure("token-in-file", by_tokens(path.as_uri()), read=BOUNDED + keep)
-    one.put(0, 500)
-    topics.fill(kafka.address, one.source, [(b"k", b"nonsense")])
-    one.finish()
-    one.exact(0, 500, "a token out of a file, for dead letters too")
-    compare("dead letters", collections.Counter(topics.values(kafka.address, "dead-by-token")), collections.Counter([b"nonsense"]))
-
-    one = secure("wrong-client-secret", by_tokens(place, secret="hush"))
-    one.refused(f"no token from {place}", "credentials are refused (401 Unauthorized: invalid_client", "check `clientId`")
-    (port,) = free_ports(1)
-    nobody = f"http://127.0.0.1:{port}/token"
-    one = secure("no-token-endpoint", by_tokens(nobody), patience=3000)
-    one.refused(f"no token from {nobody} within", "Connection refused", "check that it is there and answers")
-    issuer.unavailable = True
-    one = secure("token-endpoint-503", by_tokens(place), patience=3000)
-    one.refused(f"no token from {place} within", "503 Service Unavailable: temporarily_unavailable")
-    issuer.unavailable = False
-    issuer.audience = "others"
-    one = secure("foreign-token", by_tokens(place))
-    one.put(0, 10)
-    one.refused("invalid_token", f"the brokers refuse the token of {place}", "audience")
-    issuer.audience, issuer.opaque = tokens.AUDIENCE, True
-    for guarantee in ("exactly-once", "at-least-once"):
-        one = secure(f"opaque-token-{guarantee}", by_tokens(place), guarantee=guarantee, patience=6000)
-        one.put(0, 10)
-        one.refused("invalid_token", f"the brokers refuse the token of {place}", "audience")
-    issuer.opaque, issuer.life = False, 12
-    one = secure("token-turns-foreign", by_tokens(place), read="")
-    process = one.start()
-    one.put(0, 10)
-    one.wait_for(10)
-    issuer.audience = "others"
-    one.refused("invalid_token", f"the brokers refuse the token of {place}", "audience", process=process)
-    issuer.audience, issuer.life = tokens.AUDIENCE, 3600
-    for one in cases:
-        said = [secret for secret in (tokens.SECRET, "hush", "eyJ") if secret in one.log()]
-        if said:
-            raise SystemExit(f"{one.name}: secrets are in the log: {said}")
-
-
-def token_over_tls(case, kafka, issuer, top):
-    """The endpoint's certificate is signed by an authority of our own, which the system does not know."""
-    own, other = Authority(top, "own"), Authority(top, "other")
-    with tokens.tokens(key=issuer.key, tls=own.server()) as encrypted:
-        place = f"{encrypted.url}/token"
-
-        def trusting(name, more, patience=60_000):
-            options = by_tokens(place, more=more)
-            return case(name, read=BOUNDED + options, write=options, address=kafka.sasl_address, patience=patience)
-
-        def in_file(authority):
-            return f' ssl.truststore.type="PEM" ssl.truststore.location="{authority.certificate}"'
-
-        in_text = f' ssl.truststore.type="PEM" ssl.truststore.certificates="{own.certificate.read_text()}"'
-        for name, more in (("tls-file", in_file(own)), ("tls-text", in_text)):
-            one = trusting(name, more)
-            one.put(0, 500)
-            one.finish()
-            one.exact(0, 500, "a token over TLS, from an endpoint whose authority is the table's")
-        given = encrypted.given
-        for name, more in (("tls-other-authority", in_file(other)), ("tls-unknown-authority", "")):
-            one = trusting(name, more, patience=2000)
-            one.refused(f"no token from {place} within", "invalid peer certificate: UnknownIssuer")
-        one = trusting("tls-no-certificates", f' ssl.truststore.location="{one.folder / "job.sql"}"', patience=2000)
-        one.refused(f"no token from {place}", "job.sql: certificates in PEM are needed")
-        if encrypted.given != given:
-            raise SystemExit("tls: a secret was shown to a server that is not trusted")
-        # Another name: the certificate is for the address.
-        place = place.replace("127.0.0.1", "localhost")
-        one = trusting("tls-other-name", in_file(own), patience=2000)
-        one.refused(f"no token from {place} within", "certificate not valid for name")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
-    parser.add_argument("--only")
+    parser.add_argument("--only", help="steps, separated by commas")
     arguments = parser.parse_args()
     binary = str(pathlib.Path(arguments.bin).resolve())
     os.environ.pop("STREAMFLEET_CRASH_AT", None)
     random.seed(1)
     with contextlib.ExitStack() as ends:
-        top = ends.enter_context(tempfile.TemporaryDirectory())
+        top = pathlib.Path(ends.enter_context(tempfile.TemporaryDirectory()))
         issuer = ends.enter_context(tokens.tokens())
-        kafka = ends.enter_context(Kafka(issuer.key_set(), tokens.AUDIENCE))
+        authority = Authority(top, "broker")
+        kafka = ends.enter_context(Kafka(issuer.key_set(), tokens.AUDIENCE, authority))
 
         def case(name, **options):
-            return Case(binary, kafka, pathlib.Path(top), name, **options)
+            return Case(binary, kafka, top, name, **options)
 
         def log_in_by_token(case, kafka):
             token_log_in(case, kafka, issuer)
 
         def log_in_by_token_over_tls(case, kafka):
-            token_over_tls(case, kafka, issuer, pathlib.Path(top))
+            token_over_tls(case, kafka, issuer, top)
 
-        steps = (refusals, stops_at_start, bad_records, log_in, log_in_by_token, log_in_by_token_over_tls, partition_added,
-                 topic_made_anew, taken_over, outages)
+        def over_tls(case, kafka):
+            tls(case, kafka, authority, top)
+
+        steps = (refusals, stops_at_start, bad_records, log_in, over_tls, log_in_by_token, log_in_by_token_over_tls,
+                 partition_added, topic_made_anew, over_topic_limit, taken_over, down_at_start, outages, outages_under_way)
+        names = [step.__name__ for step in steps]
+        wanted = arguments.only.split(",") if arguments.only else names
+        if not set(wanted) <= set(names):
+            raise SystemExit(f"--only takes {', '.join(names)}")
         for step in steps:
-            if arguments.only in (None, step.__name__):
+            if step.__name__ in wanted:
+                began = time.time()
                 step(case, kafka)
+                print(f"kafka faults: {step.__name__}: {time.time() - began:.0f} s", flush=True)
     print("kafka faults: all as they should be")
 
 

@@ -9,10 +9,23 @@ class Authority:
 
     def __init__(self, folder, name):
         self.certificate = folder / f"{name}-ca.pem"
-        key, self._key, self._server = folder / f"{name}-ca.key", folder / f"{name}.key", folder / f"{name}.pem"
-        _make(key, self.certificate, f"{name} authority", ["basicConstraints=critical,CA:TRUE"])
+        self._folder, self._name, self._ca_key = folder, name, folder / f"{name}-ca.key"
+        _make(self._ca_key, self.certificate, f"{name} authority", ["basicConstraints=critical,CA:TRUE"])
+        self._key, self._server = self.signed("server")
+
+    def signed(self, what):
+        """Makes a key and a certificate of 127.0.0.1; gives both files."""
+        key, certificate = self._folder / f"{self._name}-{what}.key", self._folder / f"{self._name}-{what}.pem"
         extensions = ["basicConstraints=critical,CA:FALSE", "subjectAltName=IP:127.0.0.1"]
-        _make(self._key, self._server, f"{name} server", extensions, "-CA", self.certificate, "-CAkey", key)
+        signer = ("-CA", self.certificate, "-CAkey", self._ca_key)
+        _make(key, certificate, f"{self._name} {what}", extensions, *signer)
+        return key, certificate
+
+    def key_store(self, what):
+        """The same in one file, as Kafka's Java programs read it."""
+        path = self._folder / f"{self._name}-{what}-store.pem"
+        path.write_text("".join(part.read_text() for part in self.signed(what)))
+        return path
 
     def server(self):
         """What a server needs."""

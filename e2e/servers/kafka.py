@@ -50,6 +50,20 @@ listener.name.sasl.oauthbearer.sasl.oauthbearer.expected.audience={audience}
 listener.name.sasl.oauthbearer.connections.max.reauth.ms=3600000
 """
 
+# TLS: with no log-in, with one, and with certificates of the clients.
+TLS = """
+listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller},TLS://127.0.0.1:{tls},SASLTLS://127.0.0.1:{sasl_tls},MUTUAL://127.0.0.1:{mutual}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls},SASLTLS://127.0.0.1:{sasl_tls},MUTUAL://127.0.0.1:{mutual}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,SASLTLS:SASL_SSL,MUTUAL:SSL
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
+ssl.truststore.type=PEM
+ssl.truststore.location={truststore}
+listener.name.mutual.ssl.client.auth=required
+listener.name.sasltls.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasltls.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+"""
+
 
 def free_ports(count):
     """Ports that nobody listens on now."""
@@ -65,10 +79,13 @@ def free_ports(count):
 class Kafka:
     """Begins with `start` and ends with `stop`; in between it may be killed, paused and started again on its data."""
 
-    def __init__(self, keys=None, audience=None):
-        """`keys`: clients may log in with tokens for this audience that one of these keys signed (a JSON Web Key Set)."""
+    def __init__(self, keys=None, audience=None, authority=None):
+        """`keys`: clients may log in with tokens for this audience that one of these keys signed (a JSON Web Key Set).
+
+        `authority`: the broker speaks TLS too, with a certificate of this one, and trusts those of clients that it signed.
+        """
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="streamfleet-kafka-"))
-        self.port, self.sasl_port, controller = free_ports(3)
+        self.port, self.sasl_port, controller, tls, sasl_tls, mutual = free_ports(6)
         self.address = f"127.0.0.1:{self.port}"
         self.sasl_address = f"127.0.0.1:{self.sasl_port}"
         self.process = None
@@ -85,6 +102,16 @@ class Kafka:
                 config.write(TOKENS.format(keys=path.as_uri(), audience=audience))
             allowed = "-Dorg.apache.kafka.sasl.oauthbearer.allowed"
             self.properties = [f"{allowed}.urls={path.as_uri()}", f"{allowed}.files={path}"]
+        if authority:
+            self.tls_address, self.sasl_tls_address, self.mutual_address = (
+                f"127.0.0.1:{port}" for port in (tls, sasl_tls, mutual)
+            )
+            text = TLS.format(
+                port=self.port, sasl=self.sasl_port, controller=controller, tls=tls, sasl_tls=sasl_tls, mutual=mutual,
+                keystore=authority.key_store("broker"), truststore=authority.certificate,
+            )
+            with open(self.config, "a") as config:
+                config.write(text)
         if not list((CACHE / "kafka" / "libs").glob("kafka_*.jar")):
             raise SystemExit("Kafka's jars are not there: run `make servers`")
         user = 'SCRAM-SHA-256=[name=writer,password=writer-secret]'
@@ -105,7 +132,8 @@ class Kafka:
         """Starts the broker on its data and waits until it answers."""
         log = open(self.folder / "server.log", "ab")
         self.process = subprocess.Popen(self._command("kafka.Kafka", str(self.config)), stdout=log, stderr=log)
-        deadline = time.time() + 90
+        # Longer than it takes: the machine may be busy with other things.
+        deadline = time.time() + 240
         while time.time() < deadline:
             if self.process.poll() is not None:
                 break
@@ -114,7 +142,9 @@ class Kafka:
                 return self
             except OSError:
                 time.sleep(0.2)
-        raise SystemExit(f"the broker does not start:\n{(self.folder / 'server.log').read_text()[-3000:]}")
+        said = (self.folder / "server.log").read_text()[-3000:]
+        self.stop()
+        raise SystemExit(f"the broker does not start:\n{said}")
 
     def kill(self):
         """Lets the broker die at once."""
