@@ -166,7 +166,8 @@ def topic_pattern(job):
     pattern = f"""'topic-pattern' = 'some-[0-9]+', 'format' = 'raw', {EARLIEST},
       'scan.topic-partition-discovery.interval' = '200 ms'"""
     process = job.start("pattern", job.table("found", f"v STRING, {PLACES}", pattern)
-                        + job.table("matched", "`topic` STRING, `partition` INT, `offset` BIGINT", "'topic' = 'matched', 'format' = 'json'")
+                        + job.table("matched", "`topic` STRING, `partition` INT, `offset` BIGINT",
+                                    "'topic' = 'matched', 'format' = 'json'")
                         + "INSERT INTO matched SELECT `topic`, `partition`, `offset` FROM found;")
     job.until("pattern", process, "all read", lambda: written(job, "matched") >= 40)
     topics.create(job.kafka.address, "some-3", "some-3x", partitions=2)
@@ -247,8 +248,8 @@ def metadata(job):
             "INSERT INTO copied SELECT * FROM original;\n")
     sources = {"created": "beside", "appended": "beside-appended"}
     job.run("metadata", together([copy] + [tell(job, name, topic) for name, topic in sources.items()]))
-    whole = {topic: collections.Counter(map(repr, map(beside, topics.messages(address, topic)))) for topic in ("beside", "beside-copied")}
-    compare("metadata: copied records", whole["beside-copied"], whole["beside"])
+    whole, copied = (collections.Counter(map(repr, map(beside, topics.messages(address, topic)))) for topic in ("beside", "beside-copied"))
+    compare("metadata: copied records", copied, whole)
     for name, topic in sources.items():
         compare(f"metadata: {topic}", json_rows(job.folder / name), as_told(job, topic))
     return f"{len(records)} records copied with headers and times, and told with times of their own and the broker's"
@@ -296,7 +297,8 @@ def bounds(job):
     address, begin = job.kafka.address, 1_700_000_000_000
     topics.create(address, "bounds", "bounds-later", partitions=3)
     # A partition's records are 10 ms apart; the last partition is empty.
-    put(job, "bounds", ({"partition": p, "value": str(n), "timestamp": begin + 10 * n + 500 * p} for n in range(100) for p in range(2)))
+    put(job, "bounds", ({"partition": p, "value": str(n), "timestamp": begin + 10 * n + 500 * p}
+                        for n in range(100) for p in range(2)))
     committing = Consumer({"bootstrap.servers": address, "group.id": "before"})
     at = {0: 30, 1: 0, 2: 0}
     committing.commit(offsets=[TopicPartition("bounds", p, offset) for p, offset in at.items()], asynchronous=False)
@@ -316,13 +318,16 @@ def bounds(job):
         "from_latest": (startup("latest-offset"), none, none),
         "from_group": (startup("group-offsets", group), range(30, 100), every),
         "from_default": (f"'topic' = 'bounds', {group}, 'scan.bounded.mode' = 'latest-offset'", range(30, 100), every),
-        "from_unknown_group": (startup("group-offsets", "'properties.group.id' = 'no', 'properties.auto.offset.reset' = 'earliest'"), every, every),
+        "from_unknown_group": (startup("group-offsets", "'properties.group.id' = 'no', 'properties.auto.offset.reset' = 'earliest'"),
+                               every, every),
         # Between two records, and at one.
         "from_time": (startup("timestamp", f"'scan.startup.timestamp-millis' = '{begin + 505}'"), range(51, 100), range(1, 100)),
-        "from_time_of_one": (startup("timestamp", f"'scan.startup.timestamp-millis' = '{begin + 510}'"), range(51, 100), range(1, 100)),
+        "from_time_of_one": (startup("timestamp", f"'scan.startup.timestamp-millis' = '{begin + 510}'"),
+                             range(51, 100), range(1, 100)),
         "from_future": (startup("timestamp", f"'scan.startup.timestamp-millis' = '{begin * 2}'"), none, none),
         # The second is not named.
-        "from_offsets": (startup("specific-offsets", "'scan.startup.specific-offsets' = 'partition:0,offset:42'"), range(42, 100), every),
+        "from_offsets": (startup("specific-offsets", "'scan.startup.specific-offsets' = 'partition:0,offset:42'"),
+                         range(42, 100), every),
         "to_latest": (bounded("latest-offset"), every, every),
         "to_group": (bounded("group-offsets", group), range(30), none),
         "to_time": (bounded("timestamp", f"'scan.bounded.timestamp-millis' = '{begin + 505}'"), range(51), range(1)),
@@ -349,7 +354,8 @@ def bounds(job):
     # What is written while jobs run: one begins at the end and ends at offsets to come, the other ends where the end was.
     fill_evenly(job, "bounds-later", 3, 20)
     ahead = ";".join(f"partition:{p},offset:{100 + p}" for p in range(3))
-    later = f"'topic' = 'bounds-later', 'scan.startup.mode' = 'latest-offset', 'scan.bounded.mode' = 'specific-offsets', 'scan.bounded.specific-offsets' = '{ahead}'"
+    later = (f"'topic' = 'bounds-later', 'scan.startup.mode' = 'latest-offset', 'scan.bounded.mode' = 'specific-offsets', "
+             f"'scan.bounded.specific-offsets' = '{ahead}'")
     process = job.start("later", together([job.places("later", later), job.places("soon", f"'topic' = 'bounds-later', {BOUNDED}")]))
     deadline, count = time.time() + PATIENCE, 20
     while process.poll() is None and time.time() < deadline:
@@ -380,16 +386,19 @@ def partitioners(job):
     for n in range(count):
         producer.produce("java", key=str(n), value=b"")
     producer.flush(60)
-    parts = [(job.table(name, "id STRING, `of` INT", f"'topic' = '{name}', 'key.format' = 'raw', 'key.fields' = 'id', 'value.format' = 'json'{more}"),
+    options = "'key.format' = 'raw', 'key.fields' = 'id', 'value.format' = 'json'"
+    parts = [(job.table(name, "id STRING, `of` INT", f"'topic' = '{name}', {options}{more}"),
               f"INSERT INTO {name} SELECT id, `of` FROM parted;\n") for name, more in sinks.items()]
     parts.insert(0, (job.table("parted", "id STRING, `of` INT", f"'topic' = 'parted', 'format' = 'json', {BOUNDED}"), ""))
     job.run("partitioners", together(parts))
     found = {name: topics.read(address, name) for name in (*sinks, "java")}
-    by_key = {name: collections.Counter((key, partition) for partition, records in of.items() for key, _ in records) for name, of in found.items()}
+    by_key = {name: collections.Counter((key, partition) for partition, records in of.items() for key, _ in records)
+              for name, of in found.items()}
     for name in ("by_hash", "by_default"):
         compare(f"partitioners: {name}", by_key[name], by_key["java"])
+    whole = collections.Counter(str(n).encode() for n in range(count))
     for name in ("fixed", "in_turn"):
-        compare(f"partitioners: {name}", collections.Counter(key for key, _ in by_key[name]), collections.Counter(key for key, _ in by_key["java"]))
+        compare(f"partitioners: {name}", collections.Counter(key for key, _ in by_key[name].elements()), whole)
     origins = {p: {json.loads(value)["of"] for _, value in records} for p, records in found["fixed"].items()}
     # Each subtask reads two of four partitions.
     if sorted(origins) != [0, 1] or sorted(map(len, origins.values())) != [2, 2] or set.union(*origins.values()) != set(range(4)):
@@ -419,7 +428,8 @@ def compression(job):
     put(job, "loose", ({"value": row} for row in rows))
     columns = "id BIGINT, note STRING"
     parts = [(job.table("loose", columns, f"'topic' = 'loose', 'format' = 'json', {BOUNDED}"), "")]
-    parts += [(job.table(f"packed_{codec}", columns, f"'topic' = 'packed-{codec}', 'format' = 'json', 'properties.compression.type' = '{codec}'"),
+    parts += [(job.table(f"packed_{codec}", columns,
+                         f"'topic' = 'packed-{codec}', 'format' = 'json', 'properties.compression.type' = '{codec}'"),
                f"INSERT INTO packed_{codec} SELECT * FROM loose;\n") for codec in codecs]
     job.run("pack", together(parts))
     names = ";".join(f"packed-{codec}" for codec in codecs)
@@ -433,10 +443,12 @@ def compression(job):
         sizes[codec] = sum(size for _, size in found)
         # A batch of one record may be smaller as it is.
         if any(of != number and size > 1_000 for of, size in found) or not any(of == number for of, _ in found):
-            raise SystemExit(f"compression: {codec} has number {number}, and these are on disk: {collections.Counter(of for of, _ in found)}")
+            numbers_found = collections.Counter(of for of, _ in found)
+            raise SystemExit(f"compression: {codec} has number {number}, and these are on disk: {numbers_found}")
         if codec != "none" and sizes[codec] * 3 > sizes["none"]:
             raise SystemExit(f"compression: {codec}: {sizes[codec]} bytes, and {sizes['none']} without")
-    compare("compression: read by a job", as_rows(topics.values(address, "unpacked")), collections.Counter({row: len(codecs) for row in expected}))
+    every = collections.Counter({row: len(codecs) for row in expected})
+    compare("compression: read by a job", as_rows(topics.values(address, "unpacked")), every)
     return ", ".join(f"{codec} {size / 1e6:.2f} MB" for codec, size in sizes.items())
 
 
@@ -515,7 +527,8 @@ def at_least_once(job):
     return f"{ROWS} rows, two kills, the broker paused for 3 s: none lost, {sum(found.values()) - ROWS} written again"
 
 
-CASES = [topic_list, topic_pattern, metadata, changed_times, early_times, bounds, partitioners, compression, no_guarantee, at_least_once]
+CASES = [topic_list, topic_pattern, metadata, changed_times, early_times, bounds, partitioners, compression, no_guarantee,
+         at_least_once]
 
 
 def main():
