@@ -35,8 +35,8 @@ def fill(address, topic, records):
         raise SystemExit(f"{topic}: records were not taken")
 
 
-def read(address, topic, isolation="read_committed"):
-    """Every record that may be read now: lists of (key, value) by partition, in order."""
+def messages(address, topic, isolation="read_committed"):
+    """Every record that may be read now, as the client gives it; each partition's in order."""
     consumer = Consumer({
         "bootstrap.servers": address,
         "group.id": "reader",
@@ -49,18 +49,24 @@ def read(address, topic, isolation="read_committed"):
     if metadata.error:
         raise SystemExit(f"{topic}: {metadata.error}")
     partitions = sorted(metadata.partitions)
-    found = collections.defaultdict(list)
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
     left = set(partitions)
     while left:
-        for message in consumer.consume(10_000, timeout=1.0):
-            if message.error():
-                if message.error().code() != KafkaError._PARTITION_EOF:
-                    raise SystemExit(f"{topic}: {message.error()}")
+        for message in consumer.consume(10_000, timeout=0.1):
+            if not message.error():
+                yield message
+            elif message.error().code() == KafkaError._PARTITION_EOF:
                 left.discard(message.partition())
             else:
-                found[message.partition()].append((message.key(), message.value()))
+                raise SystemExit(f"{topic}: {message.error()}")
     consumer.close()
+
+
+def read(address, topic, isolation="read_committed"):
+    """Every record that may be read now: lists of (key, value) by partition, in order."""
+    found = collections.defaultdict(list)
+    for message in messages(address, topic, isolation):
+        found[message.partition()].append((message.key(), message.value()))
     return found
 
 
