@@ -73,6 +73,7 @@ s3: build data ## Checkpoints and output on a real S3 server: S3_KILLS kills (20
 kafka: build servers ## Kill a job between real topics KAFKA_KILLS times (100); then stop, pause and restart its broker.
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka.py --bin $(BIN) --kills $(or $(KAFKA_KILLS),100)
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_faults.py --bin $(BIN)
+	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_options.py --bin $(BIN)
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_changes.py --bin $(BIN)
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_formats.py --bin $(BIN)
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_alignment.py --bin $(BIN)

@@ -164,7 +164,8 @@ impl Producer for FakeProducer {
             }
             ProducerCommand::Flush { producer } => {
                 state.asked.push(format!("flush {producer}"));
-                let transaction = Some(TransactionHandle {
+                let is_transactional = !state.asked.contains(&format!("open {producer} -"));
+                let transaction = is_transactional.then(|| TransactionHandle {
                     transactional_id: format!("id-{producer}"),
                     producer_id: 7,
                     producer_epoch: producer as i16,
