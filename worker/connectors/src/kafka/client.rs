@@ -147,6 +147,9 @@ impl MaybeMessages {
 /// A record's headers: names and values.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 
+/// The timestamp of a record without one, as in Kafka's protocol.
+pub const NO_TIME: i64 = -1;
+
 /// Records of one partition, in order.
 #[derive(Debug, Clone)]
 pub struct RecordBlock {
@@ -154,10 +157,10 @@ pub struct RecordBlock {
     pub partition: TopicPartition,
     /// Offset of each; there may be gaps.
     pub offsets: Vec<i64>,
-    /// Timestamp of each, milliseconds since the Unix epoch.
+    /// Timestamp of each, milliseconds since the Unix epoch; [`NO_TIME`] if it has none.
     pub timestamps: Vec<i64>,
-    /// True if the broker set the timestamps when it took the records, false if the writer did.
-    pub broker_times: bool,
+    /// Of each, true if the broker set the timestamp when it took the record, false if the writer did; empty if it set none.
+    pub broker_times: Vec<bool>,
     /// Epoch of the leader that each was read from, below zero if it is not known; empty if none is.
     pub leader_epochs: Vec<i32>,
     /// Values.
@@ -175,7 +178,7 @@ impl RecordBlock {
             partition,
             offsets: Vec::new(),
             timestamps: Vec::new(),
-            broker_times: false,
+            broker_times: Vec::new(),
             leader_epochs: Vec::new(),
             values: MaybeMessages::default(),
             keys: MaybeMessages::default(),

@@ -1,6 +1,6 @@
 //! Records to rows.
 
-use super::client::{MaybeMessages, RecordBlock};
+use super::client::{MaybeMessages, NO_TIME, RecordBlock};
 use super::columns::{Columns, Metadata, Part};
 use crate::format::{BadMessage, DecodedMessages, Link, MessageDecoder};
 use arrow::array::{
@@ -330,7 +330,7 @@ fn metadata_column(
         Metadata::Partition => Arc::new(Int32Array::from_value(block.partition.partition, count)),
         Metadata::Offset => Arc::new((0..count).map(|row| Some(block.offsets[record(row)])).collect::<Int64Array>()),
         Metadata::Timestamp => {
-            let times = (0..count).map(|row| Some(block.timestamps[record(row)]).filter(|t| *t >= 0));
+            let times = (0..count).map(|row| Some(block.timestamps[record(row)]).filter(|t| *t != NO_TIME));
             Arc::new(times.collect::<TimestampMillisecondArray>().with_timezone("UTC"))
         }
         Metadata::LeaderEpoch => {
@@ -338,8 +338,9 @@ fn metadata_column(
             Arc::new((0..count).map(epoch).collect::<Int32Array>())
         }
         Metadata::TimestampType => {
-            let name = if block.broker_times { "LogAppendTime" } else { "CreateTime" };
-            Arc::new(StringArray::from_iter_values((0..count).map(|_| name)))
+            let is_brokers = |row| block.broker_times.get(record(row)).copied().unwrap_or(false);
+            let name = |row| if is_brokers(row) { "LogAppendTime" } else { "CreateTime" };
+            Arc::new(StringArray::from_iter_values((0..count).map(name)))
         }
         Metadata::Headers => {
             let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };

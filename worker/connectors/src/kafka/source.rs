@@ -417,7 +417,7 @@ fn part_of(block: &RecordBlock, from: usize, to: usize) -> RecordBlock {
     let mut part = RecordBlock::new(block.partition.clone());
     part.offsets.extend_from_slice(&block.offsets[from..to]);
     part.timestamps.extend_from_slice(&block.timestamps[from..to]);
-    part.broker_times = block.broker_times;
+    part.broker_times = block.broker_times.get(from..to).map(<[_]>::to_vec).unwrap_or_default();
     part.leader_epochs = block.leader_epochs.get(from..to).map(<[_]>::to_vec).unwrap_or_default();
     for index in from..to {
         part.values.push(block.values.get(index));

@@ -6,7 +6,7 @@ use super::tokens::tokens_of;
 use super::{config, refused};
 use crate::inbox::{Inbox, UnderWay};
 use crate::kafka::client::{
-    Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, Headers, KafkaFault, OffsetsAt, PartitionLag,
+    Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, Headers, KafkaFault, NO_TIME, OffsetsAt, PartitionLag,
     RecordBlock, TopicPartition, Topics, reach_within,
 };
 use rdkafka::bindings::rd_kafka_message_leader_epoch;
@@ -499,10 +499,10 @@ fn add(block: &mut RecordBlock, message: &BorrowedMessage<'_>, settings: &Consum
     let (time, by_broker) = match message.timestamp() {
         Timestamp::CreateTime(time) => (time, false),
         Timestamp::LogAppendTime(time) => (time, true),
-        Timestamp::NotAvailable => (-1, false),
+        Timestamp::NotAvailable => (NO_TIME, false),
     };
     block.timestamps.push(time);
-    block.broker_times = by_broker;
+    block.broker_times.push(by_broker);
     block.leader_epochs.push(leader_epoch(message));
     block.values.push(message.payload());
     if settings.keys {
