@@ -2,11 +2,12 @@
 
 A real broker and a real S3 server are started. One job reads two topics, joins them, counts per window and copies some of the
 rows; it writes three topics in transactions and files in a bucket, where its checkpoints are too. It is killed with SIGKILL at
-random moments and at every named place, twice in a row too, and goes on at other parallelisms. A reader of committed records and a
-reader of the files must find exactly the rows of a run without kills, each key's rows in the order of their source; at the end no
-transaction is open, nothing in the bucket is half written, and no state file is left that nothing refers to. Then a second job begins from a checkpoint of the first while that goes on: it must write
-what comes behind that checkpoint, and the first must not notice. And jobs with a restart strategy are denied their checkpoint
-place until an attempt fails: they must go on by themselves, exactly once, or at least once where no more is asked for.
+random moments and at every named place, twice in a row too, and goes on at other parallelisms. A reader of committed records
+and a reader of the files must find exactly the rows of a run without kills, each key's rows in the order of their source; at
+the end no transaction is open, nothing in the bucket is half written, and no state file is left that nothing refers to. Then a
+second job begins from a checkpoint of the first while that goes on: it must write what comes behind that checkpoint, and the
+first must not notice. And jobs with a restart strategy are denied their checkpoint place until an attempt fails: they must go
+on by themselves, exactly once, or at least once where no more is asked for.
 """
 
 import argparse
