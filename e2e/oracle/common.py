@@ -135,6 +135,14 @@ def printed_rows(text):
     return +rows
 
 
+def nothing_to_collect(binary, place, environment):
+    """Fails if a job left something in its checkpoint place that nothing refers to."""
+    command = [binary, "snapshots", "gc", "--dry-run", place]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=120)
+    if done.returncode != 0 or done.stdout.splitlines() != ["0 would be removed"]:
+        raise SystemExit(f"{place}: left over, or not to be told:\n{done.stdout[-3000:]}{done.stderr}")
+
+
 def compare(name, found, expected):
     """Fails if two multisets differ."""
     missing, extra = expected - found, found - expected

@@ -6,6 +6,7 @@ took effect; wrong credentials, a missing bucket, a server that is not there.
 
 import argparse
 import collections
+import io
 import json
 import os
 import pathlib
@@ -16,11 +17,14 @@ import sys
 import tempfile
 import time
 
+import duckdb
+import fastavro
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
 import fault_proxy  # noqa: E402
 import s3  # noqa: E402
-from common import MERGED, compare, jobs_over_files, json_rows, run  # noqa: E402
+from common import MERGED, compare, jobs_over_files, json_rows, nothing_to_collect, run  # noqa: E402
 from s3_client import Client  # noqa: E402
 
 # In front of every place on S3.
@@ -68,6 +72,18 @@ class Trial:
     def records(self):
         """The job log. Before it begins the place is only looked at, which waits for no outage."""
         return self.client.list(f"{self.prefix}/checkpoints/on-s3/log/")
+
+    def said(self, kind):
+        """The numbers of the checkpoints that the job log has records of this kind for."""
+        found = []
+        for key in self.records():
+            try:
+                record = json.loads(self.client.get(key))["record"]
+            except OSError:
+                continue  # Retired meanwhile.
+            if record["type"] == kind:
+                found.append(record.get("snapshot", record)["epoch"])
+        return found
 
     def rows(self, sink):
         rows = collections.Counter()
@@ -152,13 +168,13 @@ def look(trial, expected):
     place = f"{ROOT}/{trial.prefix}/checkpoints/on-s3"
     folder = f"{trial.prefix}/checkpoints/on-s3"
 
-    def command(words, *said):
+    def command(words, *said, count=None):
         done = subprocess.run(
             [trial.binary, *words], cwd=trial.folder, env=environment, capture_output=True, text=True, timeout=60
         )
         missing = [word for word in said if word not in done.stdout + done.stderr]
-        if done.returncode != 0 or missing:
-            raise SystemExit(f"s3: {words}: not said: {missing}\n{done.stdout}{done.stderr}")
+        if done.returncode != 0 or missing or (count and done.stdout.splitlines()[-1:] != [count]):
+            raise SystemExit(f"s3: {words}: not said: {missing}, {count}\n{done.stdout}{done.stderr}")
 
     records = {key: json.loads(trial.client.get(key)) for key in trial.client.list(f"{folder}/log/")}
     newest = max(key for key, record in records.items() if record["record"]["type"] == "complete")
@@ -178,11 +194,11 @@ def look(trial, expected):
     trial.client.ask("POST", f"{folder}/{staged}", query=[("uploads", "")])
     trial.client.put(f"{folder}/probe/1000-0000000000000001", b"x")
     said = [f"delete {left}", f"discard {staged}", "delete probe/1000-"]
-    command(["snapshots", "gc", "--dry-run", place], *said, "3 would be removed")
+    command(["snapshots", "gc", "--dry-run", place], *said, count="3 would be removed")
     if len(trial.client.uploads(folder)) != 1:
         raise SystemExit("s3: gc --dry-run removed something")
-    command(["snapshots", "gc", place], *said, "3 removed")
-    command(["snapshots", "gc", place], "0 removed")
+    command(["snapshots", "gc", place], *said, count="3 removed")
+    command(["snapshots", "gc", place], count="0 removed")
     if trial.client.uploads(folder) or other not in "".join(trial.client.list(f"{folder}/data/")):
         raise SystemExit("s3: gc did not remove what is left over, or removed another job's")
     print("s3: inspect, --from-savepoint and gc work on S3", flush=True)
@@ -240,7 +256,8 @@ def restarts(make, server, expected):
         without, with_one = make("without-restarts"), make("with-restarts")
         processes = [without.start(endpoint=proxy.endpoint, more=often), with_one.start(endpoint=proxy.endpoint, more=often + strategy)]
         for one, process in zip((without, with_one), processes):
-            one.until(lambda: any(b'"complete"' in one.client.get(key) for key in one.records()), process)
+            # Only of what follows its first checkpoint it can be told that it knows of that one.
+            one.until(lambda: one.said("committed"), process)
         proxy.denying = True
         if processes[0].wait(timeout=60) != 1 or "error: " not in without.log() or "restarting" in without.log():
             raise SystemExit(f"s3: without a restart strategy the job must end\n{without.log()[-3000:]}")
@@ -252,6 +269,150 @@ def restarts(make, server, expected):
             raise SystemExit(f"s3: the job did not go on from a checkpoint\n{log[-3000:]}")
         with_one.exact(expected, "begun again")
         print(f"s3: denied: {log.count('restarting in')} restarts, exact; without a strategy: the end", flush=True)
+
+
+def outage(make, server, expected, seed):
+    """A minute without the server, when checkpoints, their uploads and commits are under way.
+
+    Two outages at once, of two kinds, so that the test takes one minute and not two.
+    """
+    with fault_proxy.in_front_of(server.endpoint, seed) as proxy:
+        jobs = [make("frozen"), make("refused")]
+        often = ["--set", "execution.checkpointing.interval=50ms"]
+        processes = [jobs[0].start("1", more=often), jobs[1].start("1", proxy.endpoint, often)]
+        for job, process in zip(jobs, processes):
+            job.until(lambda: job.said("complete"), process)
+        proxy.refusing = True
+        server.pause()
+        time.sleep(30)
+        server.stop()
+        # What it was asked for before it stood still may have taken effect, but nobody was told.
+        over = [job.prefix for job, process in zip(jobs, processes) if process.poll() is not None]
+        if over:
+            raise SystemExit(f"s3: over before the outage: {over}")
+        time.sleep(30)
+        server.start()
+        before = [max(job.said("complete")) for job in jobs]
+        proxy.refusing = False
+        for job, process, epoch in zip(jobs, processes, before):
+            job.finish(process)
+            job.exact(expected, f"{job.prefix} for a minute")
+            if max(job.said("complete")) <= epoch:
+                raise SystemExit(f"s3: {job.prefix}: no checkpoint after the outage, which shows little")
+    print("s3: away for a minute, standing still and then ended: jobs went on from checkpoints under way, exact", flush=True)
+
+
+HOURLY = """
+CREATE TABLE input (id BIGINT, `at` AS TO_TIMESTAMP_LTZ(id * 1000, 3), WATERMARK FOR `at` AS `at` - INTERVAL '1' MINUTE)
+  WITH ('connector' = 'datagen', 'rows-per-second' = '{rate}',
+        'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '{rows}');
+"""
+INTO_PARTITIONS = """
+CREATE TABLE as_{format} (id BIGINT, `hour` STRING) PARTITIONED BY (`hour`)
+  WITH ('connector' = 'filesystem', 'path' = '{place}/as_{format}', 'format' = '{format}'{more},
+        'sink.partition-commit.policy.kind' = 'success-file', 'sink.partition-commit.trigger' = 'partition-time',
+        'sink.partition-commit.delay' = '1 h', 'partition.time-extractor.timestamp-pattern' = '$hour:00:00');
+"""
+HOURS, HOUR, RATE = 18, 3600, 8_000
+
+
+def ids_in(content, format, folder):
+    """The ids in a file of this format, as other implementations read it."""
+    if format == "json":
+        return [json.loads(line)["id"] for line in content.splitlines()]
+    if format == "avro":
+        return [row["id"] for row in fastavro.reader(io.BytesIO(content))]
+    path = folder / "read.parquet"
+    path.write_bytes(content)
+    return [row[0] for row in duckdb.sql(f"SELECT id FROM read_parquet('{path}', hive_partitioning = false)").fetchall()]
+
+
+class Partitions:
+    """A job into hourly partitions, in three formats, each partition with a mark when it is complete."""
+
+    formats = ["json", "avro", "parquet"]
+
+    def __init__(self, binary, server, folder):
+        self.binary, self.server, self.folder = binary, server, folder
+        folder.mkdir()
+        self.client = Client(server.endpoint, s3.KEY, s3.SECRET, s3.BUCKET)
+        text = HOURLY.format(rate=RATE, rows=HOURS * HOUR - 1)
+        # The other implementation cannot read what is compressed as Avro files are without it.
+        more = {"avro": ", 'avro.codec' = 'deflate'"}
+        for f in self.formats:
+            text += INTO_PARTITIONS.format(format=f, place=f"{ROOT}/{folder.name}", more=more.get(f, ""))
+        hour = "DATE_FORMAT(`at`, 'yyyy-MM-dd HH')"
+        inserts = "".join(f"INSERT INTO as_{f} SELECT id, {hour} FROM input;\n" for f in self.formats)
+        (folder / "job.sql").write_text(f"{text}EXECUTE STATEMENT SET BEGIN\n{inserts}END;\n")
+
+    def start(self, parallelism):
+        command = [self.binary, "run", "job.sql", "--quiet", "--parallelism", str(parallelism)]
+        command += ["--checkpoints", f"{ROOT}/{self.folder.name}/checkpoints"]
+        command += ["--set", "execution.checkpointing.interval=200ms"]
+        with open(self.folder / "log.txt", "a") as log:
+            return subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=log, env=os.environ | self.server.environment()
+            )
+
+    def log(self):
+        return (self.folder / "log.txt").read_text()[-3000:]
+
+    def shown(self):
+        """By table and partition: the files, and if they are said to be all."""
+        found = {}
+        for format in self.formats:
+            for key in self.client.list(f"{self.folder.name}/as_{format}/"):
+                partition, name = key.rsplit("/", 1)
+                files, marks = found.setdefault((format, partition.rsplit("/", 1)[1]), (set(), set()))
+                (marks if name == "_SUCCESS" else files).add(key)
+        return found
+
+    def complete(self):
+        return {which: files for which, (files, marks) in self.shown().items() if marks}
+
+
+def partitions(binary, server, chance, top):
+    """Whatever dies, a partition is said to be complete when its rows are all there, and none comes after."""
+    job = Partitions(binary, server, top / "partitions")
+    seen, killed = {}, 0
+    while True:
+        process = job.start(chance.choice([1, 2, 3]))
+        if killed < 4:
+            # In the midst of the rows, and not before new ones show.
+            deadline, more = time.time() + 60, len(job.complete()) + chance.choice([1, 4, 8])
+            while process.poll() is None and len(job.complete()) < more and time.time() < deadline:
+                time.sleep(0.02)
+            process.kill()
+        code = process.wait(timeout=240)
+        if code not in (0, -signal.SIGKILL):
+            raise SystemExit(f"s3: partitions: exit code {code}\n{job.log()}")
+        # Nobody writes now.
+        now = job.complete()
+        grown = [which for which, files in seen.items() if now.get(which) != files]
+        if grown:
+            raise SystemExit(f"s3: partitions: changed after they were complete: {grown[:3]}\n{job.log()}")
+        if code == 0:
+            break
+        killed += 1
+        seen = now
+    if killed < 3 or not seen:
+        raise SystemExit(f"s3: partitions: {killed} kills, {len(seen)} partitions complete by then, which shows little")
+    names = [f"hour=1970-01-01 {hour:02}" for hour in range(HOURS)]
+    shown = job.shown()
+    unmarked = [which for which in [(f, name) for f in job.formats for name in names] if not shown.get(which, ((), ()))[1]]
+    if unmarked or len(shown) != len(names) * len(job.formats):
+        raise SystemExit(f"s3: partitions: never said to be complete: {unmarked[:3]}, of {len(shown)}")
+    for format, name in shown:
+        first = int(name[-2:]) * HOUR
+        files = shown[format, name][0]
+        ids = collections.Counter(i for key in files for i in ids_in(job.client.get(key), format, job.folder))
+        compare(f"s3: partitions: {format}, {name}", ids, collections.Counter(range(max(first, 1), first + HOUR)))
+    left = job.client.uploads(f"{job.folder.name}/")
+    hidden = [key for key in job.client.list(f"{job.folder.name}/") if "/." in key]
+    if left or hidden:
+        raise SystemExit(f"s3: partitions: left over: uploads {left}, objects {hidden}")
+    nothing_to_collect(binary, f"{ROOT}/{job.folder.name}/checkpoints/job", server.environment())
+    print(f"s3: {len(shown)} partitions in {len(job.formats)} formats, {killed} kills: each was complete when it said so", flush=True)
 
 
 def main():
@@ -318,23 +479,8 @@ def main():
                 disturbed.exact(join[4], what)
                 print(f"s3: {what}: exact after {time.time() - since:.0f} s, {proxy.counts}", flush=True)
 
-        # Two outages at once, of two kinds, so that the test takes one minute and not two.
-        with fault_proxy.in_front_of(server.endpoint, arguments.seed) as proxy:
-            jobs_in_outage = [trial(join, "frozen"), trial(join, "refused")]
-            processes = [jobs_in_outage[0].start(), jobs_in_outage[1].start(endpoint=proxy.endpoint)]
-            for waiting, process in zip(jobs_in_outage, processes):
-                waiting.until(lambda: waiting.records(), process)
-            proxy.refusing = True
-            server.pause()
-            time.sleep(30)
-            server.stop()
-            time.sleep(30)
-            server.start()
-            proxy.refusing = False
-            for waiting, process in zip(jobs_in_outage, processes):
-                waiting.finish(process)
-                waiting.exact(join[4], f"{waiting.prefix} for a minute")
-            print("s3: away for a minute, standing still and then ended: jobs went on, exact", flush=True)
+        outage(lambda what: trial(join, what), server, join[4], arguments.seed)
+        partitions(binary, server, chance, pathlib.Path(top))
     print(f"s3: all passed in {time.time() - began:.0f} s")
 
 

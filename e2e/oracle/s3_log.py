@@ -43,12 +43,14 @@ class Job:
         path = f"s3://{s3.BUCKET}/{name}/output"
         (self.folder / "job.sql").write_text(SCRIPT.format(rate=RATE, rows=ROWS, path=path))
         self.logs, self.processes, self.late_term = 0, [], None
+        # How many checkpoints are kept, and which rows come once more since the job went back to before them.
+        self.retained, self.again = RETAINED, []
 
     def start(self, *more, endpoint=None, parallelism="2"):
         command = [self.binary, "run", "job.sql", "--quiet", "--parallelism", parallelism, *more]
         command += ["--checkpoints", f"s3://{s3.BUCKET}/{self.name}/checkpoints"]
         command += ["--set", f"execution.checkpointing.interval={INTERVAL}"]
-        command += ["--set", f"execution.checkpointing.num-retained={RETAINED}"]
+        command += ["--set", f"execution.checkpointing.num-retained={self.retained}"]
         environment = os.environ | self.server.environment()
         if endpoint:
             environment["AWS_ENDPOINT_URL"] = endpoint
@@ -106,20 +108,28 @@ class Job:
             self.fail(f"exit code {code} of a process whose place was taken: {process.log.name}")
 
     def collect(self, said):
-        """Removes what is left over."""
+        """Removes what is left over: of one thing it is told so."""
         command = [self.binary, "snapshots", "gc", f"s3://{s3.BUCKET}/{self.name}/checkpoints/job"]
         environment = os.environ | self.server.environment()
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-        if done.returncode != 0 or said not in done.stdout:
+        if done.returncode != 0 or not any(line.startswith(said) for line in done.stdout.splitlines()):
             self.fail(f"gc: exit code {done.returncode}, not said: {said}\n{done.stdout}{done.stderr}")
 
+    def rows_in(self, key):
+        return [json.loads(line)["id"] for line in self.client.get(key).splitlines()]
+
+    def retained_now(self):
+        """The snapshots that are not retired, by the number of their record."""
+        records = self.records()
+        retired = {record["epoch"] for record in records.values() if record["type"] == "retire"}
+        complete = {number: record["snapshot"] for number, record in records.items() if record["type"] == "complete"}
+        return {number: snapshot for number, snapshot in complete.items() if snapshot["epoch"] not in retired}
+
     def exact(self, runs):
-        """Every row once, nothing left over, and no more kept than is retained."""
-        rows = []
-        for key in self.client.list(f"{self.name}/output/"):
-            rows += [json.loads(line)["id"] for line in self.client.get(key).splitlines()]
-        if sorted(rows) != list(range(1, ROWS + 1)):
-            self.fail(f"{len(rows)} rows, {len(set(rows))} different, of {ROWS}")
+        """Every row once but for those that must come again, nothing left over, and no more kept than is retained."""
+        rows = [row for key in self.client.list(f"{self.name}/output/") for row in self.rows_in(key)]
+        if sorted(rows) != sorted([*range(1, ROWS + 1), *self.again]):
+            self.fail(f"{len(rows)} rows, {len(set(rows))} different, of {ROWS} and {len(self.again)} again")
         hidden = [key for key in self.client.list(f"{self.name}/") if "/." in key]
         uploads = [key for key in self.client.uploads(f"{self.name}/") if f"-{self.late_term}-" not in key]
         if hidden or uploads:
@@ -128,7 +138,7 @@ class Job:
         numbers = list(records)
         completes = [record for record in records.values() if record["type"] == "complete"]
         # A checkpoint has two records of its own, and retired ones are named once.
-        most = 4 * RETAINED + 4 * runs
+        most = 4 * self.retained + 4 * runs
         if numbers != list(range(numbers[0], numbers[-1] + 1)) or numbers[0] == 0 or len(numbers) > most:
             self.fail(f"records {numbers}: with gaps, none deleted, or more than {most}")
         if list(records.values())[-1]["type"] != "end":
@@ -229,7 +239,45 @@ def commits_lag(job):
     return 3
 
 
-SCHEDULES = [claims_at_once, taken_over, stood_still, stood_still_till_the_end, commits_lag]
+def gone_back(job):
+    """The job goes back to the oldest checkpoint that is kept, and is killed. What was shown behind that one comes once more, and
+    nothing else; the checkpoints that it went back behind are retired."""
+    job.retained = 6
+    process = job.start()
+    job.until("enough checkpoints", lambda: len(job.retained_now()) >= job.retained, process)
+    process.send_signal(signal.SIGTERM)
+    job.finish(process)
+    kept = job.retained_now()
+    base, newest = kept[min(kept)], kept[max(kept)]
+    later = {
+        transaction["handle"]["path"] for snapshot in kept.values() for transaction in snapshot["transactions"]
+        if transaction["epoch"] > base["epoch"]
+    }
+    shown = {f"s3://{s3.BUCKET}/{key}": key for key in job.client.list(f"{job.name}/output/")}
+    job.again = [row for path, key in shown.items() if path in later for row in job.rows_in(key)]
+    before = sum(len(job.rows_in(key)) for path, key in shown.items() if path not in later)
+    if not job.again or not before or before + len(job.again) >= ROWS:
+        job.fail(f"{before} rows before the checkpoint and {len(job.again)} behind it, of {len(later)} files, which shows nothing")
+    number = min(kept)
+    process = job.start("--from-savepoint", f"s3://{s3.BUCKET}/{job.name}/checkpoints/job/log/{number:020}", parallelism="3")
+    # Its own first checkpoint may come sooner than anybody looks, and removes the record of its start.
+    job.until("it begins from there", lambda: max(job.epochs("complete")) > newest["epoch"] or any(
+        record["type"] == "start" and record.get("base") and record["base"]["epoch"] == base["epoch"]
+        for record in job.records().values()
+    ), process)
+    kill(process)
+    # The next ones go on from there and not from what is newer.
+    process = job.start(parallelism="1")
+    job.complete(process, newest["epoch"])
+    kill(process)
+    job.finish(job.start())
+    old = [snapshot["epoch"] for snapshot in job.retained_now().values() if snapshot["epoch"] <= newest["epoch"]]
+    if old:
+        job.fail(f"checkpoints that were superseded are kept: {old}")
+    return 4
+
+
+SCHEDULES = [claims_at_once, taken_over, stood_still, stood_still_till_the_end, commits_lag, gone_back]
 
 
 def main():
