@@ -204,7 +204,8 @@ impl Coordinator {
             Stage::Starting(startup) => startup.wake_at(),
             _ => None,
         };
-        let first_rows = self.awaited_until().filter(|_| self.stop_asked);
+        // Once it is past, what else must come wakes it.
+        let first_rows = self.awaited_until().filter(|at| self.stop_asked && *at > self.clock.monotonic());
         let retries = self.commits.wake_at();
         let appender = self.appender.wake_at();
         [timeout, next, retry_last, retry_abandon, first_rows, retries, startup, appender].into_iter().flatten().min()

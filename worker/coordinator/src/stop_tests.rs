@@ -231,7 +231,7 @@ fn a_job_that_waits_for_its_first_rows_stops_at_once() {
     trial.wait(4);
     trial.serve();
     assert!(trial.ending().is_none());
-    assert_eq!(trial.coordinator.wake_at(), Some(Duration::from_secs(10)));
+    assert_eq!(trial.coordinator.wake_at(), Some(Duration::from_secs(5)));
     trial.wait(1);
     trial.serve();
     assert!(trial.is_stopped());

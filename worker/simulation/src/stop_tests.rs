@@ -83,7 +83,8 @@ fn a_stop_waits_for_no_broker_until_rows_were_taken() {
         assert!(trial.process.ending.is_none(), "it runs");
         let (read, written) = (trial.rows(false), trial.rows(true));
         trial.process.stop();
-        trial.run(Duration::from_millis(200));
+        // Longer than it waits for whoever is to take its first rows.
+        trial.run(Duration::from_secs(6));
         if written > 0 {
             taken += 1;
             continue;

@@ -55,6 +55,9 @@ impl Cluster for NativeCluster {
 
 /// A client's configuration out of its properties.
 pub(super) fn config(properties: &Properties) -> ClientConfig {
+    // Before librdkafka does: its own way leaves OpenSSL to be taken down when the process ends, under clients' threads that still
+    // use it.
+    openssl_sys::init();
     let mut config = ClientConfig::new();
     let is_ours = |key: &str| key == REACH_WITHIN || oauth::OWN.contains(&key);
     for (key, value) in properties.iter().filter(|(key, _)| !is_ours(key)) {
