@@ -1,8 +1,9 @@
 """Topics of a broker: made, filled and read as another program would."""
 
 import collections
+import time
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 
@@ -76,12 +77,23 @@ def values(address, topic):
 
 
 def end_offsets(address, topic, isolation):
-    """Where each partition ends for a reader of this isolation: the two differ while a transaction is open."""
+    """Where each partition ends for a reader of this isolation: the two differ while a transaction is open.
+
+    A broker that has just begun may not lead its partitions yet: it is asked again, for half a minute.
+    """
     consumer = Consumer({"bootstrap.servers": address, "group.id": "reader", "isolation.level": isolation})
-    partitions = sorted(consumer.list_topics(topic, timeout=30).topics[topic].partitions)
-    ends = [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)[1] for p in partitions]
-    consumer.close()
-    return ends
+    deadline = time.time() + 30
+    try:
+        while True:
+            try:
+                partitions = sorted(consumer.list_topics(topic, timeout=30).topics[topic].partitions)
+                return [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)[1] for p in partitions]
+            except KafkaException:
+                if time.time() > deadline:
+                    raise
+                time.sleep(0.2)
+    finally:
+        consumer.close()
 
 
 def add_partitions(address, topic, count):
