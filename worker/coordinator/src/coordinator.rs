@@ -5,18 +5,19 @@ use crate::backoff::{FIRST_PAUSE, PATIENCE, TRIES};
 use crate::chain::is_long;
 use crate::commits::{Answer, Commits};
 use crate::config::{CoordinatorConfig, StartFrom};
+use crate::first_rows::FirstRowsOfSlots;
 use crate::leftovers::{DATA_PREFIX, Leftovers};
 use crate::log_view::LogView;
 use crate::message::{Action, CoordinatorError, Ending, Event};
 use crate::startup::{Progress, Startup};
 use crate::stats::CheckpointStats;
 use crate::watermark_groups::WatermarkGroups;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_env::{Clock, Entropy, StorageError, StorageReply, StorageRequest};
-use streamfleet_snapshot::{Assembly, FirstRows, Retention, SlotCommand, SlotFailure, SlotReport, unreferenced_files};
+use streamfleet_snapshot::{Assembly, Retention, SlotCommand, SlotFailure, SlotReport, unreferenced_files};
 use streamfleet_storage::{LOG_PREFIX, entry_path};
 use streamfleet_types::log::{LOG_VERSION, LogEntry, LogRecord, Outcome, Snapshot};
 use streamfleet_types::{Epoch, Run, Term};
@@ -53,10 +54,6 @@ enum Stage {
     Ending,
     Over,
 }
-
-/// How long first rows must have waited for a system outside until a stop does without a snapshot: one that can be reached has
-/// taken them by then.
-const TIME_FOR_FIRST_ROWS: Duration = Duration::from_secs(5);
 
 /// A snapshot under way.
 #[derive(Debug)]
@@ -108,8 +105,7 @@ pub struct Coordinator {
     old_records: VecDeque<u64>,
     stats: CheckpointStats,
     groups: WatermarkGroups,
-    /// How far each slot is with its first rows, as far as they have said it, and since when.
-    first_rows: BTreeMap<u32, (FirstRows, Duration)>,
+    first_rows: FirstRowsOfSlots,
 }
 
 impl fmt::Debug for Coordinator {
@@ -163,7 +159,7 @@ impl Coordinator {
             old_records: VecDeque::new(),
             stats: CheckpointStats::default(),
             groups: WatermarkGroups::default(),
-            first_rows: BTreeMap::new(),
+            first_rows: FirstRowsOfSlots::default(),
         };
         let mut actions = Vec::new();
         coordinator.ask(Purpose::Startup, request, &mut actions);
@@ -205,7 +201,7 @@ impl Coordinator {
             _ => None,
         };
         // Once it is past, what else must come wakes it.
-        let first_rows = self.awaited_until().filter(|at| self.stop_asked && *at > self.clock.monotonic());
+        let first_rows = self.first_rows.wait_ends_at().filter(|at| self.stop_asked && *at > self.clock.monotonic());
         let retries = self.commits.wake_at();
         let appender = self.appender.wake_at();
         [timeout, next, retry_last, retry_abandon, first_rows, retries, startup, appender].into_iter().flatten().min()
@@ -483,7 +479,7 @@ impl Coordinator {
                 }
             }
             SlotReport::FirstRows(first_rows) => {
-                self.first_rows.insert(slot, (first_rows, now));
+                self.first_rows.on_said(now, slot, first_rows);
             }
             SlotReport::Drained => {
                 self.drained.insert(slot);
@@ -690,14 +686,7 @@ impl Coordinator {
     /// being recorded is not left.
     fn awaits_first_rows(&self, now: Duration) -> bool {
         let is_recording = self.under_way.as_ref().is_some_and(|u| u.recording) || !self.commits.is_empty();
-        let is_taken = self.first_rows.values().any(|(first_rows, _)| *first_rows == FirstRows::Taken);
-        !self.last_done && !is_recording && !is_taken && self.awaited_until().is_some_and(|until| now >= until)
-    }
-
-    /// When first rows will have been waited for long enough to stop without them.
-    fn awaited_until(&self) -> Option<Duration> {
-        let awaited = self.first_rows.values().filter(|(first_rows, _)| *first_rows == FirstRows::Awaited);
-        awaited.map(|(_, since)| *since + TIME_FOR_FIRST_ROWS).min()
+        !self.last_done && !is_recording && self.first_rows.are_kept_waiting(now)
     }
 
     fn begin_what_is_due(&mut self, now: Duration, actions: &mut Vec<Action>) {

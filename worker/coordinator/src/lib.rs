@@ -14,6 +14,7 @@ mod chain;
 mod commits;
 mod config;
 mod coordinator;
+mod first_rows;
 mod leftovers;
 mod log_view;
 mod message;

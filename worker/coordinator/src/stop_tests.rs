@@ -1,9 +1,10 @@
 //! Stops at a job's start, and failures that meet them.
 
 use super::*;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use streamfleet_env::StorageErrorKind;
-use streamfleet_snapshot::JobShape;
+use streamfleet_snapshot::{FirstRows, JobShape};
 use streamfleet_storage::parse_entry;
 use streamfleet_types::Outlook;
 use streamfleet_types::log::SlotSnapshot;

@@ -91,10 +91,8 @@ pub(crate) fn run_with(
                 if attempt.has_begun {
                     start = RunStart::Newest;
                 }
-                match attempt.ending.and_then(|ending| outcome(ending, counts, own)) {
-                    Ok(RunOutcome::Stopped(counts)) if !attempt.has_last_checkpoint => {
-                        return Ok(RunOutcome::StoppedAtStart(counts));
-                    }
+                let has_last = attempt.has_last_checkpoint;
+                match attempt.ending.and_then(|ending| outcome(ending, counts, own, has_last)) {
                     Ok(outcome) => return Ok(outcome),
                     Err(error) => error,
                 }
@@ -125,11 +123,12 @@ pub(crate) fn run_with(
     }
 }
 
-/// What the ending of an attempt is to the user; `own`: the newest run of this process.
-fn outcome(ending: Ending, counts: RunCounts, own: Option<Run>) -> Result<RunOutcome, LauncherError> {
+/// What the ending of an attempt is to the user; `own`: the newest run of this process; `has_last`: its last checkpoint stands.
+fn outcome(ending: Ending, counts: RunCounts, own: Option<Run>, has_last: bool) -> Result<RunOutcome, LauncherError> {
     match ending {
         Ending::Ended(Outcome::Finished) => Ok(RunOutcome::Finished(counts)),
-        Ending::Ended(Outcome::Stopped | Outcome::Cancelled) => Ok(RunOutcome::Stopped(counts)),
+        Ending::Ended(Outcome::Stopped | Outcome::Cancelled) if has_last => Ok(RunOutcome::Stopped(counts)),
+        Ending::Ended(Outcome::Stopped | Outcome::Cancelled) => Ok(RunOutcome::StoppedAtStart(counts)),
         Ending::Ended(Outcome::Failed) => {
             Err(CoordinatorError::LastSnapshot("the run was recorded as failed".to_owned()).into())
         }

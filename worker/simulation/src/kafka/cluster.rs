@@ -18,8 +18,8 @@ use streamfleet_connectors::kafka::client::{
 };
 use streamfleet_connectors::registry::{Registry, RegistryFault, RegistrySettings};
 use streamfleet_env::Clock;
-use streamfleet_types::Term;
 use streamfleet_types::hash::hash_bytes;
+use streamfleet_types::{Outlook, Term};
 
 /// The most records that a fetch gives.
 const MOST_RECORDS: u64 = 40;
@@ -70,7 +70,7 @@ impl Cluster for SimCluster {
         Err(RegistryFault {
             is_unknown: false,
             detail: "there is no schema registry in a simulation".to_owned(),
-            outlook: streamfleet_types::Outlook::Refused,
+            outlook: Outlook::Refused,
         })
     }
 

@@ -109,42 +109,33 @@ impl ProducerContext for Context {
         // asks a producer that was closed or abandoned.
         let is_purged =
             matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight));
-        let (outlook, cause) = match not_written(error) {
-            Some(Refusal { outlook, what, advice }) => (outlook, format!("{what}: {advice}")),
-            None if is_purged => (Outlook::MayPass, format!("its transaction failed{}", self.said.last())),
-            None => (Outlook::MayPass, text_of(error)),
+        let cause = if is_purged {
+            KafkaFault::new(format!("its transaction failed{}", self.said.last()))
+        } else {
+            not_written(error)
         };
-        self.said
-            .note_fatal(KafkaFault { detail: format!("a record of {size} bytes was not written: {cause}"), outlook });
+        self.said.note_fatal(cause.at(&format!("a record of {size} bytes was not written")));
     }
 }
 
-/// Why a record is not written until somebody changes something.
-pub(super) struct Refusal {
-    pub outlook: Outlook,
-    pub what: &'static str,
-    pub advice: &'static str,
-}
-
-/// What a client or a broker refuses a record for, if trying again does not mend it.
-pub(super) fn not_written(error: &KafkaError) -> Option<Refusal> {
-    let (outlook, what, advice) = match error.rdkafka_error_code()? {
+/// Why a client or a broker does not take a record, and what to do if trying again does not mend it.
+pub(super) fn not_written(error: &KafkaError) -> KafkaFault {
+    match error.rdkafka_error_code() {
         // The same record comes again.
-        RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge => (
-            Outlook::Lasts,
-            "it, or the batch that it was sent in, is larger than may be sent",
-            "raise 'properties.max.request.size' and the topic's max.message.bytes, lower 'properties.batch.size', or make the \
-             rows smaller",
-        ),
-        RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition => {
-            (Outlook::Refused, "the topic is gone", "make it again and start the job again")
+        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge) => KafkaFault {
+            detail: "it, or the batch that it was sent in, is larger than may be sent: raise 'properties.max.request.size' and \
+                     the topic's max.message.bytes, lower 'properties.batch.size', or make the rows smaller"
+                .to_owned(),
+            outlook: Outlook::Lasts,
+        },
+        Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+            KafkaFault::refused("the topic is gone: make it again and start the job again")
         }
-        RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed => {
-            (Outlook::Refused, "writing is not allowed", "give the user the right to write the topic")
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed) => {
+            KafkaFault::refused("writing is not allowed: give the user the right to write the topic")
         }
-        _ => return None,
-    };
-    Some(Refusal { outlook, what, advice })
+        _ => KafkaFault::new(text_of(error)),
+    }
 }
 
 /// What an error says, without librdkafka's wrapping.

@@ -1,7 +1,7 @@
 //! A subtask's writer: librdkafka producers on one thread; each is made and initialised on a thread of its own, since that
 //! may take long.
 
-use super::context::{Context, Refusal, not_written, text_of};
+use super::context::{Context, not_written, text_of};
 use super::reach::Reach;
 use super::tokens::{SHOWN_EVERY, tokens_of};
 use super::transactions::{RawClient, identity};
@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
-use streamfleet_types::Outlook;
 
 /// How long one wait for acknowledgements takes, until the thread looks whether something failed.
 const FLUSH_STEP: Duration = Duration::from_millis(500);
@@ -300,12 +299,12 @@ impl Writer {
         // Made when the first record has to wait.
         let mut reach = None;
         loop {
-            if self.is_over() {
-                return Ok(());
-            }
             match made.client.send(record) {
                 Ok(()) => return Ok(()),
                 Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+                    if self.is_over() {
+                        return Ok(());
+                    }
                     made.client.poll(ROOM_STEP);
                     made.context.tokens.renew(made.client.client())?;
                     self.show_tokens()?;
@@ -318,19 +317,11 @@ impl Writer {
                 }
                 Err((error, back)) => {
                     let size = back.payload.map_or(0, <[u8]>::len) + back.key.map_or(0, <[u8]>::len);
-                    return Err(self.refused(&error, size));
+                    let place = format!("topic {}: a record of {size} bytes cannot be written", settings.topic);
+                    return Err(not_written(&error).at(&place));
                 }
             }
         }
-    }
-
-    fn refused(&self, error: &KafkaError, size: usize) -> KafkaFault {
-        let (outlook, detail) = match not_written(error) {
-            Some(Refusal { outlook, what, advice }) => (outlook, format!("{what}: {advice}")),
-            None => (Outlook::MayPass, text_of(error)),
-        };
-        let what = format!("a record of {size} bytes cannot be written");
-        KafkaFault { outlook, ..self.failed(&what, &detail) }
     }
 
     /// Waits until all records are acknowledged; gives the transaction that they are in.
