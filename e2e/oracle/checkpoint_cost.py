@@ -61,10 +61,11 @@ def main():
     parser.add_argument("--interval", default="30s")
     parser.add_argument("--checkpoints", type=int, default=4)
     parser.add_argument("--parallelism", default="1")
+    parser.add_argument("--niceness", type=int, default=19, help="of the S3 server, which elsewhere has a machine of its own")
     arguments = parser.parse_args()
     binary = str(pathlib.Path(arguments.bin).resolve())
     port, = free_ports(1)
-    with tempfile.TemporaryDirectory() as top, s3.running() as server:
+    with tempfile.TemporaryDirectory() as top, s3.running(arguments.niceness) as server:
         folder = pathlib.Path(top)
         (folder / "job.sql").write_text(script(arguments.keys, arguments.rate))
         command = [binary, "run", "job.sql", "--quiet", "--parallelism", arguments.parallelism, "--metrics", f"127.0.0.1:{port}"]

@@ -13,6 +13,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -452,26 +453,14 @@ def compression(job):
     return ", ".join(f"{codec} {size / 1e6:.2f} MB" for codec, size in sizes.items())
 
 
-def numbers(job):
-    """A topic of numbers, which several cases read."""
-    if "numbers" not in job.admin.list_topics(timeout=30).topics:
-        topics.create(job.kafka.address, "numbers", partitions=3)
-        # In batches of which many are needed: a client takes whole ones.
-        producer = Producer({"bootstrap.servers": job.kafka.address, "enable.idempotence": True, "batch.num.messages": 200})
-        put(job, "numbers", ({"value": str(n)} for n in range(ROWS)), producer)
-
-
-def copy_of_numbers(job, sink, guarantee, read=""):
-    topics.create(job.kafka.address, sink, partitions=3)
-    return (job.table("numbers", "v STRING", f"'topic' = 'numbers', 'format' = 'raw', {BOUNDED}{read}")
-            + job.table("copy", "v STRING", f"'topic' = '{sink}', 'format' = 'raw', 'sink.delivery-guarantee' = '{guarantee}'")
-            + "INSERT INTO copy SELECT * FROM numbers;")
-
-
 def no_guarantee(job):
     """A job that comes to its end has written every row, whatever it guarantees."""
-    numbers(job)
-    job.run("none", copy_of_numbers(job, "unsure", "none"))
+    topics.create(job.kafka.address, "numbers", "unsure", partitions=3)
+    put(job, "numbers", ({"value": str(n)} for n in range(ROWS)))
+    script = (job.table("numbers", "v STRING", f"'topic' = 'numbers', 'format' = 'raw', {BOUNDED}")
+              + job.table("copy", "v STRING", "'topic' = 'unsure', 'format' = 'raw', 'sink.delivery-guarantee' = 'none'")
+              + "INSERT INTO copy SELECT * FROM numbers;")
+    job.run("none", script)
     found = topics.values(job.kafka.address, "unsure")
     compare("no guarantee", found, collections.Counter(str(n).encode() for n in range(ROWS)))
     return f"{ROWS} rows were written at the end of a job without a guarantee"
@@ -498,33 +487,57 @@ def settled(job, topic):
     return now
 
 
+class Feed:
+    """Writes numbers to a topic, a few every moment, until it is told to stop: no job that reads it comes to an end."""
+
+    def __init__(self, job, topic):
+        self.count, self.stopped = 0, threading.Event()
+        self.thread = threading.Thread(target=self.write, args=(job, topic), daemon=True)
+
+    def write(self, job, topic):
+        while not self.stopped.wait(0.02):
+            put(job, topic, ({"value": str(self.count + n)} for n in range(500)))
+            self.count += 500
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        self.thread.join()
+
+
 def at_least_once(job):
     """Killed twice and its broker paused, a job writes every row, and those again that its checkpoint does not cover, no others."""
-    numbers(job)
-    # In small portions, so that there is time to kill it.
-    script = copy_of_numbers(job, "sure", "at-least-once", ", 'properties.max.partition.fetch.bytes' = '4096'")
+    topics.create(job.kafka.address, "fed", "sure", partitions=3)
+    script = (job.table("fed", "v STRING", f"'topic' = 'fed', 'format' = 'raw', {EARLIEST}")
+              + job.table("copy", "v STRING", "'topic' = 'sure', 'format' = 'raw', 'sink.delivery-guarantee' = 'at-least-once'")
+              + "INSERT INTO copy SELECT * FROM fed;")
     before = begin = 0
-    for share in (0.2, 0.4):
+    with Feed(job, "fed") as feed:
+        for _ in range(2):
+            process, more = job.start("sure", script), begin + 20_000
+            job.until("sure", process, f"{more} rows covered by a checkpoint", lambda: covered(job, "sure") > more)
+            process.kill()
+            process.wait()
+            before, begin = settled(job, "sure"), covered(job, "sure")
         process = job.start("sure", script)
-        job.until("sure", process, f"{share:.0%} covered by a checkpoint", lambda: covered(job, "sure") > ROWS * share)
-        process.kill()
-        process.wait()
-        before, begin = settled(job, "sure"), covered(job, "sure")
-    process = job.start("sure", script)
-    job.until("sure", process, "more written", lambda: written(job, "sure") > before)
-    job.kafka.pause()
-    time.sleep(3)
-    has_ended = process.poll() is not None
-    job.kafka.resume()
-    if has_ended:
-        job.failed("sure", "it ended before or while the broker stood still")
-    job.end("sure", process)
-    found, expected = topics.values(job.kafka.address, "sure"), collections.Counter(str(n).encode() for n in range(ROWS))
+        job.until("sure", process, "more written", lambda: written(job, "sure") > before)
+        job.kafka.pause()
+        time.sleep(3)
+        job.kafka.resume()
+        more = written(job, "sure")
+        job.until("sure", process, "more written after the pause", lambda: written(job, "sure") > more)
+    rows = feed.count
+    job.until("sure", process, "every row covered by a checkpoint", lambda: covered(job, "sure") == rows)
+    job.stop("sure", process)
+    found, expected = topics.values(job.kafka.address, "sure"), collections.Counter(str(n).encode() for n in range(rows))
     compare("at least once", collections.Counter(found.keys()), expected)
     # The last life began from a checkpoint, and the pause made it write nothing twice.
-    if sum(found.values()) != before + ROWS - begin:
-        raise SystemExit(f"at least once: {sum(found.values())} rows, and {before} before it went on from {begin} of {ROWS}")
-    return f"{ROWS} rows, two kills, the broker paused for 3 s: none lost, {sum(found.values()) - ROWS} written again"
+    if sum(found.values()) != before + rows - begin:
+        raise SystemExit(f"at least once: {sum(found.values())} rows, and {before} before it went on from {begin} of {rows}")
+    return f"{rows} rows, two kills, the broker paused for 3 s: none lost, {sum(found.values()) - rows} written again"
 
 
 CASES = [topic_list, topic_pattern, metadata, changed_times, early_times, bounds, partitioners, compression, no_guarantee,

@@ -92,25 +92,28 @@ def tls(case, kafka, authority, top):
     by_name = kafka.tls_address.replace("127.0.0.1", "localhost")
     strange = own(other.key_store("client"))
     unknown, refusing = ("UnknownIssuer", "certificate verify failed"), ("fatal alert: ", "alert bad certificate")
+    stores, protocol = "properties.ssl.truststore.location", "properties.security.protocol"
     wrong = [
-        ("other-authority", kafka.tls_address, options(trusted=other), *unknown),
-        ("unknown-authority", kafka.tls_address, ", 'properties.security.protocol' = 'SSL'", *unknown),
-        ("other-name", by_name, options(), 'certificate not valid for name "localhost"', "certificate verify failed"),
-        ("no-own-certificate", kafka.mutual_address, options(), *refusing),
-        ("strange-own-certificate", kafka.mutual_address, options(more=strange), *refusing),
-        ("plain-to-tls", kafka.tls_address, "", "does the port speak this 'properties.security.protocol'?", ""),
-        ("tls-to-plain", kafka.address, options(), "", "connecting to a PLAINTEXT broker listener?"),
+        ("other-authority", kafka.tls_address, options(trusted=other), stores, *unknown),
+        ("unknown-authority", kafka.tls_address, ", 'properties.security.protocol' = 'SSL'", stores, *unknown),
+        ("other-name", by_name, options(), stores, 'certificate not valid for name "localhost"', "certificate verify failed"),
+        ("no-own-certificate", kafka.mutual_address, options(), "properties.ssl.keystore.location", *refusing),
+        ("strange-own-certificate", kafka.mutual_address, options(more=strange), "properties.ssl.keystore.location", *refusing),
+        ("plain-to-tls", kafka.tls_address, "", protocol, "does the port speak this 'properties.security.protocol'?", ""),
+        ("tls-to-plain", kafka.address, options(), protocol, "", "connecting to a PLAINTEXT broker listener?"),
     ]
     # Who writes exactly once meets the brokers with another client first.
     for client, guarantee in enumerate(("exactly-once", "at-least-once")):
         begun = []
-        for name, address, secure, *causes in wrong:
+        for name, address, secure, advice, *causes in wrong:
             one = case(f"{name}-{guarantee}", read=BOUNDED + secure, write=secure, address=address, patience=2000,
                        guarantee=guarantee)
             one.put(0, 10)
-            begun.append((one, one.start(), causes[client]))
-        for one, process, cause in begun:
-            one.refused("error: ", cause, "properties.security.protocol", process=process)
+            begun.append((one, one.start(), advice, causes[client]))
+        for one, process, advice, cause in begun:
+            one.refused("error: ", cause, advice, process=process)
+            if advice not in one.log().rpartition("error: ")[2] or cause not in one.log().rpartition("error: ")[2]:
+                raise SystemExit(f"{one.name}: its last word does not say {advice} and {cause}\n{one.log()}")
             if sum(topics.values(kafka.address, one.sink).values()):
                 raise SystemExit(f"{one.name}: rows were written all the same")
 

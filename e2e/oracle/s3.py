@@ -233,6 +233,19 @@ def encryption(make, server, expected):
             check(f"sse-kms, {name}", (method, "aws:kms", "key-of-tests"))
 
 
+def checksums(make, server, expected):
+    """Whatever is uploaded is uploaded with its checksum, if that is asked for."""
+    with fault_proxy.in_front_of(server.endpoint) as proxy:
+        trial = make("checksums")
+        trial.finish(trial.start(endpoint=proxy.endpoint, more=["--set", "s3.create.checksum.algorithm=crc32c"]))
+        trial.exact(expected, "checksums")
+        asked = {(method, headers.get("x-amz-checksum-algorithm") or headers.get("x-amz-sdk-checksum-algorithm"))
+                 for method, headers in proxy.created}
+        if asked != {("PUT", "CRC32C"), ("POST", "CRC32C")}:
+            raise SystemExit(f"s3: checksums: {asked} in {len(proxy.created)} creations")
+        print(f"s3: checksums: asked for in each of {len(proxy.created)} creations", flush=True)
+
+
 def clocks(make, server, expected):
     """Of a server whose clock is ten minutes ahead the client learns the time; of one that does not tell it, the user hears."""
     with fault_proxy.in_front_of(server.endpoint) as proxy:
@@ -463,6 +476,7 @@ def main():
         refusals(undisturbed)
         join = jobs[1]
         encryption(lambda what: trial(join, what), server, join[4])
+        checksums(lambda what: trial(join, what), server, join[4])
         clocks(lambda what: trial(join, what), server, join[4])
         restarts(lambda what: trial(join, what), server, join[4])
 

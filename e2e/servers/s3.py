@@ -39,7 +39,8 @@ def free_port():
 class S3:
     """A server that can be stopped and started again on the same data."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, niceness=0):
+        self.niceness = niceness
         self.folder = pathlib.Path(folder)
         self.ports = {}
         while len(set(self.ports.values())) < len(PORTS):
@@ -65,6 +66,7 @@ class S3:
         data.mkdir(parents=True, exist_ok=True)
         command = [binary, "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"]
         command += [f"-{name}.port={port}" for name, port in self.ports.items()]
+        command = ["nice", "-n", str(self.niceness), *command]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
         environment = os.environ | {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
         with open(self.folder / "server.log", "a") as log:
@@ -110,10 +112,10 @@ class S3:
 
 
 @contextlib.contextmanager
-def running():
+def running(niceness=0):
     """A server while the block runs."""
     with tempfile.TemporaryDirectory(prefix="streamfleet-s3-") as folder:
-        server = S3(folder)
+        server = S3(folder, niceness)
         try:
             server.start()
             yield server

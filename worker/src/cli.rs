@@ -93,21 +93,16 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotsCommand {
-    /// Remove state files, unfinished uploads and start-up probes that crashes left and nothing refers to.
+    /// Remove what crashes left of a job: state files, unfinished uploads and start-up probes that nothing refers to, and with
+    /// --job also what lies at its sinks: unfinished files, and transactions that hold up readers.
     ///
-    /// Only what the job itself wrote, before its newest start, is removed: it may run meanwhile.
+    /// Only what the job itself wrote before its newest start, or before its end, is removed: it may run meanwhile.
     #[command(after_help = "\
 Examples:
   streamfleet snapshots gc --dry-run checkpoints/flights
-  streamfleet snapshots gc s3://bucket/checkpoints/flights")]
-    Gc {
-        /// Only tell what would be removed.
-        #[arg(long)]
-        dry_run: bool,
-        /// A job's checkpoint place.
-        #[arg(value_name = "PLACE/JOB")]
-        place: String,
-    },
+  streamfleet snapshots gc s3://bucket/checkpoints/flights
+  streamfleet snapshots gc --dry-run --job flights.yaml")]
+    Gc(GcArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -188,6 +183,29 @@ pub(crate) struct JobArgs {
 
     /// A configuration option, as in the manifest's spec.job.config; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub config: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// Only tell what would be removed.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// A job's checkpoint place.
+    #[arg(value_name = "PLACE/JOB", required_unless_present = "job", conflicts_with = "job")]
+    pub place: Option<String>,
+
+    /// The job's manifest, or its .sql script: its checkpoint place and its sinks.
+    #[arg(long, value_name = "FILE")]
+    pub job: Option<PathBuf>,
+
+    /// A folder, or s3://bucket/folder, as `run --checkpoints` was given.
+    #[arg(long, value_name = "PLACE", requires = "job")]
+    pub checkpoints: Option<String>,
+
+    /// A configuration option, as `run --set` was given; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value, requires = "job")]
     pub config: Vec<(String, String)>,
 }
 

@@ -2,13 +2,12 @@
 
 mod cli;
 mod command;
+mod memory;
 
 use clap::Parser;
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    memory::set_up();
     command::run(cli::Cli::parse())
 }

@@ -9,6 +9,7 @@ use crate::first_rows::FirstRowsOfSlots;
 use crate::leftovers::{DATA_PREFIX, Leftovers};
 use crate::log_view::LogView;
 use crate::message::{Action, CoordinatorError, Ending, Event};
+use crate::settling::Settling;
 use crate::startup::{Progress, Startup};
 use crate::stats::CheckpointStats;
 use crate::watermark_groups::WatermarkGroups;
@@ -84,6 +85,7 @@ pub struct Coordinator {
     running: BTreeSet<u32>,
     drained: BTreeSet<u32>,
     under_way: Option<UnderWay>,
+    settling: Settling,
     next_checkpoint: Duration,
     newest_epoch: Epoch,
     commits: Commits,
@@ -144,6 +146,7 @@ impl Coordinator {
             running: BTreeSet::new(),
             drained: BTreeSet::new(),
             under_way: None,
+            settling: Settling::default(),
             next_checkpoint: Duration::ZERO,
             newest_epoch: Epoch(0),
             commits: Commits::default(),
@@ -189,7 +192,8 @@ impl Coordinator {
     /// When the coordinator wants a [`Event::Tick`], at the latest.
     pub fn wake_at(&self) -> Option<Duration> {
         let timeout = self.under_way.as_ref().filter(|u| !u.recording).map(|u| u.since + self.config.timeout);
-        let is_free = matches!(self.stage, Stage::Running) && self.under_way.is_none() && !self.last_done;
+        let is_running = matches!(self.stage, Stage::Running) && self.under_way.is_none() && !self.last_done;
+        let is_free = is_running && self.settling.is_over();
         let next = (self.config.interval.is_some() && is_free).then_some(self.next_checkpoint);
         let retry_last = (self.last_failing_since.is_some() && is_free).then_some(self.retry_last_at);
         let retry_abandon = match self.stage {
@@ -202,9 +206,13 @@ impl Coordinator {
         };
         // Once it is past, what else must come wakes it.
         let first_rows = self.first_rows.wait_ends_at().filter(|at| self.stop_asked && *at > self.clock.monotonic());
+        let settling = self.settling.wake_at().filter(|_| is_running);
+        let last_fails = self.last_failing_since.filter(|_| is_running).map(|since| since + PATIENCE);
         let retries = self.commits.wake_at();
         let appender = self.appender.wake_at();
-        [timeout, next, retry_last, retry_abandon, first_rows, retries, startup, appender].into_iter().flatten().min()
+        let all =
+            [timeout, next, retry_last, retry_abandon, first_rows, settling, last_fails, retries, startup, appender];
+        all.into_iter().flatten().min()
     }
 
     /// Takes an event; what is to be done goes to `actions`.
@@ -478,6 +486,7 @@ impl Coordinator {
                     self.abort(now, format!("slot {slot}: {reason}"), false);
                 }
             }
+            SlotReport::Settled(result) => self.on_settled(now, slot, result),
             SlotReport::FirstRows(first_rows) => {
                 self.first_rows.on_said(now, slot, first_rows);
             }
@@ -540,16 +549,35 @@ impl Coordinator {
         let epoch = under_way.assembly.epoch();
         self.next_checkpoint = now + self.config.interval.unwrap_or(FIRST_PAUSE);
         if under_way.last {
-            let since = *self.last_failing_since.get_or_insert(now);
-            // Storage that does not answer makes snapshots late; what a slot says counts at once.
-            self.last_tries += u32::from(!is_late);
-            self.retry_last_at = now + FIRST_PAUSE;
-            if self.last_tries >= TRIES || now >= since + PATIENCE {
-                self.fail(CoordinatorError::LastSnapshot(reason));
+            self.last_failing_since.get_or_insert(now);
+            if self.last_failed(now, &reason, is_late) {
                 return;
             }
         }
+        self.settling.begin(self.config.shape.parallelism);
         self.append(LogRecord::Abort { epoch, reason });
+    }
+
+    /// A try of the last snapshot has failed; true if it was the last one.
+    fn last_failed(&mut self, now: Duration, reason: &str, is_late: bool) -> bool {
+        // Storage that does not answer makes snapshots late; what a slot says counts at once.
+        self.last_tries += u32::from(!is_late);
+        self.retry_last_at = now + FIRST_PAUSE;
+        let is_over = self.last_tries >= TRIES || self.last_failing_since.is_some_and(|since| now >= since + PATIENCE);
+        if is_over {
+            self.fail(CoordinatorError::LastSnapshot(reason.to_owned()));
+        }
+        is_over
+    }
+
+    /// A slot has written what given-up snapshots froze, or could not.
+    fn on_settled(&mut self, now: Duration, slot: u32, result: Result<(), String>) {
+        self.settling.on_settled(now, slot, result.is_ok());
+        let Err(reason) = result else { return };
+        warn!(slot, reason, "what a checkpoint that was given up holds could not be written; tried again");
+        if self.last_failing_since.is_some() {
+            self.last_failed(now, &format!("slot {slot}: {reason}"), false);
+        }
     }
 
     /// Records that the run failed; then it is over. While another end is being recorded nothing can fail it any more: all that was
@@ -705,6 +733,16 @@ impl Coordinator {
             return;
         }
         let last = all_drained || self.stop_asked;
+        if !self.settling.is_over() {
+            if self.settling.is_due(now) {
+                actions.push(Action::Slots(SlotCommand::Settle));
+            }
+            if last && self.last_failing_since.is_some_and(|since| now >= since + PATIENCE) {
+                let reason = "what an earlier checkpoint holds could not be written".to_owned();
+                self.fail(CoordinatorError::LastSnapshot(reason));
+            }
+            return;
+        }
         let retrying = now < self.retry_last_at;
         let due = self.config.interval.is_some() && now >= self.next_checkpoint;
         if (last && !retrying) || due {
@@ -726,5 +764,13 @@ impl Coordinator {
 }
 
 #[cfg(test)]
+#[path = "trial.rs"]
+mod trial;
+
+#[cfg(test)]
 #[path = "stop_tests.rs"]
 mod stop_tests;
+
+#[cfg(test)]
+#[path = "settling_tests.rs"]
+mod settling_tests;

@@ -18,6 +18,7 @@ mod first_rows;
 mod leftovers;
 mod log_view;
 mod message;
+mod settling;
 mod startup;
 mod stats;
 mod watermark_groups;

@@ -62,6 +62,8 @@ pub struct LogView {
     pub superseded: Vec<(u64, Snapshot)>,
     /// Of all these, the ones whose transactions are known to be done.
     pub committed: BTreeSet<Epoch>,
+    /// The newest term has completed a snapshot: what it was begun from is committed.
+    has_completed: bool,
     /// Since the newest `Start`, what was closed at or before this epoch is committed.
     committed_through: Option<Epoch>,
 }
@@ -85,6 +87,7 @@ impl LogView {
         match &entry.record {
             LogRecord::Start { base, base_committed, .. } => {
                 self.ended = None;
+                self.has_completed = false;
                 self.committed_through = base.as_ref().filter(|_| *base_committed).map(|b| b.epoch);
                 match base {
                     Some(base) => {
@@ -102,12 +105,17 @@ impl LogView {
                     None => self.superseded.append(&mut self.snapshots),
                 }
             }
-            LogRecord::Claim { address } => self.address.clone_from(address),
+            LogRecord::Claim { address } => {
+                self.address.clone_from(address);
+                // A reign may be taken over without a new start.
+                self.has_completed = false;
+            }
             LogRecord::Complete { snapshot } => {
                 self.newest_epoch = self.newest_epoch.max(snapshot.epoch);
                 let mut snapshot = (**snapshot).clone();
                 strike_out(&mut snapshot.transactions, self.committed_through);
                 self.snapshots.push((n, snapshot));
+                self.has_completed = true;
             }
             LogRecord::Abort { epoch, .. } => self.newest_epoch = self.newest_epoch.max(*epoch),
             LogRecord::Committed { epoch } => {
@@ -137,6 +145,19 @@ impl LogView {
         }
         let kept = self.kept().map(|(_, s)| s).find(|s| s.epoch == snapshot.epoch);
         kept.unwrap_or(snapshot).transactions.clone()
+    }
+
+    /// The lowest term whose process may still write: earlier ones complete nothing any more. When the job has ended, that is
+    /// one that has not begun.
+    pub fn below_who_may_live(&self) -> Term {
+        if self.ended.is_some() { self.term.next() } else { self.term }
+    }
+
+    /// The newest snapshot, if its output is still to be committed and was written below [`Self::below_who_may_live`].
+    pub fn uncommitted(&self) -> Option<Epoch> {
+        let is_of_who_may_live = self.has_completed && self.ended.is_none();
+        let newest = self.newest().filter(|_| !is_of_who_may_live)?;
+        (!self.open_transactions(newest).is_empty()).then_some(newest.epoch)
     }
 
     /// Every complete snapshot that is not retired: their files must stay.
@@ -204,6 +225,30 @@ mod tests {
     fn open(view: &LogView, epoch: u64, listed: &[u64]) -> Vec<u64> {
         let open = view.open_transactions(&snapshot(epoch, listed));
         open.iter().map(|t| t.epoch.expect("it has one").0).collect()
+    }
+
+    #[test]
+    fn output_of_a_term_that_is_over_is_known_to_wait_for_its_commit() {
+        let claim = || LogRecord::Claim { address: String::new() };
+        let committed = |epoch| LogRecord::Committed { epoch: Epoch(epoch) };
+        let end = || LogRecord::End { outcome: Outcome::Failed, reason: String::new() };
+        let mut log = vec![start(None, true), claim(), complete(1, &[1])];
+        let said = |log: &[LogRecord]| {
+            let view = view(log.to_vec());
+            (view.uncommitted(), view.below_who_may_live())
+        };
+        assert_eq!(said(&log), (None, Term(1)), "its own process may be about to");
+        for (record, expected) in [
+            (end(), (Some(Epoch(1)), Term(2))),
+            (start(Some(snapshot(1, &[1])), false), (Some(Epoch(1)), Term(1))),
+            (claim(), (Some(Epoch(1)), Term(1))),
+            (committed(1), (None, Term(1))),
+            (complete(2, &[2]), (None, Term(1))),
+            (end(), (Some(Epoch(2)), Term(2))),
+        ] {
+            log.push(record);
+            assert_eq!(said(&log), expected, "{:?}", log.last());
+        }
     }
 
     #[test]

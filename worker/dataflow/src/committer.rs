@@ -7,6 +7,9 @@ use streamfleet_types::Term;
 /// Takes the answer; called once, on any thread. `Err` says what went wrong, for people.
 pub type CommitDone = Box<dyn FnOnce(Result<(), String>) + Send>;
 
+/// Takes what was found, a line for each, as `discard PATH`; called once, on any thread.
+pub type CollectDone = Box<dyn FnOnce(Result<Vec<String>, String>) + Send>;
+
 /// What a committer is given when it is built.
 #[derive(Clone)]
 pub struct CommitterContext {
@@ -23,12 +26,19 @@ pub struct CommitterContext {
 /// # Guarantees asked
 /// Committing a handle again, before anything was written after it was known to be committed, is harmless.
 pub trait Committer: Send + Sync {
-    /// Makes the output behind these handles visible, in their order.
+    /// Makes the output behind these handles visible, in their order where a reader could tell.
     fn commit(&self, handles: Vec<serde_json::Value>, done: CommitDone);
 
     /// Ends what reigns of the job with this uid `before` this one left open: no snapshot will ever name it. Who asks may have
     /// been overtaken without knowing it, so nothing that this or a later reign began may be touched.
     fn abandon(&self, _uid: &str, _before: Term, done: CommitDone) {
         done(Ok(()));
+    }
+
+    /// Finds what reigns `before` this one left in the outside world, and removes it unless `dry_run`. For who asks by hand,
+    /// with no sink beside it: what starts and sinks remove by themselves is removed too, so that a job that is never started
+    /// again leaves nothing.
+    fn collect(&self, _uid: &str, _before: Term, _dry_run: bool, done: CollectDone) {
+        done(Ok(Vec::new()));
     }
 }

@@ -3,6 +3,7 @@
 use crate::crash_point;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use streamfleet_connectors as connectors;
 use streamfleet_connectors::kafka::NativeCluster;
 use streamfleet_connectors::kafka::client::Cluster;
@@ -107,5 +108,22 @@ impl Committers {
             Err(message) => done(Err(message)),
         });
         committer.abandon(&uid, before, then);
+    }
+
+    /// Finds what reigns before this one left at every sink, and removes it unless `dry_run`: a line for each. Waits for it.
+    ///
+    /// # Errors
+    /// What a sink's system said.
+    pub(crate) fn collect(&self, uid: &str, before: Term, dry_run: bool) -> Result<Vec<String>, String> {
+        let mut lines = Vec::new();
+        for committer in self.by_sink.values() {
+            let (sender, answer) = channel();
+            committer.collect(uid, before, dry_run, Box::new(move |result| sender.send(result).unwrap_or_default()));
+            lines.extend(answer.recv().unwrap_or_else(|_| Err("a sink gave no answer".to_owned()))?);
+        }
+        // Sinks that write to one place find the same.
+        lines.sort_unstable();
+        lines.dedup();
+        Ok(lines)
     }
 }

@@ -71,6 +71,9 @@ pub enum LauncherError {
     /// Storage fails what is asked of it before a job runs.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// What a job left at a sink cannot be removed, or not be looked for.
+    #[error("{0}")]
+    Collect(String),
     /// The slots cannot be made.
     #[error(transparent)]
     Deploy(#[from] RuntimeError),
@@ -82,7 +85,7 @@ pub enum LauncherError {
 impl LauncherError {
     /// True if what the user gave is wrong (exit code 2), false if the job failed (exit code 1).
     pub const fn is_bad_input(&self) -> bool {
-        !matches!(self, Self::Deploy(_) | Self::Job(_))
+        !matches!(self, Self::Deploy(_) | Self::Job(_) | Self::Collect(_))
     }
 
     /// What another run may expect.

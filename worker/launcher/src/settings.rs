@@ -7,7 +7,7 @@ use std::time::Duration;
 use streamfleet_logical::{OptionKind, OptionSpec, SettingSpec};
 use streamfleet_manifest::{JobMode, parse_duration};
 use streamfleet_sql::RUNTIME_MODE;
-use streamfleet_storage::{Encryption, S3Options};
+use streamfleet_storage::{Checksum, Encryption, S3Options};
 
 /// A job goes on when S3 is away for no longer than this.
 const S3_PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -200,6 +200,12 @@ pub fn known_settings() -> Vec<SettingSpec> {
         ),
         setting("s3.sse.kms.key-id", Text, "", "The key of `sse-kms`; absent: the account's default key."),
         setting(
+            "s3.create.checksum.algorithm",
+            OneOf(&["none", "crc32", "crc32c", "sha256"]),
+            "none",
+            "Checksum that the server checks and keeps of what is uploaded. Not every server that speaks S3 knows them.",
+        ),
+        setting(
             "table.exec.source.idle-timeout",
             Duration,
             "0 ms",
@@ -377,6 +383,12 @@ impl Settings {
                 "sse-kms" => Some(Encryption::Kms { key }),
                 _ => None,
             },
+            checksum: match self.text("s3.create.checksum.algorithm").unwrap_or("none").to_lowercase().as_str() {
+                "crc32" => Some(Checksum::Crc32),
+                "crc32c" => Some(Checksum::Crc32c),
+                "sha256" => Some(Checksum::Sha256),
+                _ => None,
+            },
             patience: S3_PATIENCE,
         })
     }
@@ -462,11 +474,13 @@ mod tests {
             ("s3.path.style.access", "TRUE"),
             ("s3.sse.type", "SSE-KMS"),
             ("s3.sse.kms.key-id", "k"),
+            ("s3.create.checksum.algorithm", "CRC32C"),
         ]);
         let expected = S3Options {
             endpoint: Some("http://host".to_owned()),
             path_style: Some(true),
             encryption: Some(Encryption::Kms { key: Some("k".to_owned()) }),
+            checksum: Some(Checksum::Crc32c),
             patience: S3_PATIENCE,
             ..S3Options::default()
         };

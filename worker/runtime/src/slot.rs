@@ -124,6 +124,11 @@ impl Slot {
         }
     }
 
+    /// Epochs whose frozen tables the slot holds: at most two, the one under way and one that was given up.
+    pub fn held_epochs(&self) -> usize {
+        self.snapshots.held_epochs()
+    }
+
     /// The slot is not stepped any more: throws away what no snapshot names. Call it until it is true, if there is time.
     pub fn leave(&mut self) -> bool {
         let mut all_left = true;
@@ -304,6 +309,7 @@ impl Slot {
                 self.tasks.iter_mut().for_each(|t| t.on_abort(*epoch));
                 self.snapshots.on_abort(*epoch);
             }
+            SlotCommand::Settle => self.snapshots.settle(),
             SlotCommand::Completed { epoch, watermarks } => {
                 self.snapshots.on_completed(*epoch);
                 for task in &mut self.tasks {

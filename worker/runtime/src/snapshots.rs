@@ -45,6 +45,8 @@ pub(crate) struct Snapshots {
     uploads: BTreeMap<u64, KeptForUpload>,
     next_upload: u64,
     failure: Option<StorageError>,
+    /// The coordinator waits until nothing of snapshots that were given up is held.
+    settling: bool,
     files: Vec<Unrecorded<StateFile>>,
     transactions: Vec<Unrecorded<Transaction>>,
     /// Sinks (by task index) whose output of an epoch is not durable yet.
@@ -63,6 +65,7 @@ impl Snapshots {
             uploads: BTreeMap::new(),
             next_upload: 0,
             failure: None,
+            settling: false,
             files: Vec::new(),
             transactions: Vec::new(),
             preparing: Vec::new(),
@@ -112,6 +115,12 @@ impl Snapshots {
         if self.in_progress.as_ref().is_some_and(|p| p.epoch <= epoch) {
             self.give_up();
         }
+        self.settle();
+    }
+
+    /// What snapshots that were given up have frozen is to be written, or to be tried again.
+    pub const fn settle(&mut self) {
+        self.settling = true;
     }
 
     fn give_up(&mut self) {
@@ -176,8 +185,35 @@ impl Snapshots {
         }
     }
 
+    /// Epochs whose frozen tables are held.
+    pub fn held_epochs(&self) -> usize {
+        let uploads = self.uploads.values().map(|kept| kept.lock().expect("no holder of this lock panics").len());
+        let gathered = usize::from(self.in_progress.as_ref().is_some_and(|p| !p.frozen.is_empty()));
+        uploads.sum::<usize>() + self.carried.len() + gathered
+    }
+
     /// The report that is due, if any.
     pub fn poll_report(&mut self) -> Option<SlotReport> {
+        self.poll_acknowledgement().or_else(|| self.poll_settled())
+    }
+
+    fn poll_settled(&mut self) -> Option<SlotReport> {
+        if !self.settling || !self.uploads.is_empty() {
+            return None;
+        }
+        let result = match self.failure.take() {
+            Some(error) => Err(error.to_string()),
+            None if self.carried.is_empty() => Ok(()),
+            None => {
+                self.upload();
+                return None;
+            }
+        };
+        self.settling = false;
+        Some(SlotReport::Settled(result))
+    }
+
+    fn poll_acknowledgement(&mut self) -> Option<SlotReport> {
         let ready = self.in_progress.as_ref().is_some_and(|p| p.tasks_left == 0)
             && self.uploads.is_empty()
             && self.preparing.is_empty();

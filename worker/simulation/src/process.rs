@@ -15,7 +15,7 @@ use streamfleet_launcher::{Committers, ConnectorRegistry};
 use streamfleet_runtime::{JobSettings, RuntimeEnv, Slot, SlotHandle, Step, deploy};
 use streamfleet_snapshot::{JobShape, SlotReport};
 use streamfleet_types::log::{LogEntry, LogRecord, Outcome, Transaction};
-use streamfleet_types::{Epoch, Millis};
+use streamfleet_types::{Epoch, Millis, Term};
 
 /// Virtual time, shared by all processes.
 #[derive(Debug, Default)]
@@ -55,6 +55,9 @@ impl Spawner for SimSpawner {
 
 /// Brokers answer so many times faster than storage: a checkpoint takes several of their answers, one after the other.
 const BROKERS_FASTER: u64 = 5;
+
+/// A slot holds what the snapshot under way has frozen, and what one before it had that was given up.
+const MOST_HELD_EPOCHS: usize = 2;
 
 /// What came of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +101,7 @@ impl<'a> Process<'a> {
         let delays = Delays::new(longest_delay, seed ^ number.wrapping_mul(0xD1A7));
         let spawner = Arc::new(SimSpawner::default());
         let link = Link::new(kafka.clone(), number, Arc::clone(&clock), delays.shorter(BROKERS_FASTER));
-        let connectors = ConnectorRegistry { kafka: Arc::new(SimCluster::new(link, sabotage)) };
+        let connectors = ConnectorRegistry { kafka: Arc::new(SimCluster::new(link)) };
         let env = RuntimeEnv {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(SimEntropy(Mutex::new(Random::new(seed.wrapping_add(number << 32))))),
@@ -222,7 +225,10 @@ impl<'a> Process<'a> {
             return Moved::No;
         }
         let index = random.below(self.slots.len() as u64) as usize;
-        match self.slots[index].step(1 + random.below(12) as usize) {
+        let step = self.slots[index].step(1 + random.below(12) as usize);
+        let held = self.slots[index].held_epochs();
+        assert!(held <= MOST_HELD_EPOCHS, "slot {index} holds what {held} snapshots have frozen");
+        match step {
             Step::Ran => {
                 self.stir();
                 Moved::Yes
@@ -284,6 +290,8 @@ impl<'a> Process<'a> {
                     let done = move |result| {
                         events.lock().expect("one thread").push_back(Event::Abandoned { result });
                     };
+                    let is_sabotaged = self.sabotage == Some(Sabotage::FencesSuccessors);
+                    let before = if is_sabotaged { Term(u64::MAX) } else { before };
                     self.committers.abandon(uid, before, Box::new(done));
                 }
                 Action::Over(ending) => {

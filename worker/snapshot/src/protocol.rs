@@ -18,11 +18,14 @@ pub enum SlotCommand {
         /// The whole state is written, not only what changed since the snapshot before.
         full: bool,
     },
-    /// The snapshot will never be: forget its barriers. What was written for it goes into the next one.
+    /// The snapshot will never be: forget its barriers. What was written for it goes into the next one, and what is frozen for
+    /// it is written all the same: [`SlotReport::Settled`] answers.
     Abort {
         /// Its number.
         epoch: Epoch,
     },
+    /// Try again to write what given-up snapshots froze.
+    Settle,
     /// The snapshot is recorded: what it names need not be named again.
     Completed {
         /// Its number.
@@ -75,6 +78,8 @@ pub enum SlotReport {
         /// Why.
         reason: String,
     },
+    /// Behind an abort: nothing that given-up snapshots froze is held any more, or why it could not be written.
+    Settled(Result<(), String>),
     /// How far the slot is with its first rows, when that changes; at the beginning it is [`FirstRows::None`].
     FirstRows(FirstRows),
     /// All input has ended and all rows are through; what remains is a last snapshot.

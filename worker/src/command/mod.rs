@@ -4,7 +4,7 @@ mod bench;
 mod report;
 
 use crate::cli::{
-    BenchCommand, Cli, Command, ExplainFormatArg, JobArgs, LogFormatArg, ModeArg, RunArgs, SavepointCommand,
+    BenchCommand, Cli, Command, ExplainFormatArg, GcArgs, JobArgs, LogFormatArg, ModeArg, RunArgs, SavepointCommand,
     SnapshotsCommand,
 };
 use clap::CommandFactory;
@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 use streamfleet_launcher::{
-    CompiledJob, ExplainFormat, JobMode, LauncherError, LogFormat, Overrides, RunCounts, RunOptions, RunOutcome,
-    RunStart, collect, compile, explain, init_logging, inspect, run as run_job,
+    Collected, CompiledJob, ExplainFormat, JobMode, LauncherError, LogFormat, Overrides, RunCounts, RunOptions,
+    RunOutcome, RunStart, collect, compile, explain, init_logging, inspect, run as run_job,
 };
 
 const FAILED: u8 = 1;
@@ -34,9 +34,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Savepoint { command: SavepointCommand::Inspect { path } } => {
             inspect(&path).map(|text| print!("{text}"))
         }
-        Command::Snapshots { command: SnapshotsCommand::Gc { dry_run, place } } => {
-            collect(&place, dry_run).map(|text| print!("{text}"))
-        }
+        Command::Snapshots { command: SnapshotsCommand::Gc(args) } => collect_command(&args),
         Command::Bench { command: BenchCommand::Nexmark(args) } => bench::nexmark(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "streamfleet", &mut std::io::stdout());
@@ -83,6 +81,22 @@ fn explain_command(args: &JobArgs, format: ExplainFormatArg) -> Result<(), Launc
         ExplainFormatArg::Dot => ExplainFormat::Dot,
     };
     print!("{}", explain(&job, format));
+    Ok(())
+}
+
+fn collect_command(args: &GcArgs) -> Result<(), LauncherError> {
+    let text = match (&args.job, &args.place) {
+        (Some(file), _) => {
+            let overrides = Overrides {
+                config: args.config.iter().cloned().collect(),
+                checkpoints: args.checkpoints.clone(),
+                ..Overrides::default()
+            };
+            collect(Collected::Job(&compile(file, &overrides)?), args.dry_run)?
+        }
+        (None, place) => collect(Collected::Place(place.as_deref().unwrap_or_default()), args.dry_run)?,
+    };
+    print!("{text}");
     Ok(())
 }
 

@@ -19,7 +19,9 @@ use streamfleet_types::{Epoch, HashRange};
 pub const FORMAT_VERSION: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"SFSTATE1";
+/// A batch ends with so many rows, or with the row that brings it to so many bytes before they are compressed.
 const BATCH_ROWS: usize = 8192;
+const BATCH_BYTES: usize = 4 << 20;
 /// Magic and version.
 const HEADER_BYTES: usize = 12;
 /// Footer length, footer checksum, magic.
@@ -152,11 +154,11 @@ impl Encoder {
             Some(left) if !left.is_empty() => (left, false),
             _ => (&written[self.changes - removed.len()..], true),
         };
-        let places = &places[..places.len().min(BATCH_ROWS)];
-        let batch = encode_batch(table, places, is_written, self.offset, bytes)?;
+        let rows = BatchRows::of_first(table, places, is_written);
+        let batch = encode_batch(table, &rows, self.offset, bytes)?;
         self.footer.tables.last_mut().expect("a table's section is there").batches.push(batch);
-        self.rows += places.len() as u64;
-        self.changes += places.len();
+        self.rows += rows.places.len() as u64;
+        self.changes += rows.places.len();
         if self.changes == total {
             // Its places are needed no more.
             self.tables[self.table].1 = ChangeOrder::default();
@@ -175,31 +177,51 @@ pub fn encode(tables: &[(String, FrozenTable)], epoch: Epoch, range: HashRange) 
     encoder.next_part(tables, usize::MAX)
 }
 
+/// The rows of one batch: places in the table's change order, keys, and values if they were written.
+struct BatchRows<'a> {
+    places: &'a [(u64, u32)],
+    keys: Rows,
+    values: Option<Rows>,
+}
+
+impl<'a> BatchRows<'a> {
+    /// As many of the first as a batch holds. In the order of hashes rows lie all over the memory: each is fetched once, and not
+    /// once for every column.
+    fn of_first(table: &FrozenTable, places: &'a [(u64, u32)], is_written: bool) -> Self {
+        let (mut keys, mut values) = (Rows::new(), Rows::new());
+        for (_, place) in places.iter().take(BATCH_ROWS) {
+            if is_written {
+                table.push_written(*place, &mut keys, &mut values);
+            } else {
+                keys.push(table.removed_key(*place));
+            }
+            if keys.byte_len() + values.byte_len() >= BATCH_BYTES {
+                break;
+            }
+        }
+        Self { places: &places[..keys.len()], keys, values: is_written.then_some(values) }
+    }
+}
+
 /// Encodes one batch behind what is in `bytes`, which begin at `offset` of the file.
 fn encode_batch(
     table: &FrozenTable,
-    places: &[(u64, u32)],
-    is_written: bool,
+    rows: &BatchRows<'_>,
     offset: u64,
     bytes: &mut Vec<u8>,
 ) -> Result<BatchPlace, StateError> {
     let schema = file_schema(table);
+    let places = rows.places;
     let hashes = UInt64Array::from_iter_values(places.iter().map(|(hash, _)| *hash));
-    let operations = Int8Array::from_value(if is_written { PUT } else { DELETE }, places.len());
+    let operations = Int8Array::from_value(if rows.values.is_some() { PUT } else { DELETE }, places.len());
     let mut columns: Vec<ArrayRef> = vec![Arc::new(hashes), Arc::new(operations)];
-    if is_written {
-        // In the order of hashes rows lie all over the memory: each is fetched once, and not once for every column.
-        let (mut keys, mut values) = (Rows::new(), Rows::new());
-        for (_, place) in places {
-            table.push_written(*place, &mut keys, &mut values);
+    columns.extend(table.key_layout().decode(&rows.keys.iter().collect::<Vec<_>>())?);
+    match &rows.values {
+        Some(values) => columns.extend(table.value_layout().decode(&values.iter().collect::<Vec<_>>())?),
+        None => {
+            let value_fields = &schema.fields()[columns.len()..];
+            columns.extend(value_fields.iter().map(|f| arrow::array::new_null_array(f.data_type(), places.len())));
         }
-        columns.extend(table.key_layout().decode(&keys.iter().collect::<Vec<_>>())?);
-        columns.extend(table.value_layout().decode(&values.iter().collect::<Vec<_>>())?);
-    } else {
-        let keys: Vec<&[u8]> = places.iter().map(|(_, place)| table.removed_key(*place)).collect();
-        columns.extend(table.key_layout().decode(&keys)?);
-        let value_fields = &schema.fields()[columns.len()..];
-        columns.extend(value_fields.iter().map(|f| arrow::array::new_null_array(f.data_type(), places.len())));
     }
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
     let start = bytes.len();

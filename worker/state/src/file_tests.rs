@@ -86,6 +86,30 @@ fn reads_only_the_batches_of_a_range() {
 }
 
 #[test]
+fn a_batch_of_long_rows_has_fewer_of_them() {
+    let field = |name: &str, of| Arc::new(Field::new(name, of, true));
+    let (key, value) = (vec![field("k", DataType::Int64)], vec![field("v", DataType::Utf8)]);
+    let schema = TableSchema { name: "t".to_owned(), key, sub_key: vec![], value };
+    let mut table = RowTable::new(schema).expect("known types");
+    let texts = [1, 2 << 20, 3 << 20, 10, 10 << 20, 1, 1];
+    let count = texts.len();
+    let keys: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(0..count as i64))];
+    let long = texts.iter().map(|length| "x".repeat(*length));
+    let values: Vec<ArrayRef> = vec![Arc::new(arrow::array::StringArray::from_iter_values(long))];
+    let (mut encoded_keys, mut encoded_values) = (crate::Rows::new(), crate::Rows::new());
+    table.key_layout().encode(&keys, count, &mut encoded_keys).expect("encodes");
+    table.value_layout().encode(&values, count, &mut encoded_values).expect("encodes");
+    // In the order of their hashes, which are made up.
+    for row in 0..count {
+        table.find_or_insert(row as u64, encoded_keys.get(row), encoded_values.get(row));
+    }
+    let reader = Reader::open("f", encoded(&[("op".to_owned(), table.freeze(Epoch(7)))])).expect("sound");
+    let batches = reader.read("op", "t", HashRange::ALL).map(|batch| batch.expect("sound"));
+    assert_eq!(batches.map(|batch| batch.num_rows()).collect::<Vec<_>>(), [3, 2, 2]);
+    assert_eq!(reader.tables()[0].rows, count as u64);
+}
+
+#[test]
 fn damage_is_found_and_never_panics() {
     let good = file(3_000);
     let check = |bytes: Vec<u8>| -> Result<usize, StateError> {

@@ -25,6 +25,11 @@ impl Rows {
         self.ends.len()
     }
 
+    /// Bytes of all rows.
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// True without rows.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()

@@ -12,4 +12,4 @@ pub use blocking::{ask, list, read};
 pub use job_log::{LOG_PREFIX, LogError, entry_path, parse_entry, parse_entry_path};
 pub use local::LocalFolder;
 pub use routing::{Files, open};
-pub use s3::{Encryption, S3Options, S3Place, S3Storage};
+pub use s3::{Checksum, Encryption, S3Options, S3Place, S3Storage};

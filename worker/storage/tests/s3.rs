@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use streamfleet_env::{Storage, StorageError, StorageErrorKind, StorageReply, StorageRequest};
 use streamfleet_storage::conformance::{Place, check};
-use streamfleet_storage::{Files, S3Options, S3Place, S3Storage, ask};
+use streamfleet_storage::{Checksum, Files, S3Options, S3Place, S3Storage, ask};
 
 /// The bucket that the server comes with.
 const BUCKET: &str = "streamfleet";
@@ -39,6 +39,16 @@ fn files_on_s3_conform() {
     let place = place("files");
     let open = || Arc::new(Files::new(".", options())) as Arc<dyn Storage>;
     check(&Place { open: &open, prefix: format!("s3://{BUCKET}/{}", place.prefix) });
+}
+
+#[test]
+fn s3_conforms_with_every_checksum() {
+    for checksum in [Checksum::Crc32, Checksum::Crc32c, Checksum::Sha256] {
+        let place = place("checked");
+        let options = S3Options { checksum: Some(checksum), ..options() };
+        let open = || Arc::new(S3Storage::below(&place, &options)) as Arc<dyn Storage>;
+        check(&Place { open: &open, prefix: String::new() });
+    }
 }
 
 #[test]

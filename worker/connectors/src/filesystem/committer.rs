@@ -2,13 +2,16 @@
 
 use super::compaction::{SmallFile, merges};
 use super::joiner::Join;
+use super::orphans::{Owner, listings};
 use super::partition::Partitioning;
-use super::{merge, splitter_of};
+use super::requests::perform;
+use super::{merge, path_of, splitter_of};
 use crate::format::Format;
 use std::sync::Arc;
-use streamfleet_dataflow::{CommitDone, Committer, CommitterContext, DataflowError};
-use streamfleet_env::{Storage, StorageRequest};
+use streamfleet_dataflow::{CollectDone, CommitDone, Committer, CommitterContext, DataflowError};
+use streamfleet_env::{Storage, StorageReply, StorageRequest};
 use streamfleet_logical::TableDescriptor;
+use streamfleet_types::Term;
 
 /// See the module.
 pub(crate) struct FileCommitter {
@@ -77,13 +80,37 @@ impl Committer for FileCommitter {
             Err(error) => return done(Err(error.to_string())),
         };
         let files = Arc::clone(&self.files);
-        let mark = if_done(done, move |done| perform_in_order(files, marks.into_iter(), done));
+        let mark = if_done(done, move |done| perform(&files, marks, Box::new(|result| done(result.map(|_| ())))));
         let files = Arc::clone(&self.files);
         let merge = if_done(mark, move |mark| match join {
             Some(join) => merge::perform(&files, &join, merges(small), mark),
             None => mark(Ok(())),
         });
-        perform_in_order(Arc::clone(&self.files), prepared.into_iter(), merge);
+        perform(&self.files, prepared, Box::new(|result| merge(result.map(|_| ()))));
+    }
+
+    fn collect(&self, uid: &str, before: Term, dry_run: bool, done: CollectDone) {
+        let folder = match path_of(&self.table) {
+            Ok(folder) => folder,
+            Err(error) => return done(Err(error.to_string())),
+        };
+        let files = Arc::clone(&self.files);
+        let uid = uid.to_owned();
+        let then = move |found: Result<Vec<StorageReply>, String>| {
+            let owner = Owner::new(&uid, before);
+            let found =
+                found.map(|found| found.into_iter().flat_map(|reply| owner.removals(reply)).collect::<Vec<_>>());
+            let removals = match found {
+                Ok(removals) => removals,
+                Err(message) => return done(Err(message)),
+            };
+            let lines = removals.iter().map(|request| format!("{} {}", request.name(), request.path())).collect();
+            if dry_run {
+                return done(Ok(lines));
+            }
+            perform(&files, removals, Box::new(|result| done(result.map(|_| lines))));
+        };
+        perform(&self.files, listings(&folder), Box::new(then));
     }
 }
 
@@ -93,17 +120,4 @@ fn if_done(done: CommitDone, next: impl FnOnce(CommitDone) + Send + 'static) -> 
         Ok(()) => next(done),
         Err(message) => done(Err(message)),
     })
-}
-
-/// Carries requests out one after another; `done` gets the first error.
-fn perform_in_order(files: Arc<dyn Storage>, mut requests: std::vec::IntoIter<StorageRequest>, done: CommitDone) {
-    let Some(request) = requests.next() else { return done(Ok(())) };
-    let next = Arc::clone(&files);
-    files.submit(
-        request,
-        Box::new(move |answer| match answer {
-            Ok(_) => perform_in_order(next, requests, done),
-            Err(error) => done(Err(error.to_string())),
-        }),
-    );
 }

@@ -11,6 +11,7 @@ mod orphans;
 mod partition;
 mod partition_commit;
 mod partition_time;
+mod requests;
 mod sink;
 mod source;
 

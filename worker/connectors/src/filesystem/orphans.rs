@@ -5,6 +5,18 @@
 //! checkpoint after its successor has claimed the job's log. Parts of another uid may belong to a job that runs, so they stay;
 //! so do those of a job without a checkpoint place, whose uid ends with its process.
 
+use super::compaction;
+use streamfleet_env::{Staged, StorageReply, StorageRequest};
+use streamfleet_types::Term;
+
+/// What lists all that may have been left in a table's folder.
+pub(super) fn listings(folder: &str) -> [StorageRequest; 2] {
+    [
+        StorageRequest::ListStaged { prefix: format!("{folder}/") },
+        StorageRequest::List { prefix: format!("{folder}/{}/", compaction::FOLDER) },
+    ]
+}
+
 /// Who writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner<'a> {
@@ -22,8 +34,28 @@ impl<'a> Owner<'a> {
         if is_uid { Some(Self { uid, term: term.parse().ok()? }) } else { None }
     }
 
+    /// A job under a term.
+    pub const fn new(uid: &'a str, term: Term) -> Self {
+        Self { uid, term: term.0 }
+    }
+
+    /// What removes what earlier terms left, of all that a listing found.
+    pub fn removals(self, found: StorageReply) -> Vec<StorageRequest> {
+        match found {
+            StorageReply::Staged(staged) => {
+                let left = staged.into_iter().filter(|staged| self.left_behind(&staged.path));
+                left.map(|Staged { path, token }| StorageRequest::Discard { path, token }).collect()
+            }
+            StorageReply::Paths(paths) => {
+                let left = paths.into_iter().filter(|(path, _)| self.left_behind(path));
+                left.map(|(path, _)| StorageRequest::Delete { path }).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// True for the path of a part of the same job and an earlier term.
-    pub fn left_behind(self, path: &str) -> bool {
+    fn left_behind(self, path: &str) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
         name.strip_prefix("part-")
             .and_then(Owner::of)

@@ -6,7 +6,7 @@
 
 use super::compaction::{self, Compaction};
 use super::mailbox::Mailbox;
-use super::orphans::Owner;
+use super::orphans::{Owner, listings};
 use super::partition::{Partitioning, Splitter};
 use super::partition_commit::PartitionCommit;
 use super::{path_of, splitter_of};
@@ -19,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_dataflow::{DataflowError, Flow, PendingWork, Sink, SinkContext, SinkStart};
-use streamfleet_env::{Clock, Staged, StorageReply, StorageRequest};
+use streamfleet_env::{Clock, StorageReply, StorageRequest};
 use streamfleet_logical::TableDescriptor;
 use streamfleet_types::{Batch, Epoch, Millis};
 
@@ -174,8 +174,7 @@ impl FileSink {
     fn clean_up(&mut self) {
         if self.next_cleaning.is_some() {
             self.next_cleaning = Some(self.clock.monotonic() + CLEAN_EVERY);
-            self.clean(StorageRequest::ListStaged { prefix: format!("{}/", self.path) });
-            self.clean(StorageRequest::List { prefix: format!("{}/{}/", self.path, compaction::FOLDER) });
+            listings(&self.path).into_iter().for_each(|request| self.clean(request));
         }
     }
 
@@ -214,19 +213,8 @@ impl FileSink {
 
     /// What was found is thrown away, if an earlier start left it.
     fn clean_orphans(&mut self, found: StorageReply) {
-        let Some(owner) = Owner::of(&self.unique) else { return };
-        let orphans: Vec<StorageRequest> = match found {
-            StorageReply::Staged(staged) => {
-                let orphans = staged.into_iter().filter(|staged| owner.left_behind(&staged.path));
-                orphans.map(|Staged { path, token }| StorageRequest::Discard { path, token }).collect()
-            }
-            StorageReply::Paths(paths) => {
-                let orphans = paths.into_iter().filter(|(path, _)| owner.left_behind(path));
-                orphans.map(|(path, _)| StorageRequest::Delete { path }).collect()
-            }
-            _ => Vec::new(),
-        };
-        orphans.into_iter().for_each(|request| self.clean(request));
+        let removals = Owner::of(&self.unique).map(|owner| owner.removals(found)).unwrap_or_default();
+        removals.into_iter().for_each(|request| self.clean(request));
     }
 
     fn is_full(&self) -> bool {

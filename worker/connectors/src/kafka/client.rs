@@ -385,14 +385,19 @@ impl KafkaFault {
 /// Takes an answer; called once, on any thread.
 pub type Answer<T> = Box<dyn FnOnce(Result<T, KafkaFault>) + Send>;
 
+/// A transactional id and the state of its transaction, in the brokers' words.
+pub type IdState = (String, String);
+
 /// Ends transactions of producers that are gone.
 pub trait Transactions: Send + Sync {
     /// Commits transactions, in order. One that was committed before is fine; one that is gone otherwise is an error.
     fn commit(&self, handles: Vec<TransactionHandle>, done: Answer<()>);
 
-    /// Fences the transactional ids that begin with this prefix and a term before this one, which aborts what is open under
-    /// them. Gives their number.
-    fn fence(&self, prefix: String, before: Term, done: Answer<usize>);
+    /// The transactional ids that begin with this prefix, and the state of each.
+    fn list(&self, prefix: String, done: Answer<Vec<IdState>>);
+
+    /// Fences these transactional ids, in order, which aborts what is open under them.
+    fn fence(&self, ids: Vec<String>, done: Answer<()>);
 }
 
 /// A way to Kafka clusters and what belongs to them.
@@ -433,20 +438,43 @@ pub fn reach_within(properties: &Properties) -> Duration {
     said.map_or(Duration::from_secs(60), Duration::from_millis)
 }
 
+/// What to do about brokers that do not answer, or not as one could trust; `cause` is what a client says of it.
+pub fn reach_advice(cause: &str) -> &'static str {
+    if cause.contains("certificate") {
+        return "check 'properties.ssl.truststore.location', which names who signed the brokers' certificates, their names in \
+                'properties.bootstrap.servers', and, if they ask clients for a certificate, 'properties.ssl.keystore.location'";
+    }
+    "check that the brokers run, 'properties.bootstrap.servers' and 'properties.security.protocol'"
+}
+
 /// Of ids and their states: those of terms before this one that have something open, or that are of the newest such term, whose
 /// process may still live. Brokers keep ids for days: those of earlier terms, with nothing open, are left alone.
-pub fn worth_fencing(prefix: &str, before: Term, ids: Vec<(String, String)>) -> Vec<String> {
-    let term_of = |id: &str| id[prefix.len()..].split('-').next().and_then(|term| term.parse::<u64>().ok());
-    let earlier = |id: &str| term_of(id).filter(|term| *term < before.0);
+pub fn worth_fencing(prefix: &str, before: Term, ids: Vec<IdState>) -> Vec<String> {
+    let earlier = |id: &str| earlier_term(prefix, before, id);
     let newest = ids.iter().filter_map(|(id, _)| earlier(id)).max();
-    let is_open = |state: &str| !matches!(state, "Empty" | "CompleteCommit" | "CompleteAbort" | "Dead");
     let is_worth = |id: &str, state: &str| earlier(id).is_some_and(|term| is_open(state) || Some(term) == newest);
     ids.into_iter().filter(|(id, state)| is_worth(id, state)).map(|(id, _)| id).collect()
 }
 
+/// Of ids and their states: those of terms before this one that have something open.
+pub fn left_open(prefix: &str, before: Term, ids: Vec<IdState>) -> Vec<String> {
+    let is_left = |(id, state): &IdState| earlier_term(prefix, before, id).is_some() && is_open(state);
+    ids.into_iter().filter(is_left).map(|(id, _)| id).collect()
+}
+
+/// The term in an id that begins with this prefix, if it is before this one.
+fn earlier_term(prefix: &str, before: Term, id: &str) -> Option<u64> {
+    let term = id[prefix.len()..].split('-').next().and_then(|term| term.parse().ok());
+    term.filter(|term| *term < before.0)
+}
+
+fn is_open(state: &str) -> bool {
+    !matches!(state, "Empty" | "CompleteCommit" | "CompleteAbort" | "Dead")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Term, worth_fencing};
+    use super::{Term, left_open, worth_fencing};
 
     #[test]
     fn open_ids_and_those_of_the_newest_term_are_fenced() {
@@ -461,7 +489,9 @@ mod tests {
         ];
         let ids = ids.map(|(id, state)| (id.to_owned(), state.to_owned())).to_vec();
         // Who was overtaken without knowing it touches nothing of its successors.
-        assert_eq!(worth_fencing("p-u-", Term(12), ids), ["p-u-1-a-1", "p-u-10-a-0", "p-u-10-a-1"]);
+        assert_eq!(worth_fencing("p-u-", Term(12), ids.clone()), ["p-u-1-a-1", "p-u-10-a-0", "p-u-10-a-1"]);
+        assert_eq!(left_open("p-u-", Term(12), ids.clone()), ["p-u-1-a-1"]);
+        assert_eq!(left_open("p-u-", Term(13), ids), ["p-u-1-a-1", "p-u-12-a-0"]);
         assert!(worth_fencing("p-u-", Term(12), Vec::new()).is_empty());
     }
 }

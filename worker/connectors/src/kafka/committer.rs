@@ -1,9 +1,9 @@
 //! Commits the transactions that a checkpoint names, whoever wrote them.
 
-use super::client::{Cluster, KafkaFault, TransactionHandle, Transactions};
+use super::client::{Answer, Cluster, IdState, KafkaFault, TransactionHandle, Transactions, left_open, worth_fencing};
 use super::options::{Guarantee, WriteOptions};
 use std::sync::{Arc, OnceLock};
-use streamfleet_dataflow::{CommitDone, Committer, DataflowError};
+use streamfleet_dataflow::{CollectDone, CommitDone, Committer, DataflowError};
 use streamfleet_logical::TableDescriptor;
 use streamfleet_types::Term;
 
@@ -13,7 +13,7 @@ pub(super) struct KafkaCommitter {
     options: WriteOptions,
     cluster: Arc<dyn Cluster>,
     /// Made when it is first needed.
-    transactions: OnceLock<Result<Box<dyn Transactions>, KafkaFault>>,
+    transactions: OnceLock<Result<Arc<dyn Transactions>, KafkaFault>>,
 }
 
 impl KafkaCommitter {
@@ -26,9 +26,43 @@ impl KafkaCommitter {
         })
     }
 
-    fn transactions(&self) -> Result<&dyn Transactions, String> {
-        let made = self.transactions.get_or_init(|| self.cluster.transactions(self.options.properties.clone()));
-        made.as_deref().map_err(|fault| format!("table {}: {fault}", self.table))
+    fn transactions(&self) -> Result<&Arc<dyn Transactions>, String> {
+        let make = || self.cluster.transactions(self.options.properties.clone()).map(Arc::from);
+        let made = self.transactions.get_or_init(make);
+        made.as_ref().map_err(|fault| self.told(fault))
+    }
+
+    fn told(&self, fault: &KafkaFault) -> String {
+        format!("table {}: {fault}", self.table)
+    }
+
+    /// Lists the transactional ids of the job with this uid, and fences those that `which` picks, unless that is only asked for;
+    /// gives their names.
+    fn fence(
+        &self,
+        uid: &str,
+        which: impl FnOnce(&str, Vec<IdState>) -> Vec<String> + Send + 'static,
+        dry_run: bool,
+        done: CollectDone,
+    ) {
+        if self.options.guarantee != Guarantee::ExactlyOnce {
+            return done(Ok(Vec::new()));
+        }
+        let transactions = match self.transactions() {
+            Ok(transactions) => Arc::clone(transactions),
+            Err(message) => return done(Err(message)),
+        };
+        let (table, again) = (self.table.clone(), Arc::clone(&transactions));
+        let done = move |result: Result<Vec<String>, KafkaFault>| {
+            done(result.map_err(|fault| format!("table {table}: {fault}")));
+        };
+        let prefix = format!("{}-{uid}-", self.options.id_prefix);
+        let of_prefix = prefix.clone();
+        let then: Answer<Vec<IdState>> = Box::new(move |found| match found.map(|found| which(&of_prefix, found)) {
+            Ok(ids) if !dry_run => again.fence(ids.clone(), Box::new(|result| done(result.map(|()| ids)))),
+            other => done(other),
+        });
+        transactions.list(prefix, then);
     }
 }
 
@@ -50,19 +84,15 @@ impl Committer for KafkaCommitter {
     }
 
     fn abandon(&self, uid: &str, before: Term, done: CommitDone) {
-        if self.options.guarantee != Guarantee::ExactlyOnce {
-            return done(Ok(()));
-        }
-        let prefix = format!("{}-{uid}-", self.options.id_prefix);
-        let table = self.table.clone();
-        match self.transactions() {
-            Ok(transactions) => {
-                let answer = move |result: Result<usize, KafkaFault>| {
-                    done(result.map(|_| ()).map_err(|fault| format!("table {table}: {fault}")));
-                };
-                transactions.fence(prefix, before, Box::new(answer));
-            }
-            Err(message) => done(Err(message)),
-        }
+        let which = move |prefix: &str, ids| worth_fencing(prefix, before, ids);
+        self.fence(uid, which, false, Box::new(|result| done(result.map(|_| ()))));
+    }
+
+    fn collect(&self, uid: &str, before: Term, dry_run: bool, done: CollectDone) {
+        let which = move |prefix: &str, ids| left_open(prefix, before, ids);
+        let told = |result: Result<Vec<String>, String>| {
+            done(result.map(|ids| ids.iter().map(|id| format!("abort transaction {id}")).collect()));
+        };
+        self.fence(uid, which, dry_run, Box::new(told));
     }
 }

@@ -3,7 +3,7 @@
 use super::client::{
     Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, MaybeMessages, OffsetsAt, OutgoingBlock,
     PartitionLag, Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, TopicPartition,
-    Topics, TransactionHandle,
+    Topics, TransactionHandle, worth_fencing,
 };
 use crate::inbox::Inbox;
 use std::collections::BTreeMap;
@@ -127,8 +127,14 @@ impl Place<'_> {
     fn fence(&self, prefix: &str, before: Term) -> usize {
         let transactions = (self.cluster)().transactions(self.with(&[])).expect("sound settings");
         let (sender, answer) = channel();
-        transactions.fence(self.id(prefix), before, Box::new(move |result| sender.send(result).unwrap_or_default()));
-        self.wait("fencing", || answer.try_recv().ok()).expect("ids may be fenced")
+        transactions.list(self.id(prefix), Box::new(move |result| sender.send(result).unwrap_or_default()));
+        let found = self.wait("a list", || answer.try_recv().ok()).expect("ids may be listed");
+        let ids = worth_fencing(&self.id(prefix), before, found);
+        let count = ids.len();
+        let (sender, answer) = channel();
+        transactions.fence(ids, Box::new(move |result| sender.send(result).unwrap_or_default()));
+        self.wait("fencing", || answer.try_recv().ok()).expect("ids may be fenced");
+        count
     }
 
     /// The values that a reader of committed records sees in a topic's first partition.

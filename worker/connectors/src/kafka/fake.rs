@@ -1,15 +1,15 @@
 //! A cluster in memory, for tests: answers at once, and keeps what it was asked.
 
 use super::client::{
-    Answer, Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, KafkaFault, OffsetsAt, OutgoingBlock,
-    Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, RecordBlock, TopicPartition,
+    Answer, Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, IdState, KafkaFault, OffsetsAt,
+    OutgoingBlock, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, RecordBlock, TopicPartition,
     TransactionHandle, Transactions,
 };
 use crate::inbox::{Inbox, UnderWay};
 use crate::registry::{self, RegisteredSchema, Registry, RegistryFault, RegistrySettings};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use streamfleet_types::{Outlook, Term};
+use streamfleet_types::Outlook;
 
 /// A record: key, value, timestamp.
 type Record = (Option<Vec<u8>>, Option<Vec<u8>>, i64);
@@ -31,6 +31,8 @@ pub(super) struct State {
     pub registry_fault: Option<RegistryFault>,
     /// Questions to the registry are not answered until this is false.
     pub holds_schemas: bool,
+    /// Transactional ids that the brokers know.
+    pub ids: Vec<IdState>,
     held: Vec<Box<dyn FnOnce() + Send>>,
 }
 
@@ -194,9 +196,17 @@ impl Transactions for FakeTransactions {
         done(Ok(()));
     }
 
-    fn fence(&self, prefix: String, before: Term, done: Answer<usize>) {
-        self.0.lock().unwrap().asked.push(format!("fence {prefix} before {}", before.0));
-        done(Ok(0));
+    fn list(&self, prefix: String, done: Answer<Vec<IdState>>) {
+        let mut state = self.0.lock().unwrap();
+        state.asked.push(format!("list {prefix}"));
+        let ids = state.ids.iter().filter(|(id, _)| id.starts_with(&prefix)).cloned().collect();
+        drop(state);
+        done(Ok(ids));
+    }
+
+    fn fence(&self, ids: Vec<String>, done: Answer<()>) {
+        self.0.lock().unwrap().asked.extend(ids.iter().map(|id| format!("fence {id}")));
+        done(Ok(()));
     }
 }
 

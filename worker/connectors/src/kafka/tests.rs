@@ -422,7 +422,31 @@ fn every_epoch_has_a_transaction_of_its_own() {
     let error = unknown.lock().unwrap().take().expect("answered").expect_err("no handle of Kafka's");
     assert!(error.contains("table t: the checkpoint names output in a form that is not known"), "{error}");
     let asked = cluster.0.lock().unwrap().asked.clone();
-    assert_eq!(asked[asked.len() - 2..], ["commit id-1 7 1", "fence streamfleet-uid- before 4"]);
+    assert_eq!(asked[asked.len() - 2..], ["commit id-1 7 1", "list streamfleet-uid-"]);
+}
+
+#[test]
+fn transactions_that_were_left_are_told_and_ended() {
+    let cluster = FakeCluster::default();
+    let id = |name: &str, state: &str| (format!("streamfleet-uid-{name}"), state.to_owned());
+    let ids =
+        [id("1-a-0", "Ongoing"), id("1-a-1", "CompleteCommit"), id("2-b-0", "PrepareAbort"), id("3-c-0", "Ongoing")];
+    cluster.0.lock().unwrap().ids.extend(ids);
+    let shared: Arc<dyn super::client::Cluster> = Arc::new(cluster.clone());
+    let committer = super::committer(&exactly_once(&[]), shared).expect("sound");
+    let asked = || std::mem::take(&mut cluster.0.lock().unwrap().asked);
+    for dry_run in [true, false] {
+        let done = Box::new(|result: Result<Vec<String>, String>| {
+            let lines = ["abort transaction streamfleet-uid-1-a-0", "abort transaction streamfleet-uid-2-b-0"];
+            assert_eq!(result.expect("told"), lines);
+        });
+        committer.collect("uid", Term(3), dry_run, done);
+        let fenced = ["fence streamfleet-uid-1-a-0", "fence streamfleet-uid-2-b-0"];
+        assert_eq!(asked()[1..], fenced[..if dry_run { 0 } else { 2 }]);
+    }
+    // At a start who may still live is fenced too.
+    committer.abandon("uid", Term(2), Box::new(|result| assert_eq!(result, Ok(()))));
+    assert_eq!(asked()[1..], ["fence streamfleet-uid-1-a-0", "fence streamfleet-uid-1-a-1"]);
 }
 
 #[test]

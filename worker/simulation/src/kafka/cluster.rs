@@ -3,7 +3,6 @@
 use super::broker::{ProducerName, Record, Refused, records_of};
 use super::network::{Answered, Link, Reply, Request, SimKafka, Waits};
 use crate::Random;
-use crate::fault::Sabotage;
 use crate::process::SimClock;
 use crate::storage::{Delays, Fate};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -12,14 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamfleet_connectors::inbox::{Inbox, UnderWay};
 use streamfleet_connectors::kafka::client::{
-    Answer, Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, KafkaFault, OutgoingBlock,
+    Answer, Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, IdState, KafkaFault, OutgoingBlock,
     PartitionLag, Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, RecordBlock,
-    TopicPartition, TransactionHandle, Transactions, worth_fencing,
+    TopicPartition, TransactionHandle, Transactions,
 };
 use streamfleet_connectors::registry::{Registry, RegistryFault, RegistrySettings};
 use streamfleet_env::Clock;
+use streamfleet_types::Outlook;
 use streamfleet_types::hash::hash_bytes;
-use streamfleet_types::{Outlook, Term};
 
 /// The most records that a fetch gives.
 const MOST_RECORDS: u64 = 40;
@@ -28,12 +27,11 @@ const MOST_RECORDS: u64 = 40;
 #[derive(Clone)]
 pub(crate) struct SimCluster {
     link: Link,
-    sabotage: Option<Sabotage>,
 }
 
 impl SimCluster {
-    pub fn new(link: Link, sabotage: Option<Sabotage>) -> Self {
-        Self { link, sabotage }
+    pub const fn new(link: Link) -> Self {
+        Self { link }
     }
 }
 
@@ -76,7 +74,7 @@ impl Cluster for SimCluster {
 
     fn transactions(&self, _: Properties) -> Result<Box<dyn Transactions>, KafkaFault> {
         let (link, connection) = (self.link.clone(), self.link.connect());
-        Ok(Box::new(SimTransactions(Arc::new(Ender { link, connection, sabotage: self.sabotage }))))
+        Ok(Box::new(SimTransactions(Arc::new(Ender { link, connection }))))
     }
 }
 
@@ -362,7 +360,6 @@ impl Writer {
 struct Ender {
     link: Link,
     connection: u64,
-    sabotage: Option<Sabotage>,
 }
 
 struct SimTransactions(Arc<Ender>);
@@ -372,20 +369,17 @@ impl Transactions for SimTransactions {
         Arc::clone(&self.0).commit(handles.into(), done);
     }
 
-    fn fence(&self, prefix: String, before: Term, done: Answer<usize>) {
-        let ender = Arc::clone(&self.0);
-        let before = if ender.sabotage == Some(Sabotage::FencesSuccessors) { Term(u64::MAX) } else { before };
-        let request = Request::ListTransactions { prefix: prefix.clone() };
+    fn list(&self, prefix: String, done: Answer<Vec<IdState>>) {
         let then: Answered = Box::new(move |answer| match answer {
-            Ok(Reply::Transactions(found)) => {
-                let ids = worth_fencing(&prefix, before, found);
-                let count = ids.len();
-                ender.init(ids.into(), count, done);
-            }
+            Ok(Reply::Transactions(found)) => done(Ok(found)),
             Ok(_) => {}
             Err(refused) => done(Err(fault("the transactions cannot be listed", refused))),
         });
-        self.0.link.send(self.0.connection, request, Waits::No, then);
+        self.0.link.send(self.0.connection, Request::ListTransactions { prefix }, Waits::No, then);
+    }
+
+    fn fence(&self, ids: Vec<String>, done: Answer<()>) {
+        Arc::clone(&self.0).init(ids.into(), done);
     }
 }
 
@@ -401,11 +395,11 @@ impl Ender {
         self.link.send(self.connection, Request::End { handle, commit: true }, Waits::No, then);
     }
 
-    fn init(self: Arc<Self>, mut ids: VecDeque<String>, count: usize, done: Answer<usize>) {
-        let Some(id) = ids.pop_front() else { return done(Ok(count)) };
+    fn init(self: Arc<Self>, mut ids: VecDeque<String>, done: Answer<()>) {
+        let Some(id) = ids.pop_front() else { return done(Ok(())) };
         let ender = Arc::clone(&self);
         let then: Answered = Box::new(move |answer| match answer {
-            Ok(_) => ender.init(ids, count, done),
+            Ok(_) => ender.init(ids, done),
             Err(refused) => done(Err(fault("a transactional id cannot be fenced", refused))),
         });
         self.link.send(self.connection, Request::Init { id, timeout: None }, Waits::No, then);
@@ -432,7 +426,7 @@ impl KafkaAtOnce {
         let number = processes.len() as u64 + 1;
         processes.push(number);
         let delays = Delays::new(Arc::new(AtomicU64::new(1)), number);
-        Arc::new(SimCluster::new(Link::new(self.kafka.clone(), number, Arc::clone(&self.clock), delays), None))
+        Arc::new(SimCluster::new(Link::new(self.kafka.clone(), number, Arc::clone(&self.clock), delays)))
     }
 
     /// Lets time pass, and everything be served that is under way.

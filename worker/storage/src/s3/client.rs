@@ -5,7 +5,8 @@ use aws_config::meta::region::RegionProviderChain;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation};
-use aws_sdk_s3::types::ServerSideEncryption;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
@@ -40,6 +41,28 @@ pub enum Encryption {
     },
 }
 
+/// What the server is to check of what it gets, and to keep with the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksum {
+    /// CRC-32.
+    Crc32,
+    /// CRC-32 with Castagnoli's polynomial.
+    Crc32c,
+    /// SHA-256.
+    Sha256,
+}
+
+impl From<Checksum> for ChecksumAlgorithm {
+    fn from(checksum: Checksum) -> Self {
+        match checksum {
+            Checksum::Crc32 => Self::Crc32,
+            Checksum::Crc32c => Self::Crc32C,
+            Checksum::Sha256 => Self::Sha256,
+        }
+    }
+}
+
 /// How to reach S3. What is absent comes from the environment, as for every program that uses AWS.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct S3Options {
@@ -53,6 +76,8 @@ pub struct S3Options {
     pub credentials: Option<(String, String)>,
     /// How objects are encrypted by the server.
     pub encryption: Option<Encryption>,
+    /// Checksum of what is uploaded; if absent, none but the connection's.
+    pub checksum: Option<Checksum>,
     /// A request that fails in a way that may pass is made again for so long.
     pub patience: Duration,
 }
@@ -66,6 +91,7 @@ impl fmt::Debug for S3Options {
             .field("path_style", &self.path_style)
             .field("has_credentials", &self.credentials.is_some())
             .field("encryption", &self.encryption)
+            .field("checksum", &self.checksum)
             .field("patience", &self.patience)
             .finish()
     }
@@ -87,6 +113,11 @@ impl Client {
 
     pub async fn get(&self) -> &aws_sdk_s3::Client {
         self.made.get_or_init(|| made(&self.options)).await
+    }
+
+    /// The checksum of what is uploaded.
+    pub const fn checksum(&self) -> Option<Checksum> {
+        self.options.checksum
     }
 
     /// The kind of encryption and the key that a new object asks for.
@@ -136,7 +167,7 @@ async fn make(options: &S3Options) -> aws_sdk_s3::Client {
     let has_endpoint = shared.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
     let config = aws_sdk_s3::config::Builder::from(&shared)
         .force_path_style(options.path_style.unwrap_or(has_endpoint))
-        // Servers other than S3 do not know the newer checksums.
+        // Servers other than S3 do not all know checksums: they are asked for, by an option.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .build();

@@ -13,7 +13,7 @@ mod multipart;
 mod naming;
 mod requests;
 
-pub use client::{Encryption, S3Options};
+pub use client::{Checksum, Encryption, S3Options};
 pub use naming::S3Place;
 
 use client::Client;

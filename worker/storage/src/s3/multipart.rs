@@ -1,10 +1,13 @@
 //! What is staged: a multipart upload, begun when a part is full or when nothing may show yet.
 
 use super::Inner;
+use super::client::Checksum;
 use super::errors::Failure;
 use super::requests::is_below;
 use aws_config::retry::RetryConfig;
+use aws_sdk_s3::operation::upload_part::UploadPartOutput;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::builders::CompletedPartBuilder;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -23,8 +26,9 @@ const PARTS_OF_ONE_SIZE: usize = 1000;
 #[derive(Debug, Default)]
 pub(super) struct Upload {
     id: Option<String>,
-    /// The tags of the parts so far.
+    /// The tags of the parts so far, and their checksums, if the server keeps them.
     parts: Vec<String>,
+    checksums: Vec<String>,
     /// Bytes of the next part.
     buffer: Vec<u8>,
 }
@@ -34,6 +38,44 @@ pub(super) struct Upload {
 struct Token {
     upload: String,
     parts: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checksums: Option<Checksums>,
+}
+
+/// Those of all parts of an upload, as the server told them.
+#[derive(Debug, Serialize, Deserialize)]
+struct Checksums {
+    of: Checksum,
+    values: Vec<String>,
+}
+
+impl Checksums {
+    /// `values` are all there, or the server does not keep them.
+    fn of_parts(of: Option<Checksum>, values: Vec<String>) -> Option<Self> {
+        let of = of.filter(|_| values.iter().all(|value| !value.is_empty()))?;
+        Some(Self { of, values })
+    }
+
+    /// What the answer to a part says of it.
+    fn told(of: Option<Checksum>, answer: UploadPartOutput) -> String {
+        let told = match of {
+            None => None,
+            Some(Checksum::Crc32) => answer.checksum_crc32,
+            Some(Checksum::Crc32c) => answer.checksum_crc32_c,
+            Some(Checksum::Sha256) => answer.checksum_sha256,
+        };
+        told.unwrap_or_default()
+    }
+
+    /// Adds that of a part, the first of which is 0.
+    fn add_to(&self, part: CompletedPartBuilder, index: usize) -> CompletedPartBuilder {
+        let value = self.values.get(index).cloned();
+        match self.of {
+            Checksum::Crc32 => part.set_checksum_crc32(value),
+            Checksum::Crc32c => part.set_checksum_crc32_c(value),
+            Checksum::Sha256 => part.set_checksum_sha256(value),
+        }
+    }
 }
 
 impl Inner {
@@ -105,7 +147,8 @@ impl Inner {
             self.upload_part(path, upload, part).await?;
         }
         let id = upload.id.clone().expect("a part begins the upload");
-        Ok(Token { upload: id, parts: mem::take(&mut upload.parts) })
+        let checksums = Checksums::of_parts(self.client.checksum(), mem::take(&mut upload.checksums));
+        Ok(Token { upload: id, parts: mem::take(&mut upload.parts), checksums })
     }
 
     async fn upload_part(&self, path: &str, upload: &mut Upload, bytes: Vec<u8>) -> Result<(), Failure> {
@@ -119,12 +162,15 @@ impl Inner {
             }
         };
         let number = i32::try_from(upload.parts.len() + 1).unwrap_or(i32::MAX);
-        let bytes = Bytes::from(bytes);
+        let (bytes, checksum) = (Bytes::from(bytes), self.client.checksum());
         let send = || async {
             let part = client.upload_part().bucket(&self.bucket).key(&key).upload_id(&id).part_number(number);
+            let part = part.set_checksum_algorithm(checksum.map(Into::into));
             Ok::<_, Failure>(part.body(ByteStream::from(bytes.clone())).send().await?)
         };
-        upload.parts.push(self.patiently(path, send).await?.e_tag.unwrap_or_default());
+        let mut answer = self.patiently(path, send).await?;
+        upload.parts.push(answer.e_tag.take().unwrap_or_default());
+        upload.checksums.push(Checksums::told(checksum, answer));
         Ok(())
     }
 
@@ -135,6 +181,7 @@ impl Inner {
         let (encryption, kms_key) = self.client.encryption();
         let create = client.create_multipart_upload().bucket(&self.bucket).key(&key);
         let create = create.set_server_side_encryption(encryption).set_ssekms_key_id(kms_key);
+        let create = create.set_checksum_algorithm(self.client.checksum().map(Into::into));
         let tries = AtomicU32::new(0);
         let begin = || async {
             tries.fetch_add(1, Ordering::Relaxed);
@@ -163,8 +210,11 @@ impl Inner {
     /// in the midst may have the object and still the upload.
     async fn complete(&self, path: &str, token: &Token) -> Result<StorageReply, Failure> {
         let (client, key) = (self.client.get().await, self.naming.key(path));
-        let part = |(number, tag)| CompletedPart::builder().part_number(number).e_tag(tag).build();
-        let parts = (1..).zip(&token.parts).map(part).collect();
+        let part = |((index, tag), number)| {
+            let part = CompletedPart::builder().part_number(number).e_tag(tag);
+            token.checksums.iter().fold(part, |part, checksums| checksums.add_to(part, index)).build()
+        };
+        let parts = token.parts.iter().enumerate().zip(1..).map(part).collect();
         let all = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let complete = client.complete_multipart_upload().bucket(&self.bucket).key(&key);
         let complete = complete.upload_id(&token.upload).multipart_upload(all);

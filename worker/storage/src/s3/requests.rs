@@ -49,7 +49,8 @@ impl Inner {
     async fn new_put(&self, path: &str) -> PutObjectFluentBuilder {
         let (encryption, kms_key) = self.client.encryption();
         let put = self.client.get().await.put_object().bucket(&self.bucket).key(self.naming.key(path));
-        put.set_server_side_encryption(encryption).set_ssekms_key_id(kms_key)
+        let put = put.set_server_side_encryption(encryption).set_ssekms_key_id(kms_key);
+        put.set_checksum_algorithm(self.client.checksum().map(Into::into))
     }
 
     async fn put_new(&self, path: &str, bytes: Vec<u8>) -> Result<StorageReply, Failure> {

@@ -7,7 +7,7 @@ use super::{config, refused};
 use crate::inbox::{Inbox, UnderWay};
 use crate::kafka::client::{
     Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, Headers, KafkaFault, NO_TIME, OffsetsAt, PartitionLag,
-    RecordBlock, TopicPartition, Topics, reach_within,
+    RecordBlock, TopicPartition, Topics, reach_advice, reach_within,
 };
 use rdkafka::bindings::rd_kafka_message_leader_epoch;
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -386,12 +386,11 @@ impl Reader {
                     self.poll_events(PAUSE)?;
                     if begin.elapsed() >= longest || self.is_over.load(Ordering::Acquire) {
                         let brokers = &self.settings.properties["bootstrap.servers"];
+                        let cause = format!("{}{}", text_of(&error), self.context.said.last());
                         return Err(KafkaFault::new(format!(
-                            "{what}: no answer from {brokers} within {} s: {}{}; check that the brokers run, \
-                             'properties.bootstrap.servers' and 'properties.security.protocol'",
+                            "{what}: no answer from {brokers} within {} s: {cause}; {}",
                             longest.as_secs(),
-                            text_of(&error),
-                            self.context.said.last()
+                            reach_advice(&cause)
                         )));
                     }
                     reach.check(self.consumer.client(), topic);

@@ -40,6 +40,10 @@ impl Said {
         *self.last.lock().expect("no holder of this lock panics") = Some(text);
     }
 
+    fn note_if_nothing_else(&self, text: &str) {
+        self.last.lock().expect("no holder of this lock panics").get_or_insert_with(|| text.to_owned());
+    }
+
     fn note_fatal(&self, fault: KafkaFault) {
         self.fatal.lock().expect("no holder of this lock panics").get_or_insert(fault);
     }
@@ -92,6 +96,8 @@ impl ClientContext for Context {
                     None => self.said.note_last(reason.to_owned()),
                 }
             }
+            // It comes behind what was wrong with the last of them.
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.said.note_if_nothing_else(reason),
             _ => self.said.note_last(reason.to_owned()),
         }
     }

@@ -9,7 +9,7 @@ use super::{config, refused};
 use crate::inbox::{Inbox, UnderWay};
 use crate::kafka::client::{
     Headers, KafkaFault, OutgoingBlock, Partitioner, Producer, ProducerCommand, ProducerEvent, ProducerSettings,
-    reach_within,
+    reach_advice, reach_within,
 };
 use crate::kafka::oauth::Tokens;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -411,11 +411,11 @@ fn make(
                 return Err(KafkaFault::refused(format!("topic {topic}: {text}: give the user the right to write it")));
             }
             _ if begin.elapsed() >= longest => {
+                let cause = format!("{text}{}", context.said.last());
                 return Err(KafkaFault::new(format!(
-                    "topic {topic}: no answer from {brokers} within {} s: {text}{}; check that the brokers run, \
-                     'properties.bootstrap.servers' and 'properties.security.protocol'",
+                    "topic {topic}: no answer from {brokers} within {} s: {cause}; {}",
                     longest.as_secs(),
-                    context.said.last()
+                    reach_advice(&cause)
                 )));
             }
             _ => {

@@ -1,7 +1,7 @@
 //! Ends transactions whose producers are gone.
 
 use crate::kafka::client::{
-    Answer, KafkaFault, Properties, TransactionHandle, Transactions, reach_within, worth_fencing,
+    Answer, IdState, KafkaFault, Properties, TransactionHandle, Transactions, reach_advice, reach_within,
 };
 use crate::kafka::protocol::{Client, ProtocolError};
 use kafka_protocol::error::ResponseError;
@@ -13,7 +13,6 @@ use kafka_protocol::protocol::StrBytes;
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
-use streamfleet_types::Term;
 use tracing::info;
 
 const PAUSE: Duration = Duration::from_millis(50);
@@ -27,7 +26,8 @@ const FOR_TRANSACTIONS: i8 = 1;
 
 enum Request {
     Commit(Vec<TransactionHandle>, Answer<()>),
-    Fence(String, Term, Answer<usize>),
+    List(String, Answer<Vec<IdState>>),
+    Fence(Vec<String>, Answer<()>),
 }
 
 /// A thread that ends them, one request after another.
@@ -56,8 +56,12 @@ impl Transactions for NativeTransactions {
         self.ask(Request::Commit(handles, done));
     }
 
-    fn fence(&self, prefix: String, before: Term, done: Answer<usize>) {
-        self.ask(Request::Fence(prefix, before, done));
+    fn list(&self, prefix: String, done: Answer<Vec<IdState>>) {
+        self.ask(Request::List(prefix, done));
+    }
+
+    fn fence(&self, ids: Vec<String>, done: Answer<()>) {
+        self.ask(Request::Fence(ids, done));
     }
 }
 
@@ -65,7 +69,8 @@ fn serve(mut client: RawClient, requests: &Receiver<Request>) {
     while let Ok(request) = requests.recv() {
         match request {
             Request::Commit(handles, done) => done(handles.iter().try_for_each(|handle| client.commit(handle))),
-            Request::Fence(prefix, before, done) => done(client.fence(&prefix, before)),
+            Request::List(prefix, done) => done(client.list(&prefix)),
+            Request::Fence(ids, done) => done(client.fence(&ids)),
         }
     }
 }
@@ -123,9 +128,8 @@ impl RawClient {
                 Err(error @ (ProtocolError::Io { .. } | ProtocolError::Malformed { .. })) => {
                     // The coordinator may have moved.
                     self.coordinators.clear();
-                    format!(
-                        "{error}; check that the brokers run, 'properties.bootstrap.servers' and 'properties.security.protocol'"
-                    )
+                    let cause = error.to_string();
+                    format!("{cause}; {}", reach_advice(&cause))
                 }
             };
             if begin.elapsed() >= self.longest {
@@ -280,7 +284,7 @@ impl RawClient {
         })
     }
 
-    fn fence(&mut self, prefix: &str, before: Term) -> Result<usize, KafkaFault> {
+    fn list(&mut self, prefix: &str) -> Result<Vec<IdState>, KafkaFault> {
         let what = "the transactions cannot be listed";
         let mut ids = Vec::new();
         for address in self.brokers()? {
@@ -303,14 +307,15 @@ impl RawClient {
             let found = states.map(|s| (s.transactional_id.0.to_string(), s.transaction_state.to_string()));
             ids.extend(found.filter(|(id, _)| id.starts_with(prefix)));
         }
-        let ids = worth_fencing(prefix, before, ids);
-        for id in &ids {
-            self.fence_one(id)?;
-        }
+        Ok(ids)
+    }
+
+    fn fence(&mut self, ids: &[String]) -> Result<(), KafkaFault> {
+        ids.iter().try_for_each(|id| self.fence_one(id))?;
         if !ids.is_empty() {
-            info!(prefix, count = ids.len(), "fenced the transactional ids of earlier runs");
+            info!(count = ids.len(), first = ids[0], "fenced the transactional ids of earlier runs");
         }
-        Ok(ids.len())
+        Ok(())
     }
 
     /// A new epoch for the id: what is open under it is aborted, and who used it is fenced.
