@@ -96,6 +96,16 @@ def end_offsets(address, topic, isolation):
         consumer.close()
 
 
+def settle(address, *names):
+    """Waits, for a minute at most, until readers see all that jobs wrote which have ended well: a broker says that a transaction is
+    committed before it marks its records so. A transaction that is left open is none of it."""
+    deadline = time.time() + 60
+    while time.time() < deadline:
+        if all(end_offsets(address, name, "read_committed") == end_offsets(address, name, "read_uncommitted") for name in names):
+            return
+        time.sleep(0.2)
+
+
 def add_partitions(address, topic, count):
     """Gives a topic more partitions."""
     admin = AdminClient({"bootstrap.servers": address})
