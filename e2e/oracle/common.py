@@ -18,11 +18,11 @@ LIMIT = 240
 
 
 class Over(Exception):
-    """A job came to its end before a test could do to it what it meant to. That shows nothing, good or bad."""
+    """A job was at its end, or elsewhere, before a test could do to it what it meant to. That shows nothing, good or bad."""
 
 
 def in_time(act, turns=5):
-    """Gives what `act` gives; where a job was over too early it acts again, on fresh ones that it names after the turn's number."""
+    """Gives what `act` gives; where a job was over too early it acts again, on fresh ones, named by the turn's number."""
     for turn in range(turns):
         try:
             return act(turn)

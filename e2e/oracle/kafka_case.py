@@ -77,8 +77,8 @@ class Case:
         print(f"kafka faults: {self.name}: refused as it should be", flush=True)
 
     def dies(self, first, crash_at):
-        """Runs it until it dies at a place. How many commits come before that depends on how rows fall to them: more and more rows
-        are written, from `first` on. Gives the number of all."""
+        """Runs it until it dies at a place; gives the number of rows then. To come to a place again and again, it is given rows
+        again and again, from `first` on."""
         process, deadline = self.start(crash_at=crash_at), time.time() + LIMIT
         while process.poll() is None and time.time() < deadline:
             self.put(first, 100)

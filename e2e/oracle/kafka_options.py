@@ -266,7 +266,7 @@ def changed_times(job):
         future.result(30)
     # Each partition knows of it some time later than the broker answers.
     deadline = time.time() + 60
-    while {m.partition() for m in topics.messages(job.kafka.address, "times") if KINDS[m.timestamp()[0]] == "LogAppendTime"} != {0, 1}:
+    while {m.partition() for m in topics.messages(job.kafka.address, "times") if m.timestamp()[0] == 2} != {0, 1}:
         if time.time() > deadline:
             raise SystemExit("changed times: for a minute records had no times of the broker's")
         put(job, "times", records[:2])

@@ -97,8 +97,10 @@ def end_offsets(address, topic, isolation):
 
 
 def settle(address, *names):
-    """Waits, for a minute at most, until readers see all that jobs wrote which have ended well: a broker says that a transaction is
-    committed before it marks its records so. A transaction that is left open is none of it."""
+    """When their writers have ended: waits, for a minute at most, until no transaction is open.
+
+    A broker says that one is committed before it marks its records so. One that nobody will end changes nothing for readers.
+    """
     deadline = time.time() + 60
     while time.time() < deadline:
         if all(end_offsets(address, name, "read_committed") == end_offsets(address, name, "read_uncommitted") for name in names):
