@@ -119,7 +119,7 @@ def put(job, topic, records, producer=None):
                 break
             except BufferError:
                 producer.poll(0.1)
-    if producer.flush(60):
+    if producer.flush(240):
         raise SystemExit(f"{topic}: records were not taken")
 
 

@@ -32,7 +32,7 @@ def fill(address, topic, records):
                 break
             except BufferError:
                 producer.poll(0.1)
-    if producer.flush(60):
+    if producer.flush(240):
         raise SystemExit(f"{topic}: records were not taken")
 
 
