@@ -63,6 +63,10 @@ class Case:
     def log(self):
         return (self.folder / "log.txt").read_text()
 
+    def has_begun(self):
+        """True if its job log has a record: it waits for brokers from then on."""
+        return any((self.folder / "checkpoints" / "job" / "log").glob("[0-9]*"))
+
     def finish(self, process=None, limit=LIMIT):
         code = (process or self.start()).wait(timeout=limit)
         if code != 0:
