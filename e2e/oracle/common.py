@@ -13,6 +13,24 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 NEXMARK = ROOT / "deploy" / "examples" / "nexmark"
 FLIGHTS = ROOT / "deploy" / "examples" / "flights"
 
+# Seconds for what takes a moment: the machine may be busy with other things.
+LIMIT = 240
+
+
+class Over(Exception):
+    """A job was at its end, or elsewhere, before a test could do to it what it meant to. That shows nothing, good or bad."""
+
+
+def in_time(act, turns=5):
+    """Gives what `act` gives; where a job was over too early it acts again, on fresh ones, named by the turn's number."""
+    for turn in range(turns):
+        try:
+            return act(turn)
+        except Over as over:
+            if turn + 1 == turns:
+                raise
+            print(f"over too early, once more: {over}", flush=True)
+
 
 def run(binary, script, folder, *options):
     """Runs a manifest or script in `folder`; gives its standard output."""

@@ -143,6 +143,7 @@ class Job:
     def rows(self):
         """What the sinks' topics hold for a reader of committed records; checks that each key's come in the order of the source."""
         found, self.last = {}, {}
+        topics.settle(self.kafka.address, *self.sinks)
         for sink in self.sinks:
             rows = collections.Counter()
             last = {}

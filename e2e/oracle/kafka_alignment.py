@@ -187,8 +187,9 @@ def main():
         while sum(aligned.written().values()) < sum(expected.values()) and time.time() < deadline:
             time.sleep(0.2)
         aligned.process.send_signal(signal.SIGTERM)
-        if aligned.process.wait(timeout=60) != 0:
+        if aligned.process.wait(timeout=PATIENCE) != 0:
             aligned.failed("it did not stop well")
+        topics.settle(kafka.address, aligned.name)
         compare("kafka alignment", aligned.written(), expected)
     print(f"kafka alignment: {sum(expected.values())} pairs, none lost, none twice, killed while it waited")
 

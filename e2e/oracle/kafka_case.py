@@ -12,7 +12,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
 import topics  # noqa: E402
-from common import compare  # noqa: E402
+from common import LIMIT, compare  # noqa: E402
 
 READ = """
 CREATE TABLE input (id BIGINT, note STRING)
@@ -49,7 +49,8 @@ class Case:
         (self.folder / "job.sql").write_text(text)
 
     def put(self, first, count, note="x"):
-        rows = ((None, json.dumps({"id": i, "note": note}).encode()) for i in range(first, first + count))
+        """Writes rows; by their keys every partition has some."""
+        rows = ((str(i).encode(), json.dumps({"id": i, "note": note}).encode()) for i in range(first, first + count))
         topics.fill(self.kafka.address, self.source, rows)
 
     def start(self, *options, interval="200ms", crash_at=None):
@@ -62,27 +63,45 @@ class Case:
     def log(self):
         return (self.folder / "log.txt").read_text()
 
-    def finish(self, process=None, limit=120):
+    def has_begun(self):
+        """True if its job log has a record: it waits for brokers from then on."""
+        return any((self.folder / "checkpoints" / "job" / "log").glob("[0-9]*"))
+
+    def finish(self, process=None, limit=LIMIT):
         code = (process or self.start()).wait(timeout=limit)
         if code != 0:
             raise SystemExit(f"{self.name}: exit code {code}\n{self.log()}")
 
     def refused(self, *texts, code=1, process=None):
         """It must fail, and say all this."""
-        found = (process or self.start()).wait(timeout=120)
+        found = (process or self.start()).wait(timeout=LIMIT)
         said = self.log()
         if found != code or any(text not in said for text in texts):
             raise SystemExit(f"{self.name}: exit code {found}, expected {code} and {texts}\n{said}")
         print(f"kafka faults: {self.name}: refused as it should be", flush=True)
 
+    def dies(self, first, crash_at):
+        """Runs it until it dies at a place; gives the number of rows then. To come to a place again and again, it is given rows
+        again and again, from `first` on."""
+        process, deadline = self.start(crash_at=crash_at), time.time() + LIMIT
+        while process.poll() is None and time.time() < deadline:
+            self.put(first, 100)
+            first += 100
+        if process.poll() != -signal.SIGKILL:
+            process.kill()
+            raise SystemExit(f"{self.name}: it did not die at {crash_at}: exit code {process.returncode}\n{self.log()}")
+        return first
+
     def written(self):
         return collections.Counter(json.loads(v)["id"] for v in topics.values(self.kafka.address, self.sink).elements())
 
     def exact(self, first, count, what):
+        """When it has ended: these rows are there, each once."""
+        topics.settle(self.kafka.address, self.sink)
         compare(f"{self.name}: {what}", self.written(), collections.Counter(range(first, first + count)))
         print(f"kafka faults: {self.name}: {what}: {count} rows, none lost, none twice", flush=True)
 
-    def wait_for(self, count, limit=60):
+    def wait_for(self, count, limit=LIMIT):
         """Until so many rows are committed."""
         deadline = time.time() + limit
         while sum(self.written().values()) < count:
@@ -93,4 +112,4 @@ class Case:
 
 def stop(process):
     process.send_signal(signal.SIGTERM)
-    return process.wait(timeout=60)
+    return process.wait(timeout=LIMIT)

@@ -84,6 +84,7 @@ def histories():
 def compacted(address, topic):
     """The last value of every key, without those that were deleted."""
     last = {}
+    topics.settle(address, topic)
     for records in topics.read(address, topic).values():
         last.update(records)
     return collections.Counter(tuple(json.loads(value).values()) for value in last.values() if value is not None)

@@ -22,23 +22,27 @@ import registry  # noqa: E402
 import tokens  # noqa: E402
 import topics  # noqa: E402
 from certificates import Authority  # noqa: E402
-from common import compare  # noqa: E402
+from common import LIMIT, compare  # noqa: E402
 from kafka import Kafka, free_ports  # noqa: E402
 from kafka_case import BOUNDED, Case, stop  # noqa: E402
 from kafka_security import log_in, tls, token_log_in, token_over_tls  # noqa: E402
 
+# Milliseconds that a job waits for a broker which begins anew: a busy machine takes its time for that.
+ACROSS_STARTS = 300_000
+
 
 def refusals(case, kafka):
-    one = case("no-source-topic", make=(0, 1), patience=2000)
-    one.refused("topic no-source-topic-in", "no-source-topic-in")
-    again = ("--set", "restart-strategy.type=exponential-delay")
-    one.refused("not begun again: it was refused before its first checkpoint", process=one.start(*again))
-    one = case("no-sink-topic", make=(1, 0), patience=2000)
-    one.put(0, 10)
-    one.refused(f"topic no-sink-topic-out is not at {kafka.address}", "make it")
     (port,) = free_ports(1)
-    one = case("no-broker", address=f"127.0.0.1:{port}", patience=2000)
-    one.refused(f"127.0.0.1:{port}: Connection refused", "check that the brokers run")
+    source = case("no-source-topic", make=(0, 1), patience=15_000)
+    sink = case("no-sink-topic", make=(1, 0), patience=15_000)
+    sink.put(0, 10)
+    broker = case("no-broker", address=f"127.0.0.1:{port}", patience=15_000)
+    # All at once, since they try for long; the last one several times.
+    processes = [one.start() for one in (source, sink, broker)]
+    source.refused("topic no-source-topic-in", "no-source-topic-in", process=processes[0])
+    sink.refused(f"topic no-sink-topic-out is not at {kafka.address}", "make it", process=processes[1])
+    again = ("--set", "restart-strategy.type=exponential-delay")
+    source.refused("not begun again: it was refused before its first checkpoint", process=source.start(*again))
     one = case("long-transaction", write=", 'properties.transaction.timeout.ms' = '7200000'")
     one.put(0, 10)
     one.refused("the brokers allow no transaction of 7200000 ms", "transaction.max.timeout.ms")
@@ -50,6 +54,7 @@ def refusals(case, kafka):
     one.refused("is larger than may be sent", "'properties.max.request.size'")
     one = case("unknown-property", write=", 'properties.no.such.thing' = '1'")
     one.refused("properties.no.such.thing", code=2)
+    broker.refused(f"127.0.0.1:{port}: Connection refused", "check that the brokers run", process=processes[2])
 
 
 def stops_at_start(case, kafka):
@@ -69,7 +74,10 @@ def stops_at_start(case, kafka):
             one.put(0, 10)
         # Also with a checkpoint under way.
         processes = [one.start(interval="1s") for one in waiting]
-        time.sleep(4)
+        deadline = time.time() + 120
+        while not all(one.has_begun() for one in waiting) and time.time() < deadline:
+            time.sleep(0.1)
+        time.sleep(2)
         began = time.time()
         for process in processes:
             process.send_signal(signal.SIGTERM)
@@ -160,7 +168,8 @@ def over_topic_limit(case, kafka):
 
 def down_at_start(case, kafka):
     """The broker comes up while jobs wait for it."""
-    ones = [case("down-at-start", patience=60_000), case("down-at-start-at-least-once", guarantee="at-least-once")]
+    ones = [case(f"down-at-start-{guarantee}", guarantee=guarantee, patience=ACROSS_STARTS)
+            for guarantee in ("exactly-once", "at-least-once")]
     for one in ones:
         one.put(0, 2_000)
     kafka.kill()
@@ -176,7 +185,7 @@ def down_at_start(case, kafka):
 
 
 def outages(case, kafka):
-    one = case("outages", read="")
+    one = case("outages", read="", patience=ACROSS_STARTS)
     process = one.start()
     one.put(0, 5_000)
     one.wait_for(5_000)
@@ -189,7 +198,7 @@ def outages(case, kafka):
     time.sleep(5)
     kafka.start()
     one.put(10_000, 5_000)
-    one.wait_for(15_000, limit=90)
+    one.wait_for(15_000)
     if stop(process) != 0:
         raise SystemExit(f"outages: it did not stop well\n{one.log()}")
     one.exact(0, 15_000, "broker paused, killed and restarted while the job ran")
@@ -211,13 +220,13 @@ class Feeder(threading.Thread):
                 producer.produce(self.topic, json.dumps({"id": self.count, "note": "x"}).encode())
                 self.count += 1
             producer.poll(0)
-        if producer.flush(60):
+        if producer.flush(LIMIT):
             raise SystemExit(f"{self.topic}: records were not taken")
 
 
 def outages_under_way(case, kafka):
     """The broker goes away again and again between a transaction's first row and its end."""
-    one = case("under-way", read="")
+    one = case("under-way", read="", patience=ACROSS_STARTS)
     one.put(0, 100_000)
     feeder = Feeder(kafka.address, one.source, 100_000)
     feeder.start()
@@ -228,14 +237,15 @@ def outages_under_way(case, kafka):
 
     def caught(before):
         """Lets the job stand still with rows committed since the last time, and others in open transactions."""
-        deadline = time.time() + 60
+        deadline = time.time() + 300
+        committed = written = before
         while time.time() < deadline and process.poll() is None:
             process.send_signal(signal.SIGSTOP)
             committed, written = ends("read_committed"), ends("read_uncommitted")
             if before + 2_000 < committed < written:
                 return committed, written - committed
             process.send_signal(signal.SIGCONT)
-            time.sleep(random.uniform(0, 0.1))
+            time.sleep(random.uniform(0.05, 0.3))
         raise SystemExit(f"under-way: {committed} committed, {written} written\n{one.log()}")
 
     def paused():
@@ -257,7 +267,7 @@ def outages_under_way(case, kafka):
         outage()
     feeder.is_over.set()
     feeder.join()
-    deadline = time.time() + 60
+    deadline = time.time() + LIMIT
     while ends("read_committed") < feeder.count and time.time() < deadline:
         time.sleep(0.2)
     one.wait_for(feeder.count)

@@ -178,6 +178,7 @@ def avro(binary, folder, kafka):
             is_over.set()
             troubling.join()
         found = collections.Counter()
+        topics.settle(kafka.address, "copied")
         for messages in topics.read(kafka.address, "copied").values():
             for key, value in messages:
                 order = decoded(served, value)
@@ -326,6 +327,7 @@ def protobuf(binary, folder, kafka):
     (folder / "messages.sql").write_text(MESSAGES.format(columns=MESSAGE_COLUMNS, options=options))
     kills = killed(binary, folder, "messages.sql", kills=3)
     found = collections.Counter()
+    topics.settle(kafka.address, "written")
     for value, count in topics.values(kafka.address, "written").items():
         found[message.FromString(value).SerializeToString(deterministic=True)] += count
     compare("protobuf: messages", found, expected)

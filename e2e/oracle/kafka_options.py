@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
@@ -26,7 +26,7 @@ from common import compare, json_rows  # noqa: E402
 from kafka import Kafka  # noqa: E402
 
 ROWS = 300_000
-PATIENCE = 60  # seconds until it is plain that nothing happens any more
+PATIENCE = 240  # seconds until it is plain that nothing happens any more
 EARLIEST = "'scan.startup.mode' = 'earliest-offset'"
 BOUNDED = EARLIEST + ", 'scan.bounded.mode' = 'latest-offset'"
 
@@ -120,7 +120,7 @@ def put(job, topic, records, producer=None):
                 break
             except BufferError:
                 producer.poll(0.1)
-    if producer.flush(60):
+    if producer.flush(240):
         raise SystemExit(f"{topic}: records were not taken")
 
 
@@ -135,14 +135,14 @@ def expected_places(topic, **ranges):
 
 
 def written(job, topic):
-    """How many records a topic has."""
+    """How many records a topic has. It may be made just now, or its broker stood still: it is asked again, for half a minute."""
+    deadline = time.time() + 30
     while True:
-        partitions = job.consumer.list_topics(topic, timeout=30).topics[topic].partitions
         try:
+            partitions = job.consumer.list_topics(topic, timeout=30).topics[topic].partitions
             return sum(job.consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)[1] for p in partitions)
-        except KafkaException as error:
-            # It was made just now.
-            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+        except KafkaException:
+            if time.time() > deadline:
                 raise
             time.sleep(0.1)
 
@@ -265,14 +265,20 @@ def changed_times(job):
         ConfigEntry("message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET)])
     for future in job.admin.incremental_alter_configs([resource]).values():
         future.result(30)
+    # Each partition knows of it some time later than the broker answers.
+    deadline = time.time() + 60
+    while {m.partition() for m in topics.messages(job.kafka.address, "times") if m.timestamp()[0] == 2} != {0, 1}:
+        if time.time() > deadline:
+            raise SystemExit("changed times: for a minute records had no times of the broker's")
+        put(job, "times", records[:2])
     put(job, "times", records)
     job.run("times", together([tell(job, "told", "times")]))
     expected = as_told(job, "times")
     kinds = collections.Counter(row[4] for row in expected.elements())
-    if sorted(kinds.values()) != [200, 200]:
+    if len(kinds) != 2 or min(kinds.values()) < 200:
         raise SystemExit(f"changed times: the broker has {kinds}")
     compare("changed times", json_rows(job.folder / "told"), expected)
-    return f"{len(records)} records with times of their own, and as many with the broker's behind them"
+    return f"{len(records)} records with times of their own, and at least as many with the broker's behind them"
 
 
 def early_times(job):
@@ -358,6 +364,7 @@ def bounds(job):
     later = (f"'topic' = 'bounds-later', 'scan.startup.mode' = 'latest-offset', 'scan.bounded.mode' = 'specific-offsets', "
              f"'scan.bounded.specific-offsets' = '{ahead}'")
     process = job.start("later", together([job.places("later", later), job.places("soon", f"'topic' = 'bounds-later', {BOUNDED}")]))
+    job.until("later", process, "a complete checkpoint", lambda: covered(job, "later") > 0)
     deadline, count = time.time() + PATIENCE, 20
     while process.poll() is None and time.time() < deadline:
         time.sleep(0.05)

@@ -2,7 +2,6 @@
 
 import collections
 import pathlib
-import signal
 import sys
 import time
 
@@ -65,23 +64,21 @@ def tls(case, kafka, authority, top):
     # What a life leaves behind, its successor ends with the client of its own that knows transactions of others.
     secure = options()
     one = case("ssl", read=secure, write=secure, address=kafka.tls_address)
-    for number, crash_at in enumerate(("before-committed:2", "after-complete:2", "between-commits:2")):
-        process = one.start(crash_at=crash_at)
-        one.put(number * 2_000, 2_000)
-        if process.wait(timeout=60) != -signal.SIGKILL:
-            raise SystemExit(f"ssl: it did not die\n{one.log()}")
-    process = one.start()
-    one.put(6_000, 2_000)
-    one.wait_for(8_000)
-    process.kill()
-    process.wait()
-    process = one.start()
-    one.put(8_000, 2_000)
-    one.wait_for(10_000)
+    rows = 0
+    for crash_at in ("before-committed:2", "after-complete:2", "between-commits:2"):
+        rows = one.dies(rows, crash_at)
+    for is_last in (False, True):
+        process = one.start()
+        one.put(rows, 2_000)
+        rows += 2_000
+        one.wait_for(rows)
+        if not is_last:
+            process.kill()
+            process.wait()
     code = stop(process)
     if code != 0:
         raise SystemExit(f"ssl: exit code {code} at a stop\n{one.log()}")
-    one.exact(0, 10_000, "killed four times, over TLS")
+    one.exact(0, rows, "killed four times, over TLS")
 
     jaas = "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"writer\" password=\"writer-secret\";"
     scram = f", 'properties.sasl.mechanism' = 'SCRAM-SHA-512', 'properties.sasl.jaas.config' = '{jaas}'"
@@ -150,27 +147,27 @@ def token_log_in(case, kafka, issuer):
     issuer.life, issuer.given = 5, 0
     one = secure("short-tokens", by_tokens(place), read="")
     places = ["before-committed:2", "after-complete:2", "between-commits:2", "after-complete:5"]
-    for number, crash_at in enumerate(places):
-        process = one.start(crash_at=crash_at)
-        one.put(number * 1_000, 1_000)
-        if process.wait(timeout=60) != -signal.SIGKILL:
-            raise SystemExit(f"short-tokens: it did not die\n{one.log()}")
+    rows = 0
+    for crash_at in places:
+        rows = one.dies(rows, crash_at)
     process, first = one.start(), issuer.given
-    for second in range(14):
-        one.put(4_000 + second * 100, 100)
+    for _ in range(14):
+        one.put(rows, 100)
+        rows += 100
         time.sleep(1)
-    one.wait_for(5_400)
+    one.wait_for(rows)
     if issuer.given < first + 3:
         raise SystemExit(f"short-tokens: {issuer.given - first} tokens in 14 s, of 5 s each")
     # Longer than a token lives: clients that are cut off meanwhile log in again with the next one.
     issuer.refusing = True
     time.sleep(9)
     issuer.refusing = False
-    one.put(5_400, 1_000)
-    one.wait_for(6_400)
+    one.put(rows, 1_000)
+    rows += 1_000
+    one.wait_for(rows)
     if stop(process) != 0:
         raise SystemExit(f"short-tokens: it did not stop well\n{one.log()}")
-    one.exact(0, 6_400, f"{len(places)} deaths, {issuer.given} tokens of 5 s, none for 9 s")
+    one.exact(0, rows, f"{len(places)} deaths, {issuer.given} tokens of 5 s, none for 9 s")
 
     issuer.life = 3600
     path = one.folder / "token"
@@ -188,11 +185,12 @@ def token_log_in(case, kafka, issuer):
     one.refused(f"no token from {place}", "credentials are refused (401 Unauthorized: invalid_client", "check `clientId`")
     (port,) = free_ports(1)
     nobody = f"http://127.0.0.1:{port}/token"
-    one = secure("no-token-endpoint", by_tokens(nobody), patience=3000)
-    one.refused(f"no token from {nobody} within", "Connection refused", "check that it is there and answers")
+    absent = secure("no-token-endpoint", by_tokens(nobody), patience=15_000)
     issuer.unavailable = True
-    one = secure("token-endpoint-503", by_tokens(place), patience=3000)
+    one = secure("token-endpoint-503", by_tokens(place), patience=15_000)
+    process = absent.start()
     one.refused(f"no token from {place} within", "503 Service Unavailable: temporarily_unavailable")
+    absent.refused(f"no token from {nobody} within", "Connection refused", "check that it is there and answers", process=process)
     issuer.unavailable = False
     issuer.audience = "others"
     one = secure("foreign-token", by_tokens(place))
@@ -200,7 +198,7 @@ def token_log_in(case, kafka, issuer):
     one.refused("invalid_token", f"the brokers refuse the token of {place}", "audience")
     issuer.audience, issuer.opaque = tokens.AUDIENCE, True
     for guarantee in ("exactly-once", "at-least-once"):
-        one = secure(f"opaque-token-{guarantee}", by_tokens(place), guarantee=guarantee, patience=6000)
+        one = secure(f"opaque-token-{guarantee}", by_tokens(place), guarantee=guarantee, patience=15_000)
         one.put(0, 10)
         one.refused("invalid_token", f"the brokers refuse the token of {place}", "audience")
     issuer.opaque, issuer.life = False, 12
@@ -237,14 +235,21 @@ def token_over_tls(case, kafka, issuer, top):
             one.finish()
             one.exact(0, 500, "a token over TLS, from an endpoint whose authority is the table's")
         given = encrypted.given
-        for name, more in (("tls-other-authority", in_file(other)), ("tls-unknown-authority", "")):
-            one = trusting(name, more, patience=2000)
-            one.refused(f"no token from {place} within", "invalid peer certificate: UnknownIssuer")
-        one = trusting("tls-no-certificates", f' ssl.truststore.location="{one.folder / "job.sql"}"', patience=2000)
-        one.refused(f"no token from {place}", "job.sql: certificates in PEM are needed")
-        if encrypted.given != given:
-            raise SystemExit("tls: a secret was shown to a server that is not trusted")
+        begun = []
+
+        def refused(name, more, *texts):
+            one = trusting(name, more, patience=15_000)
+            begun.append((one, one.start(), texts))
+
+        within = f"no token from {place} within"
+        refused("tls-other-authority", in_file(other), within, "invalid peer certificate: UnknownIssuer")
+        refused("tls-unknown-authority", "", within, "invalid peer certificate: UnknownIssuer")
+        refused("tls-no-certificates", f' ssl.truststore.location="{one.folder / "job.sql"}"', f"no token from {place}",
+                "job.sql: certificates in PEM are needed")
         # Another name: the certificate is for the address.
         place = place.replace("127.0.0.1", "localhost")
-        one = trusting("tls-other-name", in_file(own), patience=2000)
-        one.refused(f"no token from {place} within", "certificate not valid for name")
+        refused("tls-other-name", in_file(own), f"no token from {place} within", "certificate not valid for name")
+        for one, process, texts in begun:
+            one.refused(*texts, process=process)
+        if encrypted.given != given:
+            raise SystemExit("tls: a secret was shown to a server that is not trusted")

@@ -18,6 +18,8 @@ import tempfile
 import textwrap
 import time
 
+from common import LIMIT, Over, in_time
+
 HEAD = "apiVersion: streamfleet.io/v1alpha1\nkind: StreamJob\nmetadata: {name: a}\nspec:\n  job:\n"
 TABLES = (
     "CREATE TABLE s (a BIGINT, b STRING) WITH ('connector' = 'datagen', 'number-of-rows' = '5');\n"
@@ -114,42 +116,60 @@ class Trial:
         return finish(self.start(*more))
 
     def stopped(self):
-        """Runs for a while and stops with a last checkpoint."""
+        """Runs until a checkpoint is complete, and stops with a last one."""
         process = self.start()
-        time.sleep(0.7)
+        self.begun(process)
         process.send_signal(signal.SIGTERM)
-        expect(finish(process), 0, ["stopped with a checkpoint"])
+        result = finish(process)
+        not_over(result)
+        expect(result, 0, ["stopped with a checkpoint"])
         return self
 
     @property
     def log(self):
         return self.folder / self.checkpoints / "j" / "log"
 
-    def killed(self):
-        """Kills a run as soon as its newest checkpoint has a state file of its own; gives that file."""
-        process = self.start(interval="300ms")
-        until = time.time() + 20
-        while time.time() < until and process.poll() is None:
-            if path := self.newest():
-                process.kill()
-                process.communicate()
-                return path
-            time.sleep(0.02)
-        process.kill()
-        process.communicate()
-        raise Wrong("no newest checkpoint had a state file of its own")
+    def begun(self, process):
+        """Waits for its first complete checkpoint."""
+        wait("a complete checkpoint", lambda: any(record["type"] == "complete" for record in self.records()), process)
 
-    def newest(self):
-        """A state file that the newest complete checkpoint names and the one before does not, if there is one."""
+    def killed(self):
+        """Kills a run when its newest checkpoint has a state file of its own; gives that file.
+
+        The run stands still while it is looked at: nothing that is found is retired meanwhile.
+        """
+        process = self.start(interval="300ms")
+
+        def found():
+            process.send_signal(signal.SIGSTOP)
+            # Until all its threads stand still, or it has ended.
+            which = os.WSTOPPED | os.WEXITED | os.WNOWAIT
+            if process.returncode is not None or os.waitid(os.P_PID, process.pid, which).si_code != os.CLD_STOPPED:
+                return None
+            path = self.newest()
+            process.send_signal(signal.SIGKILL if path else signal.SIGCONT)
+            return path
+
+        path = wait("a newest checkpoint with a state file of its own", found, process)
+        process.communicate()
+        return path
+
+    def records(self):
+        """The records of its log that can be read now, in order."""
         found = []
         for path in sorted(self.log.iterdir()) if self.log.exists() else []:
             try:
-                record = json.loads(path.read_text())["record"]
+                found.append(json.loads(path.read_text())["record"])
             except (FileNotFoundError, json.JSONDecodeError):
                 continue
-            if record["type"] == "complete":
-                found.append([file["path"] for file in record["snapshot"]["files"]])
-        if len(found) < 2:
+        return found
+
+    def newest(self):
+        """A state file that the newest complete checkpoint names and the one before does not, if there is one; none of a job at
+        its end, which loads no state any more."""
+        records = self.records()
+        found = [[file["path"] for file in record["snapshot"]["files"]] for record in records if record["type"] == "complete"]
+        if len(found) < 2 or records[-1]["type"] == "end":
             return None
         names = [name for name in found[-1] if name not in found[-2]]
         return self.folder / self.checkpoints / "j" / names[0] if names else None
@@ -169,12 +189,40 @@ class Trial:
 
 def finish(process):
     try:
-        _, text = process.communicate(timeout=60)
+        _, text = process.communicate(timeout=LIMIT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        raise Wrong("it did not end within a minute") from None
+        raise Wrong(f"it did not end within {LIMIT} s") from None
     return process.returncode, text
+
+
+def not_over(result):
+    """The job must not have come to its end by itself."""
+    if result[0] == 0 and ": finished: " in result[1]:
+        raise Over(result[1].strip()[-400:])
+
+
+def wait(what, found, process):
+    """Waits for what a running job must show; gives it."""
+    deadline = time.time() + LIMIT
+    while not (it := found()):
+        if process.poll() is not None:
+            result = finish(process)
+            not_over(result)
+            raise Wrong(f"exit code {result[0]} before {what}:\n      {result[1].strip()[-400:]}")
+        if time.time() > deadline:
+            process.kill()
+            process.communicate()
+            raise Wrong(f"not within {LIMIT} s: {what}")
+        time.sleep(0.02)
+    return it
+
+
+def under_way(binary, folder, act):
+    """Gives what `act` gives, to which a join is given that it runs, and disturbs before its end."""
+    folder.mkdir()
+    return in_time(lambda turn: act(Trial(binary, folder / f"turn{turn}")))
 
 
 def expect(result, code, parts):
@@ -232,29 +280,37 @@ def monitored_folder(binary, folder):
     (folder / "a.sql").write_text(MONITORED)
     (folder / "in" / "notes.txt").write_text("not a record")
     given = 0
+
+    def shown():
+        rows = collections.Counter()
+        for path in (folder / "out").glob("part=*/part-*.csv"):
+            part = int(path.parent.name.removeprefix("part="))
+            rows.update((int(line), part) for line in path.read_text().splitlines())
+        return rows
+
+    def all_shown(process):
+        wait(f"{given} rows shown", lambda: len(shown()) >= given, process)
+
     for parallelism in (2, 3, 1):
         command = [binary, "run", "a.sql", "--quiet", "--parallelism", str(parallelism), "--checkpoints", "checkpoints"]
         command += ["--set", "execution.checkpointing.interval=100ms"]
         for is_running in (False, True):
             if is_running:
                 process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
-                time.sleep(0.6)
+                all_shown(process)
             for _ in range(20):
                 hidden = folder / "in" / ".hidden"
                 hidden.write_text(json.dumps({"id": given}))
                 hidden.rename(folder / "in" / f"{given % 7}-{given}.json")
                 given += 1
-        time.sleep(0.6)
+        all_shown(process)
         if parallelism == 2:
             process.kill()
             process.communicate()
         else:
             process.send_signal(signal.SIGTERM)
             expect(finish(process), 0, ["stopped with a checkpoint"])
-    rows = collections.Counter()
-    for path in (folder / "out").glob("part=*/part-*.csv"):
-        part = int(path.parent.name.removeprefix("part="))
-        rows.update((int(line), part) for line in path.read_text().splitlines())
+    rows = shown()
     if rows != collections.Counter((n, n % 3) for n in range(given)):
         raise Wrong(f"{len(rows)} of {given} rows, {sum(rows.values()) - len(rows)} too many")
 
@@ -303,7 +359,7 @@ def restarting(binary, folder, *strategy):
 
 
 def until(said, text):
-    deadline = time.time() + 30
+    deadline = time.time() + LIMIT
     while text not in said():
         if time.time() > deadline:
             raise Wrong(f"it did not say {text}: {said()[-600:]}")
@@ -318,7 +374,7 @@ def begun_again(binary, folder):
         if not re.search(r"j: restarting in 0[.]2 s, attempt 1: .*No space left on device", said()):
             raise Wrong(f"it does not say that it is begun again: {said()}")
         enlarge()
-        expect((process.wait(timeout=60), said()), 0, ["finished"])
+        expect((process.wait(timeout=LIMIT), said()), 0, ["finished"])
         if "error: " in said():
             raise Wrong(f"a failure that was mended is told as the end: {said()}")
         trial.exact()
@@ -328,7 +384,7 @@ def stopped_in_a_pause(binary, folder):
     with restarting(binary, folder, "type=fixed-delay", "fixed-delay.delay=1 h") as (_, process, said, _):
         until(said, "restarting in 3600.0 s")
         process.send_signal(signal.SIGTERM)
-        expect((process.wait(timeout=60), said()), 0, ["stopped while it waited to be begun again"])
+        expect((process.wait(timeout=LIMIT), said()), 0, ["stopped while it waited to be begun again"])
 
 
 def damaged(binary, folder, damage):
@@ -336,8 +392,7 @@ def damaged(binary, folder, damage):
 
     Rows that the lost checkpoint had already made visible come again: that is what going back means.
     """
-    trial = Trial(binary, folder)
-    path = trial.killed()
+    trial, path = under_way(binary, folder, lambda trial: (trial, trial.killed()))
     damage(path)
     code, text = trial.run()
     expect((code, text), 1, [path.name, "--from-savepoint"])
@@ -362,25 +417,30 @@ def missing_state(binary, folder):
 
 
 def corrupt_log(binary, folder):
-    trial = Trial(binary, folder).stopped()
+    trial = under_way(binary, folder, Trial.stopped)
     record = sorted(trial.log.iterdir())[-1]
     record.write_text("{ not a record")
     expect(trial.run(), 1, [record.name, "log"])
 
 
 def two_runs(binary, folder):
-    trial = Trial(binary, folder)
-    older = trial.start()
-    time.sleep(0.6)
-    newer = trial.start()
-    expect(finish(older), 1, ["took over", "run 2"])
-    expect(finish(newer), 0, ["finished"])
-    trial.exact()
+    def act(trial):
+        older = trial.start()
+        trial.begun(older)
+        newer = trial.start()
+        result = finish(older)
+        expect(finish(newer), 0, ["finished"])
+        trial.exact()
+        not_over(result)
+        expect(result, 1, ["took over", "run 2"])
+
+    under_way(binary, folder, act)
 
 
 def foreign_savepoint(binary, folder):
     """A job that begins where another stopped writes the rest, once; and only its first start may do so."""
-    trial = Trial(binary, folder).stopped()
+    trial = under_way(binary, folder, Trial.stopped)
+    folder = trial.folder
     record = [p for p in sorted(trial.log.iterdir()) if '"complete"' in p.read_text()][-1]
     files = json.loads(record.read_text())["record"]["snapshot"]["files"]
     shutil.copy(folder / "j.sql", folder / "k.sql")
@@ -448,7 +508,7 @@ def main():
         for number, (name, case) in enumerate(cases):
             try:
                 case(top / f"case{number}")
-            except Wrong as wrong:
+            except (Wrong, Over, OSError) as wrong:
                 failures.append(name)
                 print(f"refusals: {name}: WRONG: {wrong}", flush=True)
     if failures:

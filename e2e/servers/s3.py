@@ -20,13 +20,24 @@ BUCKET = "streamfleet"
 PORTS = ["s3", "master", "volume", "filer", "admin", "webdav"]
 
 
-def free_port():
+def free_ports(names):
+    """A port for each name; they and those 10000 above them all differ."""
+    found = {}
+    for name in names:
+        taken = {other + above for other in found.values() for above in (0, 10000)}
+        found[name] = free_port(taken)
+    return found
+
+
+def free_port(taken):
     """A port that nobody listens at, and that leaves room for the one 10000 above it."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         low = 10000 + port % 20000
+        if taken & {low, low + 10000}:
+            continue
         with socket.socket() as probe, socket.socket() as above:
             try:
                 probe.bind(("127.0.0.1", low))
@@ -42,9 +53,7 @@ class S3:
     def __init__(self, folder, niceness=0):
         self.niceness = niceness
         self.folder = pathlib.Path(folder)
-        self.ports = {}
-        while len(set(self.ports.values())) < len(PORTS):
-            self.ports = {name: free_port() for name in PORTS}
+        self.ports = free_ports(PORTS)
         self.endpoint = f"http://127.0.0.1:{self.ports['s3']}"
         self.process = None
 
@@ -74,7 +83,8 @@ class S3:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.time() + 60
+        # Longer than it takes: the machine may be busy with other things.
+        deadline = time.time() + 240
         while not self.answers():
             if self.process.poll() is not None or time.time() > deadline:
                 raise SystemExit(f"the S3 server does not start\n{(self.folder / 'server.log').read_text()[-3000:]}")

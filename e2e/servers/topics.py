@@ -32,7 +32,7 @@ def fill(address, topic, records):
                 break
             except BufferError:
                 producer.poll(0.1)
-    if producer.flush(60):
+    if producer.flush(240):
         raise SystemExit(f"{topic}: records were not taken")
 
 
@@ -94,6 +94,18 @@ def end_offsets(address, topic, isolation):
                 time.sleep(0.2)
     finally:
         consumer.close()
+
+
+def settle(address, *names):
+    """When their writers have ended: waits, for a minute at most, until no transaction is open.
+
+    A broker says that one is committed before it marks its records so. One that nobody will end changes nothing for readers.
+    """
+    deadline = time.time() + 60
+    while time.time() < deadline:
+        if all(end_offsets(address, name, "read_committed") == end_offsets(address, name, "read_uncommitted") for name in names):
+            return
+        time.sleep(0.2)
 
 
 def add_partitions(address, topic, count):
