@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
@@ -96,6 +96,51 @@ def stops_at_start(case, kafka):
     if sum(topics.values(kafka.address, last.sink).values()) != 10:
         raise SystemExit(f"{last.name}: not all rows are there\n{last.log()}")
     print(f"kafka faults: {len(waiting)} jobs stopped while they waited at their start, within {took:.1f} s", flush=True)
+
+
+def left_over(case, kafka):
+    """A transaction that a job left which is not started again holds up readers until it is ended by hand."""
+    one = case("left-over", read="")
+    process = one.start()
+    one.put(0, 10)
+    one.wait_for(10)
+    if stop(process) != 0:
+        raise SystemExit(f"left-over: it did not stop\n{one.log()}")
+    record = json.loads(max((one.folder / "checkpoints" / "job" / "log").iterdir()).read_text())
+    # As a process that stood still would leave them: of the job's last reign, of a later one, and of another job.
+    ids = [f"streamfleet-{uid}-{term}-00000000-x-0-0" for uid, term in (
+        (record["uid"], record["term"]), (record["uid"], record["term"] + 1), ("0123456789abcdef", 1))]
+    producers = [Producer({"bootstrap.servers": kafka.address, "transactional.id": name}) for name in ids]
+    for producer in producers:
+        producer.init_transactions(60)
+        producer.begin_transaction()
+        producer.produce(one.sink, value=b'{"id": -1}', partition=0)
+        if producer.flush(60):
+            raise SystemExit("left-over: records were not taken")
+
+    def collect(*options):
+        command = [one.binary, "snapshots", "gc", *options, "--job", "job.sql"]
+        done = subprocess.run(command, cwd=one.folder, capture_output=True, text=True, timeout=LIMIT)
+        if done.returncode != 0:
+            raise SystemExit(f"left-over: {command}: {done.stderr}")
+        return done.stdout.splitlines()
+
+    line = f"abort transaction {ids[0]}"
+    for found, expected in ((collect("--dry-run"), [line, "1 would be removed"]), (collect(), [line, "1 removed"]),
+                            (collect(), ["0 removed"])):
+        if found != expected:
+            raise SystemExit(f"left-over: gc says {found}, expected {expected}")
+    # The next start ends what is of its own job and earlier; of a later term it is not yet.
+    for producer, is_left in zip(producers, (False, True, True)):
+        try:
+            producer.commit_transaction(30)
+        except KafkaException as error:
+            if is_left:
+                raise SystemExit(f"left-over: gc ended another's transaction: {error}")
+        else:
+            if not is_left:
+                raise SystemExit("left-over: gc left a transaction of the job open")
+    print("kafka faults: left-over: gc found and ended one transaction, and no other", flush=True)
 
 
 def headers_of(address, topic):
@@ -351,7 +396,7 @@ def main():
             tls(case, kafka, authority, top)
 
         steps = (refusals, stops_at_start, bad_records, log_in, over_tls, log_in_by_token, log_in_by_token_over_tls,
-                 partition_added, topic_made_anew, over_topic_limit, taken_over, down_at_start, outages, outages_under_way)
+                 partition_added, topic_made_anew, over_topic_limit, taken_over, left_over, down_at_start, outages, outages_under_way)
         names = [step.__name__ for step in steps]
         wanted = arguments.only.split(",") if arguments.only else names
         if not set(wanted) <= set(names):

@@ -103,7 +103,7 @@ def tls(case, kafka, authority, top):
     for client, guarantee in enumerate(("exactly-once", "at-least-once")):
         begun = []
         for name, address, secure, advice, *causes in wrong:
-            one = case(f"{name}-{guarantee}", read=BOUNDED + secure, write=secure, address=address, patience=2000,
+            one = case(f"{name}-{guarantee}", read=BOUNDED + secure, write=secure, address=address, patience=15_000,
                        guarantee=guarantee)
             one.put(0, 10)
             begun.append((one, one.start(), advice, causes[client]))

@@ -223,6 +223,21 @@ def look(trial, expected):
     command(["snapshots", "gc", place], count="0 removed")
     if trial.client.uploads(folder) or other not in "".join(trial.client.list(f"{folder}/data/")):
         raise SystemExit("s3: gc did not remove what is left over, or removed another job's")
+
+    # With the job, also what lies where its rows go: the job has ended, so what its newest term left is found too.
+    sink, term = trial.sinks[0], max(record["term"] for record in records.values())
+    mine, others = (f"{trial.prefix}/{sink}/part-{name}-{term}-00000000-x-0-0.json" for name in (uid, "0123456789abcdef"))
+    hidden = f"{trial.prefix}/{sink}/.compaction/part-{uid}-{term}-00000000-x-0-1.json"
+    for part in (mine, others):
+        trial.client.ask("POST", part, query=[("uploads", "")])
+    trial.client.put(hidden, b"x")
+    said = [f"discard s3://{s3.BUCKET}/{mine}", f"delete s3://{s3.BUCKET}/{hidden}"]
+    gc = ["snapshots", "gc", "--job", "on-s3.sql", *trial.options]
+    command([*gc, "--dry-run"], *said, count="2 would be removed")
+    command(["snapshots", "gc", place], count="0 removed")
+    command(gc, *said, count="2 removed")
+    if len(trial.client.uploads(f"{trial.prefix}/")) != 1 or trial.client.list(hidden):
+        raise SystemExit("s3: gc did not remove what is left at a sink, or removed another job's")
     print("s3: inspect, --from-savepoint and gc work on S3", flush=True)
 
 

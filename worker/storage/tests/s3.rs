@@ -41,13 +41,30 @@ fn files_on_s3_conform() {
     check(&Place { open: &open, prefix: format!("s3://{BUCKET}/{}", place.prefix) });
 }
 
+/// Whoever shows an upload need not have been told how it was checked: its token says so.
 #[test]
-fn s3_conforms_with_every_checksum() {
+fn uploads_with_checksums_are_shown_by_others() {
     for checksum in [Checksum::Crc32, Checksum::Crc32c, Checksum::Sha256] {
         let place = place("checked");
-        let options = S3Options { checksum: Some(checksum), ..options() };
-        let open = || Arc::new(S3Storage::below(&place, &options)) as Arc<dyn Storage>;
-        check(&Place { open: &open, prefix: String::new() });
+        let storage = S3Storage::below(&place, &S3Options { checksum: Some(checksum), ..options() });
+        let other = S3Storage::below(&place, &options());
+        let parts = [vec![1_u8; 6 << 20], vec![2; 5 << 20], vec![3; 100]];
+        let path = || "a".to_owned();
+        for bytes in &parts {
+            let append = StorageRequest::Append { path: path(), bytes: bytes.clone() };
+            assert_eq!(ask(&storage, append), Ok(StorageReply::Done), "{checksum:?}");
+        }
+        let Ok(StorageReply::Prepared(token)) = ask(&storage, StorageRequest::Prepare { path: path() }) else {
+            panic!("{checksum:?}: it is not prepared");
+        };
+        for _ in 0..2 {
+            let publish = StorageRequest::Publish { path: path(), token: token.clone() };
+            assert_eq!(ask(&other, publish), Ok(StorageReply::Done), "{checksum:?}: {token}");
+        }
+        let read = ask(&other, StorageRequest::Get { path: path(), range: None });
+        assert!(read == Ok(StorageReply::Bytes(parts.concat())), "{checksum:?}");
+        assert_eq!(ask(&storage, create("b")), Ok(StorageReply::Done), "{checksum:?}");
+        assert_eq!(refused(&storage, create("b")).kind, StorageErrorKind::AlreadyExists, "{checksum:?}");
     }
 }
 

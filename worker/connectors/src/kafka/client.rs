@@ -440,7 +440,7 @@ pub fn reach_within(properties: &Properties) -> Duration {
 
 /// What to do about brokers that do not answer, or not as one could trust; `cause` is what a client says of it.
 pub fn reach_advice(cause: &str) -> &'static str {
-    if cause.contains("certificate") {
+    if cause.to_ascii_lowercase().contains("certificate") {
         return "check 'properties.ssl.truststore.location', which names who signed the brokers' certificates, their names in \
                 'properties.bootstrap.servers', and, if they ask clients for a certificate, 'properties.ssl.keystore.location'";
     }
