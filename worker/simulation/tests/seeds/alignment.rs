@@ -16,6 +16,10 @@ const MAX_DRIFT_MS: i64 = 60_000;
 /// The most event time that one batch has: a fetch gives up to 40 records of one of three partitions.
 const BATCH_MS: i64 = 3 * 40 * 1_000;
 
+/// A split that is ahead by the bound has given the batch that brought it there. After a restart it gives one more before anybody
+/// knows how far it is: its watermark is not in the snapshot.
+const WIDEST_DRIFT_MS: i64 = MAX_DRIFT_MS + 2 * BATCH_MS;
+
 fn time(millis: u64) -> String {
     format!("2024-01-01 00:{:02}:{:02}.{:03}", millis / 60_000, millis / 1_000 % 60, millis % 1_000)
 }
@@ -69,12 +73,12 @@ fn one_ends_early(alignment: &str) -> SimJob {
 #[test]
 fn a_topic_that_is_read_faster_does_not_run_ahead() {
     let free = simulate(&together(""), 0, Faults::NONE, None, None).expect("it finishes");
-    assert!(free.widest_drift > 3 * MAX_DRIFT_MS + BATCH_MS, "orders run ahead by {} ms", free.widest_drift);
+    assert!(free.widest_drift > WIDEST_DRIFT_MS + BATCH_MS, "orders run ahead by {} ms", free.widest_drift);
     for seed in 0..20 {
         let faults = if seed == 0 { Faults::NONE } else { Faults::of_seed(seed).for_long_job() };
         let report = simulate(&together(ALIGNMENT), seed, faults, None, Some(&free.output)).expect("the same output");
         let drift = report.widest_drift;
-        assert!(drift > 0 && drift <= MAX_DRIFT_MS + BATCH_MS, "seed {seed}: {drift} ms");
+        assert!(drift > 0 && drift <= WIDEST_DRIFT_MS, "seed {seed}: {drift} ms");
     }
 }
 

@@ -14,7 +14,7 @@ use streamfleet_simulation::{CrashPoint, Failure, Faults, Sabotage, SimJob, simu
 const SEEDS: u64 = 1_000;
 
 /// A planted bug must show within so many seeds.
-const SEEDS_TO_FIND_A_BUG: u64 = 500;
+const SEEDS_TO_FIND_A_BUG: u64 = 2_000;
 
 fn seeds() -> u64 {
     std::env::var("STREAMFLEET_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(SEEDS)
