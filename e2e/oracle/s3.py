@@ -47,11 +47,19 @@ class Trial:
         text = text.replace("'path' = 'rows/", f"'path' = '{ROOT}/rows/")
         (folder / "on-s3.sql").write_text(text)
 
-    def start(self, parallelism="2", endpoint=None, more=()):
+    def start(self, parallelism="2", endpoint=None, more=(), profile=None):
         command = [self.binary, "run", "on-s3.sql", "--quiet", "--parallelism", parallelism, *self.options, *more]
         environment = os.environ | self.server.environment()
         if endpoint:
             environment["AWS_ENDPOINT_URL"] = endpoint
+        if profile:
+            # What the server's environment says goes into files, as people have it at home.
+            files = {"AWS_SHARED_CREDENTIALS_FILE": self.folder / "credentials", "AWS_CONFIG_FILE": self.folder / "config"}
+            key, secret = environment.pop("AWS_ACCESS_KEY_ID"), environment.pop("AWS_SECRET_ACCESS_KEY")
+            text = f"aws_access_key_id = {key}\naws_secret_access_key = {secret}\n"
+            files["AWS_SHARED_CREDENTIALS_FILE"].write_text(f"[{profile}]\n{text}")
+            files["AWS_CONFIG_FILE"].write_text(f"[profile {profile}]\nregion = {environment.pop('AWS_REGION')}\n")
+            environment |= {name: str(path) for name, path in files.items()} | {"AWS_PROFILE": profile}
         with open(self.folder / "log.txt", "a") as log:
             return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=environment)
 
@@ -271,10 +279,11 @@ def encryption(make, server, expected):
 
 
 def checksums(make, server, expected):
-    """Whatever is uploaded is uploaded with its checksum, if that is asked for."""
+    """Whatever is uploaded is uploaded with its checksum, if that is asked for. Who asks is said by a profile."""
     with fault_proxy.in_front_of(server.endpoint) as proxy:
         trial = make("checksums")
-        trial.finish(trial.start(endpoint=proxy.endpoint, more=["--set", "s3.create.checksum.algorithm=crc32c"]))
+        more = ["--set", "s3.create.checksum.algorithm=crc32c"]
+        trial.finish(trial.start(endpoint=proxy.endpoint, more=more, profile="of-tests"))
         trial.exact(expected, "checksums")
         asked = {(method, headers.get("x-amz-checksum-algorithm") or headers.get("x-amz-sdk-checksum-algorithm"))
                  for method, headers in proxy.created}

@@ -44,6 +44,8 @@ pub(crate) struct Snapshots {
     /// Handed to an upload, kept until it is known to be durable.
     uploads: BTreeMap<u64, KeptForUpload>,
     next_upload: u64,
+    /// Uploads see by it that the slot is there.
+    slot: Arc<()>,
     failure: Option<StorageError>,
     /// The coordinator waits until nothing of snapshots that were given up is held.
     settling: bool,
@@ -64,6 +66,7 @@ impl Snapshots {
             carried: Vec::new(),
             uploads: BTreeMap::new(),
             next_upload: 0,
+            slot: Arc::default(),
             failure: None,
             settling: false,
             files: Vec::new(),
@@ -164,7 +167,8 @@ impl Snapshots {
         self.next_upload += 1;
         let kept = Arc::new(Mutex::new(epochs));
         self.uploads.insert(upload, Arc::clone(&kept));
-        Upload::begin(self.env.clone(), self.handle.clone(), self.target.clone(), upload, kept);
+        let slot = Arc::downgrade(&self.slot);
+        Upload::begin(self.env.clone(), self.handle.clone(), self.target.clone(), upload, kept, slot);
     }
 
     /// An upload ended.

@@ -4,7 +4,7 @@
 use crate::RuntimeEnv;
 use crate::awaited::Awaited;
 use crate::mailbox::{SlotHandle, SlotMessage};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use streamfleet_env::{StorageError, StorageErrorKind, StorageReply, StorageRequest};
 use streamfleet_state::file::Encoder;
 use streamfleet_state::{FrozenTable, StateError};
@@ -36,6 +36,8 @@ pub(crate) struct Upload {
     target: UploadTarget,
     number: u64,
     kept: KeptForUpload,
+    /// Gone with the slot: then nobody waits for the upload any more.
+    slot: Weak<()>,
     /// The epoch whose file is being written.
     index: usize,
     /// Of that file, once it has begun.
@@ -47,10 +49,16 @@ pub(crate) struct Upload {
 
 impl Upload {
     /// Begins; the slot is told of the end by [`SlotMessage::Uploaded`].
-    pub fn begin(env: RuntimeEnv, handle: SlotHandle, target: UploadTarget, number: u64, kept: KeptForUpload) {
-        let upload =
-            Self { env, handle, target, number, kept, index: 0, encoder: None, appended: None, written: Vec::new() };
-        upload.go_on();
+    pub fn begin(
+        env: RuntimeEnv,
+        handle: SlotHandle,
+        target: UploadTarget,
+        number: u64,
+        kept: KeptForUpload,
+        slot: Weak<()>,
+    ) {
+        let (index, encoder, appended, written) = (0, None, None, Vec::new());
+        Self { env, handle, target, number, kept, slot, index, encoder, appended, written }.go_on();
     }
 
     fn path(&self) -> String {
@@ -64,6 +72,10 @@ impl Upload {
     }
 
     fn encode_next(mut self) {
+        if self.slot.strong_count() == 0 {
+            // What it holds frozen is memory that the next run's state needs.
+            return self.unstage();
+        }
         let part = self.next_part();
         match self.appended.take() {
             None => self.write(part),
@@ -126,6 +138,11 @@ impl Upload {
         self.go_on();
     }
 
+    /// Throws away what is written of the file at hand.
+    fn unstage(&self) {
+        self.env.storage.submit(StorageRequest::Delete { path: self.path() }, Box::new(|_| {}));
+    }
+
     fn end(self, failure: Option<StorageError>) {
         let result = match failure {
             None => {
@@ -135,8 +152,7 @@ impl Upload {
             }
             Some(error) => {
                 // What it holds is written again under another name: on a full disk its room is needed at once.
-                let path = self.path();
-                self.env.storage.submit(StorageRequest::Delete { path }, Box::new(|_| {}));
+                self.unstage();
                 Err(error)
             }
         };

@@ -36,7 +36,11 @@ impl Inner {
     pub(super) async fn see_bucket(&self) -> Result<(), Failure> {
         let look = async {
             let list = self.client.get().await.list_objects_v2().bucket(&self.bucket).max_keys(1);
-            self.attempt(async { Ok::<_, Failure>(list.send().await?) }).await.map(|_| ())
+            match self.attempt(async { Ok::<_, Failure>(list.send().await?) }).await {
+                // Who may not list need not ask again and again, one request after the other.
+                Err(failure) if failure.kind != StorageErrorKind::Denied => Err(failure),
+                _ => Ok(()),
+            }
         };
         match self.seen.get_or_try_init(|| look).await {
             Err(failure) if failure.is("NoSuchBucket") => Err(failure),
