@@ -97,7 +97,7 @@ def tls(case, kafka, authority, top):
         ("no-own-certificate", kafka.mutual_address, options(), "properties.ssl.keystore.location", *refusing),
         ("strange-own-certificate", kafka.mutual_address, options(more=strange), "properties.ssl.keystore.location", *refusing),
         ("plain-to-tls", kafka.tls_address, "", protocol, "does the port speak this 'properties.security.protocol'?", ""),
-        ("tls-to-plain", kafka.address, options(), protocol, "", "connecting to a PLAINTEXT broker listener?"),
+        ("tls-to-plain", kafka.address, options(), protocol, "", "SSL"),
     ]
     # Who writes exactly once meets the brokers with another client first.
     for client, guarantee in enumerate(("exactly-once", "at-least-once")):

@@ -438,9 +438,14 @@ pub fn reach_within(properties: &Properties) -> Duration {
     said.map_or(Duration::from_secs(60), Duration::from_millis)
 }
 
+/// True if what a client says of brokers is that they, or it, cannot be trusted.
+pub fn is_about_certificates(cause: &str) -> bool {
+    cause.to_ascii_lowercase().contains("certificate")
+}
+
 /// What to do about brokers that do not answer, or not as one could trust; `cause` is what a client says of it.
 pub fn reach_advice(cause: &str) -> &'static str {
-    if cause.to_ascii_lowercase().contains("certificate") {
+    if is_about_certificates(cause) {
         return "check 'properties.ssl.truststore.location', which names who signed the brokers' certificates, their names in \
                 'properties.bootstrap.servers', and, if they ask clients for a certificate, 'properties.ssl.keystore.location'";
     }

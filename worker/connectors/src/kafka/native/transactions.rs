@@ -1,7 +1,8 @@
 //! Ends transactions whose producers are gone.
 
 use crate::kafka::client::{
-    Answer, IdState, KafkaFault, Properties, TransactionHandle, Transactions, reach_advice, reach_within,
+    Answer, IdState, KafkaFault, Properties, TransactionHandle, Transactions, is_about_certificates, reach_advice,
+    reach_within,
 };
 use crate::kafka::protocol::{Client, ProtocolError};
 use kafka_protocol::error::ResponseError;
@@ -129,7 +130,12 @@ impl RawClient {
                     // The coordinator may have moved.
                     self.coordinators.clear();
                     let cause = error.to_string();
-                    format!("{cause}; {}", reach_advice(&cause))
+                    let why = format!("{cause}; {}", reach_advice(&cause));
+                    if is_about_certificates(&cause) {
+                        // Nobody renews them within a minute.
+                        return Err(KafkaFault::refused(format!("{what}: {why}")));
+                    }
+                    why
                 }
             };
             if begin.elapsed() >= self.longest {
