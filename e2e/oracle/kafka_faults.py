@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -369,6 +370,32 @@ def taken_over(case, kafka):
     one.exact(0, 6_000, "a second run took over")
 
 
+def fenced_by_a_copy(case, kafka):
+    """Who begins a job once more from a copy of its checkpoint place fences its producers: one goes on, the other says why not."""
+    one = case("fenced-by-a-copy", read="")
+    first = one.start()
+    one.put(0, 3_000)
+    one.wait_for(3_000)
+    log = one.folder / "copied" / "job" / "log"
+    first.send_signal(signal.SIGSTOP)
+    shutil.copytree(one.folder / "checkpoints", one.folder / "copied")
+    first.send_signal(signal.SIGCONT)
+    known = {path.name for path in log.iterdir()}
+    second = one.start("--checkpoints", "copied")
+    # With a checkpoint of its own it reads and writes.
+    deadline = time.time() + LIMIT
+    while not any('"complete"' in path.read_text() for path in log.glob("[0-9]*") if path.name not in known):
+        if time.time() > deadline or second.poll() is not None:
+            raise SystemExit(f"fenced-by-a-copy: the second has no checkpoint\n{one.log()}")
+        time.sleep(0.05)
+    one.put(3_000, 3_000)
+    one.refused("error: ", "one begun from a copy of its checkpoint place", process=first)
+    one.wait_for(6_000)
+    if stop(second) != 0:
+        raise SystemExit(f"fenced-by-a-copy: the second does not stop well\n{one.log()}")
+    one.exact(0, 6_000, "a copy of the job goes on")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
@@ -396,7 +423,8 @@ def main():
             tls(case, kafka, authority, top)
 
         steps = (refusals, stops_at_start, bad_records, log_in, over_tls, log_in_by_token, log_in_by_token_over_tls,
-                 partition_added, topic_made_anew, over_topic_limit, taken_over, left_over, down_at_start, outages, outages_under_way)
+                 partition_added, topic_made_anew, over_topic_limit, taken_over, fenced_by_a_copy, left_over, down_at_start,
+                 outages, outages_under_way)
         names = [step.__name__ for step in steps]
         wanted = arguments.only.split(",") if arguments.only else names
         if not set(wanted) <= set(names):

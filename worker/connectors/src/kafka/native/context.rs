@@ -17,6 +17,10 @@ use tracing::{debug, warn};
 /// librdkafka's name for the message that says why a transaction can only be aborted.
 const TRANSACTION_FAILED: &str = "TXNERR";
 
+/// Why a producer is fenced, which nobody says.
+const FENCED: &str = ": it reached its time-out, or another run of this job, or one begun from a copy of its checkpoint place, writes \
+                      under the same transactional ids; its rows come again with the next start";
+
 /// Keeps the first thing that went wrong for good, and the last that may pass.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
@@ -116,7 +120,9 @@ impl ProducerContext for Context {
         let is_purged =
             matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight));
         let cause = if is_purged {
-            KafkaFault::new(format!("its transaction failed{}", self.said.last()))
+            let last = self.said.last();
+            let advice = if last.contains("fenced") { FENCED } else { "" };
+            KafkaFault::new(format!("its transaction failed{last}{advice}"))
         } else {
             not_written(error)
         };
