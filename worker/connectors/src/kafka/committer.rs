@@ -12,18 +12,19 @@ pub(super) struct KafkaCommitter {
     table: String,
     options: WriteOptions,
     cluster: Arc<dyn Cluster>,
-    /// Made when it is first needed.
+    /// Of who writes exactly once it is there from the beginning.
     transactions: OnceLock<Result<Arc<dyn Transactions>, KafkaFault>>,
 }
 
 impl KafkaCommitter {
     pub fn new(table: &TableDescriptor, cluster: Arc<dyn Cluster>) -> Result<Self, DataflowError> {
-        Ok(Self {
-            table: table.name.clone(),
-            options: WriteOptions::of(table)?,
-            cluster,
-            transactions: OnceLock::new(),
-        })
+        let options = WriteOptions::of(table)?;
+        let committer = Self { table: table.name.clone(), options, cluster, transactions: OnceLock::new() };
+        if committer.options.guarantee == Guarantee::ExactlyOnce {
+            // Its thread inherits a priority, and commits may be asked for by threads of a low one. A fault is told to who asks.
+            let _ = committer.transactions();
+        }
+        Ok(committer)
     }
 
     fn transactions(&self) -> Result<&Arc<dyn Transactions>, String> {
