@@ -172,7 +172,7 @@ def bad_records(case, kafka):
     one = case("dead-letters", read=BOUNDED + keep)
     one.put(0, 500)
     # Where each came to lie, the broker says.
-    placed, time_of_first = {}, 1_600_000_000_000
+    placed, own_headers, time_of_first = {}, {}, 1_600_000_000_000
 
     def place(error, message):
         if error:
@@ -183,7 +183,9 @@ def bad_records(case, kafka):
     producer = Producer({"bootstrap.servers": kafka.address})
     for number, value in enumerate([*bad, *bad]):
         key = None if number == 0 else f"key {number}".encode()
-        producer.produce(one.source, value, key=key, partition=number % 2, timestamp=time_of_first + number, on_delivery=place)
+        own = own_headers[key, value] = {"trace": str(number)} if number % 3 else {}
+        producer.produce(one.source, value, key=key, headers=own, partition=number % 2, timestamp=time_of_first + number,
+                         on_delivery=place)
     producer.flush(30)
     one.put(500, 500)
     one.finish()
@@ -196,9 +198,10 @@ def bad_records(case, kafka):
         found[key, value, tuple(sorted(headers.items()))] += 1
     for (key, value), (partition, offset, at) in placed.items():
         headers = {"table": "input", "topic": one.source, "partition": partition, "offset": offset, "timestamp": at}
-        expected[key, value, tuple(sorted((f"streamfleet.{k}", str(v)) for k, v in headers.items()))] += 1
+        headers = own_headers[key, value] | {f"streamfleet.{name}": str(of) for name, of in headers.items()}
+        expected[key, value, tuple(sorted(headers.items()))] += 1
     compare("dead letters", found, expected)
-    print(f"kafka faults: {sum(found.values())} dead letters with their keys, places and times", flush=True)
+    print(f"kafka faults: {sum(found.values())} dead letters with their keys, headers, places and times", flush=True)
 
 
 def over_topic_limit(case, kafka):

@@ -1,5 +1,5 @@
 //! Records that could not be read, written to a topic as they are: at least once, and before the checkpoint that passes
-//! them. Headers tell where they lay and why they are there.
+//! them. Headers behind their own tell where they lay and why they are there.
 
 use super::client::{
     Cluster, Headers, KafkaFault, OutgoingBlock, Partitioner, Producer, ProducerCommand, ProducerEvent,
@@ -58,14 +58,15 @@ impl DeadLetters {
         for message in bad {
             let index = message.number as usize;
             let header = |key: &str, value: String| (format!("streamfleet.{key}"), Some(value.into_bytes()));
-            let headers: Headers = vec![
+            let mut headers: Headers = block.headers.get(index).cloned().unwrap_or_default();
+            headers.extend([
                 header("table", self.table.clone()),
                 header("topic", block.partition.topic.to_string()),
                 header("partition", block.partition.partition.to_string()),
                 header("offset", block.offsets[index].to_string()),
                 header("timestamp", block.timestamps[index].to_string()),
                 header("reason", message.reason.clone()),
-            ];
+            ]);
             letters.values.push(block.values.get(index));
             letters.keys.push(block.keys.get(index));
             letters.headers.push(headers);

@@ -161,11 +161,13 @@ impl KafkaSource {
     }
 
     fn begin(&mut self) -> Result<(), DataflowError> {
+        // What is kept is kept as it was.
+        let is_kept = matches!(self.on_bad, OnBad::Keep(_));
         let settings = ConsumerSettings {
             properties: self.options.properties.clone(),
             topics: self.options.topics.clone(),
-            keys: self.decoder.needs_keys() || matches!(self.on_bad, OnBad::Keep(_)),
-            headers: self.decoder.needs_headers(),
+            keys: self.decoder.needs_keys() || is_kept,
+            headers: self.decoder.needs_headers() || is_kept,
             bounded: self.options.bounded.is_some(),
             most_under_way: MOST_UNDER_WAY,
         };
