@@ -16,6 +16,11 @@ from http_server import HttpServer, answer, body_of, hang_up, running
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
 
 
+def headers_of(handler):
+    """A request's headers, by their names in small letters."""
+    return {name.lower(): value for name, value in handler.headers.items()}
+
+
 class Proxy(HttpServer):
     """Its faults are attributes that may change at any time."""
 
@@ -32,6 +37,7 @@ class Proxy(HttpServer):
         self.ahead = None  # seconds that the server's clock is ahead: requests of another time are refused
         self.says_time = True  # its answers tell the time
         self.created = []  # method and headers of the requests that create objects
+        self.parts = []  # headers of the requests that add to them
         self.counts = {"served": 0, "unavailable": 0, "dropped": 0, "refused": 0, "denied": 0, "skewed": 0}
 
     def count(self, what):
@@ -53,7 +59,10 @@ class Proxy(HttpServer):
         # Parts of an upload are encrypted as its beginning says.
         if (handler.command == "PUT" and "partNumber" not in query) or (handler.command == "POST" and "uploads" in query):
             with self.lock:
-                self.created.append((handler.command, {name.lower(): value for name, value in handler.headers.items()}))
+                self.created.append((handler.command, headers_of(handler)))
+        elif handler.command == "PUT":
+            with self.lock:
+                self.parts.append(headers_of(handler))
         if self.delay:
             time.sleep(self.delay)
         if self.hits(handler.command, handler.path) and self.draws(self.unavailable):

@@ -7,8 +7,17 @@ use streamfleet_types::Term;
 /// Takes the answer; called once, on any thread. `Err` says what went wrong, for people.
 pub type CommitDone = Box<dyn FnOnce(Result<(), String>) + Send>;
 
-/// Takes what was found, a line for each, as `discard PATH`; called once, on any thread.
-pub type CollectDone = Box<dyn FnOnce(Result<Vec<String>, String>) + Send>;
+/// What was looked for at a sink by hand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// What is removed, or would be: a line for each, as `discard PATH`.
+    pub removed: Vec<String>,
+    /// How many are kept because those that wrote them may be writing still.
+    pub kept: usize,
+}
+
+/// Takes what was found; called once, on any thread.
+pub type CollectDone = Box<dyn FnOnce(Result<Collected, String>) + Send>;
 
 /// What a committer is given when it is built.
 #[derive(Clone)]
@@ -39,6 +48,6 @@ pub trait Committer: Send + Sync {
     /// with no sink beside it: what starts and sinks remove by themselves is removed too, so that a job that is never started
     /// again leaves nothing.
     fn collect(&self, _uid: &str, _before: Term, _dry_run: bool, done: CollectDone) {
-        done(Ok(Vec::new()));
+        done(Ok(Collected::default()));
     }
 }

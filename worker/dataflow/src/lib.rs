@@ -13,7 +13,7 @@ mod row_watermark;
 mod sink;
 mod source;
 
-pub use committer::{CollectDone, CommitDone, Committer, CommitterContext};
+pub use committer::{CollectDone, Collected, CommitDone, Committer, CommitterContext};
 pub use error::DataflowError;
 pub use expression::{Predicate, Projector};
 pub use lag::{PartitionLag, PartitionLags};

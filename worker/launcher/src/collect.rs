@@ -14,7 +14,7 @@ use streamfleet_storage::{
 
 /// What is to be collected.
 #[derive(Debug, Clone, Copy)]
-pub enum Collected<'a> {
+pub enum CollectFrom<'a> {
     /// What lies in this checkpoint place.
     Place(&'a str),
     /// That of a job, and what lies at its sinks.
@@ -26,19 +26,19 @@ pub enum Collected<'a> {
 ///
 /// # Errors
 /// There is no job log at the place, it cannot be read, or something cannot be removed.
-pub fn collect(what: Collected<'_>, dry_run: bool) -> Result<String, LauncherError> {
+pub fn collect(what: CollectFrom<'_>, dry_run: bool) -> Result<String, LauncherError> {
     let (place, s3) = match what {
-        Collected::Place(place) => (place.trim_end_matches('/').to_owned(), S3Options::default()),
-        Collected::Job(job) => (job.place(), job.s3.clone()),
+        CollectFrom::Place(place) => (place.trim_end_matches('/').to_owned(), S3Options::default()),
+        CollectFrom::Job(job) => (job.place(), job.s3.clone()),
     };
     let storage = open(&place, &s3);
     let view = read_log(&place, storage.as_ref())?;
     // Before its sinks are asked: what is refused removes nothing.
     let committers = match what {
-        Collected::Place(_) => None,
-        Collected::Job(job) => Some(committers_of(job, &place, &view)?),
+        CollectFrom::Place(_) => None,
+        CollectFrom::Job(job) => Some(committers_of(job, &place, &view)?),
     };
-    let mut lines = Vec::new();
+    let (mut lines, mut kept) = (Vec::new(), 0);
     let now = SystemClock::new().wall_clock_ms();
     let prefix = |prefix: &str| prefix.to_owned();
     for listing in [
@@ -57,11 +57,16 @@ pub fn collect(what: Collected<'_>, dry_run: bool) -> Result<String, LauncherErr
     }
     if let (Some(committers), Some(uid)) = (committers, &view.uid) {
         let found = committers.collect(uid, view.below_who_may_live(), dry_run);
-        lines.extend(found.map_err(LauncherError::Collect)?);
+        let found = found.map_err(LauncherError::Collect)?;
+        lines.extend(found.removed);
+        kept = found.kept;
     }
     let mut text = String::new();
     let w = "a string takes any text";
     lines.iter().for_each(|line| writeln!(text, "{line}").expect(w));
+    if kept > 0 {
+        writeln!(text, "{kept} at the sinks are kept: the newest start wrote them, and may be running").expect(w);
+    }
     let what = if dry_run { "would be removed" } else { "removed" };
     writeln!(text, "{} {what}", lines.len()).expect(w);
     Ok(text)
@@ -107,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_place_without_a_job_log_is_refused() {
-        let error = collect(Collected::Place("/nowhere/at/all"), true).expect_err("there is nothing").to_string();
+        let error = collect(CollectFrom::Place("/nowhere/at/all"), true).expect_err("there is nothing").to_string();
         assert!(error.starts_with("/nowhere/at/all: there is no job log; the checkpoint place of one job"), "{error}");
     }
 }

@@ -8,7 +8,7 @@ use streamfleet_connectors as connectors;
 use streamfleet_connectors::kafka::NativeCluster;
 use streamfleet_connectors::kafka::client::Cluster;
 use streamfleet_dataflow::{
-    CommitDone, Committer, CommitterContext, DataflowError, Sink, SinkContext, Source, SourceContext,
+    Collected, CommitDone, Committer, CommitterContext, DataflowError, Sink, SinkContext, Source, SourceContext,
 };
 use streamfleet_env::Storage;
 use streamfleet_logical::{OperatorSpec, ScanSpec, SinkSpec};
@@ -110,20 +110,22 @@ impl Committers {
         committer.abandon(&uid, before, then);
     }
 
-    /// Finds what reigns before this one left at every sink, and removes it unless `dry_run`: a line for each. Waits for it.
+    /// Finds what reigns before this one left at every sink, and removes it unless `dry_run`. Waits for it.
     ///
     /// # Errors
     /// What a sink's system said.
-    pub(crate) fn collect(&self, uid: &str, before: Term, dry_run: bool) -> Result<Vec<String>, String> {
-        let mut lines = Vec::new();
+    pub(crate) fn collect(&self, uid: &str, before: Term, dry_run: bool) -> Result<Collected, String> {
+        let mut all = Collected::default();
         for committer in self.by_sink.values() {
             let (sender, answer) = channel();
             committer.collect(uid, before, dry_run, Box::new(move |result| sender.send(result).unwrap_or_default()));
-            lines.extend(answer.recv().unwrap_or_else(|_| Err("a sink gave no answer".to_owned()))?);
+            let found = answer.recv().unwrap_or_else(|_| Err("a sink gave no answer".to_owned()))?;
+            all.removed.extend(found.removed);
+            all.kept += found.kept;
         }
         // Sinks that write to one place find the same.
-        lines.sort_unstable();
-        lines.dedup();
-        Ok(lines)
+        all.removed.sort_unstable();
+        all.removed.dedup();
+        Ok(all)
     }
 }

@@ -20,7 +20,7 @@ mod signals;
 mod stop;
 mod system;
 
-pub use collect::{Collected, collect};
+pub use collect::{CollectFrom, collect};
 pub use compile::{CompiledJob, Overrides, compile, compile_text};
 pub use crash_point::NAMES as CRASH_POINTS;
 pub use driver::{Committers, ConnectorRegistry};

@@ -172,7 +172,15 @@ pub fn known_settings() -> Vec<SettingSpec> {
                 "Where state lives while the job runs: `hashmap`, in memory.",
             )
         },
-        setting("s3.endpoint", Text, "", "URL of a server that speaks S3; absent: AWS_ENDPOINT_URL, else Amazon's."),
+        SettingSpec {
+            check: Some(http_url),
+            ..setting(
+                "s3.endpoint",
+                Text,
+                "",
+                "URL of a server that speaks S3; absent: AWS_ENDPOINT_URL, else Amazon's.",
+            )
+        },
         setting(
             "s3.region",
             Text,
@@ -291,6 +299,13 @@ fn key_groups(value: &str) -> Result<(), &'static str> {
         Ok(1..=32_768) => Ok(()),
         _ => Err("it must be from 1 to 32768"),
     }
+}
+
+fn http_url(value: &str) -> Result<(), &'static str> {
+    let rest = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://")).unwrap_or_default();
+    let host = rest.split('/').next().unwrap_or_default();
+    let is_one = !host.is_empty() && !host.starts_with(':') && !host.contains(char::is_whitespace);
+    if is_one { Ok(()) } else { Err("it is a URL: http://HOST:PORT or https://HOST:PORT") }
 }
 
 fn memory_only(value: &str) -> Result<(), &'static str> {
@@ -495,6 +510,8 @@ mod tests {
             ("parallelism.default", "0", "option 'parallelism.default' = '0': it must be 1 or more"),
             ("pipeline.max-parallelism", "40000", "it must be from 1 to 32768"),
             ("execution.runtime-mode", "bath", "it is one of streaming, batch"),
+            ("s3.endpoint", "127.0.0.1:9000", "it is a URL: http://HOST:PORT or https://HOST:PORT"),
+            ("s3.endpoint", "https://:9000", "it is a URL"),
             ("state.backend.type", "rocksdb", "this build keeps state in memory only"),
             ("table.exec.state.ttl", "1 d", "state does not expire in this build"),
             ("table.local-time-zone", "Europe/Berlin", "times are shown in UTC in this build"),

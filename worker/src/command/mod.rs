@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 use streamfleet_launcher::{
-    Collected, CompiledJob, ExplainFormat, JobMode, LauncherError, LogFormat, Overrides, RunCounts, RunOptions,
+    CollectFrom, CompiledJob, ExplainFormat, JobMode, LauncherError, LogFormat, Overrides, RunCounts, RunOptions,
     RunOutcome, RunStart, collect, compile, explain, init_logging, inspect, run as run_job,
 };
 
@@ -92,9 +92,9 @@ fn collect_command(args: &GcArgs) -> Result<(), LauncherError> {
                 checkpoints: args.checkpoints.clone(),
                 ..Overrides::default()
             };
-            collect(Collected::Job(&compile(file, &overrides)?), args.dry_run)?
+            collect(CollectFrom::Job(&compile(file, &overrides)?), args.dry_run)?
         }
-        (None, place) => collect(Collected::Place(place.as_deref().unwrap_or_default()), args.dry_run)?,
+        (None, place) => collect(CollectFrom::Place(place.as_deref().unwrap_or_default()), args.dry_run)?,
     };
     print!("{text}");
     Ok(())

@@ -8,7 +8,7 @@ use super::requests::perform;
 use super::{merge, path_of, splitter_of};
 use crate::format::Format;
 use std::sync::Arc;
-use streamfleet_dataflow::{CollectDone, CommitDone, Committer, CommitterContext, DataflowError};
+use streamfleet_dataflow::{CollectDone, Collected, CommitDone, Committer, CommitterContext, DataflowError};
 use streamfleet_env::{Storage, StorageReply, StorageRequest};
 use streamfleet_logical::TableDescriptor;
 use streamfleet_types::Term;
@@ -98,17 +98,18 @@ impl Committer for FileCommitter {
         let uid = uid.to_owned();
         let then = move |found: Result<Vec<StorageReply>, String>| {
             let owner = Owner::new(&uid, before);
-            let found =
-                found.map(|found| found.into_iter().flat_map(|reply| owner.removals(reply)).collect::<Vec<_>>());
-            let removals = match found {
-                Ok(removals) => removals,
+            let found = match found {
+                Ok(found) => found,
                 Err(message) => return done(Err(message)),
             };
-            let lines = removals.iter().map(|request| format!("{} {}", request.name(), request.path())).collect();
+            let kept = found.iter().map(|reply| owner.kept(reply)).sum();
+            let removals: Vec<_> = found.into_iter().flat_map(|reply| owner.removals(reply)).collect();
+            let removed = removals.iter().map(|request| format!("{} {}", request.name(), request.path())).collect();
+            let collected = Collected { removed, kept };
             if dry_run {
-                return done(Ok(lines));
+                return done(Ok(collected));
             }
-            perform(&files, removals, Box::new(|result| done(result.map(|_| lines))));
+            perform(&files, removals, Box::new(|result| done(result.map(|_| collected))));
         };
         perform(&self.files, listings(&folder), Box::new(then));
     }

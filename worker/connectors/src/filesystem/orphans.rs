@@ -54,12 +54,26 @@ impl<'a> Owner<'a> {
         }
     }
 
+    /// How many parts of the same job a listing found that no earlier term wrote.
+    pub fn kept(self, found: &StorageReply) -> usize {
+        let is_kept = |path: &str| self.term_of(path).is_some_and(|term| term >= self.term);
+        match found {
+            StorageReply::Staged(staged) => staged.iter().filter(|staged| is_kept(&staged.path)).count(),
+            StorageReply::Paths(paths) => paths.iter().filter(|(path, _)| is_kept(path)).count(),
+            _ => 0,
+        }
+    }
+
+    /// The term under which the same job wrote a part.
+    fn term_of(self, path: &str) -> Option<u64> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let owner = name.strip_prefix("part-").and_then(Owner::of)?;
+        (owner.uid == self.uid).then_some(owner.term)
+    }
+
     /// True for the path of a part of the same job and an earlier term.
     fn left_behind(self, path: &str) -> bool {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        name.strip_prefix("part-")
-            .and_then(Owner::of)
-            .is_some_and(|owner| owner.uid == self.uid && owner.term < self.term)
+        self.term_of(path).is_some_and(|term| term < self.term)
     }
 }
 

@@ -461,10 +461,10 @@ pub fn worth_fencing(prefix: &str, before: Term, ids: Vec<IdState>) -> Vec<Strin
     ids.into_iter().filter(|(id, state)| is_worth(id, state)).map(|(id, _)| id).collect()
 }
 
-/// Of ids and their states: those of terms before this one that have something open.
-pub fn left_open(prefix: &str, before: Term, ids: Vec<IdState>) -> Vec<String> {
-    let is_left = |(id, state): &IdState| earlier_term(prefix, before, id).is_some() && is_open(state);
-    ids.into_iter().filter(is_left).map(|(id, _)| id).collect()
+/// Of ids and their states, those that have something open: of terms before this one, and of others.
+pub fn left_open(prefix: &str, before: Term, ids: Vec<IdState>) -> (Vec<String>, Vec<String>) {
+    let open = ids.into_iter().filter(|(_, state)| is_open(state)).map(|(id, _)| id);
+    open.partition(|id| earlier_term(prefix, before, id).is_some())
 }
 
 /// The term in an id that begins with this prefix, if it is before this one.
@@ -495,8 +495,10 @@ mod tests {
         let ids = ids.map(|(id, state)| (id.to_owned(), state.to_owned())).to_vec();
         // Who was overtaken without knowing it touches nothing of its successors.
         assert_eq!(worth_fencing("p-u-", Term(12), ids.clone()), ["p-u-1-a-1", "p-u-10-a-0", "p-u-10-a-1"]);
-        assert_eq!(left_open("p-u-", Term(12), ids.clone()), ["p-u-1-a-1"]);
-        assert_eq!(left_open("p-u-", Term(13), ids), ["p-u-1-a-1", "p-u-12-a-0"]);
+        let texts = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let expected = (texts(&["p-u-1-a-1"]), texts(&["p-u-12-a-0", "p-u-of-somebody-else"]));
+        assert_eq!(left_open("p-u-", Term(12), ids.clone()), expected);
+        assert_eq!(left_open("p-u-", Term(13), ids).0, ["p-u-1-a-1", "p-u-12-a-0"]);
         assert!(worth_fencing("p-u-", Term(12), Vec::new()).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use super::client::{Answer, Cluster, IdState, KafkaFault, TransactionHandle, Transactions, left_open, worth_fencing};
 use super::options::{Guarantee, WriteOptions};
 use std::sync::{Arc, OnceLock};
-use streamfleet_dataflow::{CollectDone, CommitDone, Committer, DataflowError};
+use streamfleet_dataflow::{CollectDone, Collected, CommitDone, Committer, DataflowError};
 use streamfleet_logical::TableDescriptor;
 use streamfleet_types::Term;
 
@@ -20,7 +20,7 @@ impl KafkaCommitter {
     pub fn new(table: &TableDescriptor, cluster: Arc<dyn Cluster>) -> Result<Self, DataflowError> {
         let options = WriteOptions::of(table)?;
         let committer = Self { table: table.name.clone(), options, cluster, transactions: OnceLock::new() };
-        if committer.options.guarantee == Guarantee::ExactlyOnce {
+        if committer.has_transactions() {
             // Its thread inherits a priority, and commits may be asked for by threads of a low one. A fault is told to who asks.
             let _ = committer.transactions();
         }
@@ -30,40 +30,30 @@ impl KafkaCommitter {
     fn transactions(&self) -> Result<&Arc<dyn Transactions>, String> {
         let make = || self.cluster.transactions(self.options.properties.clone()).map(Arc::from);
         let made = self.transactions.get_or_init(make);
-        made.as_ref().map_err(|fault| self.told(fault))
+        made.as_ref().map_err(|fault| format!("table {}: {fault}", self.table))
     }
 
-    fn told(&self, fault: &KafkaFault) -> String {
-        format!("table {}: {fault}", self.table)
-    }
-
-    /// Lists the transactional ids of the job with this uid, and fences those that `which` picks, unless that is only asked for;
-    /// gives their names.
-    fn fence(
+    /// Lists the transactional ids of the job with this uid; `then` gets them with what they begin with and a way to end them. Of
+    /// a sink without transactions there are none.
+    fn list(
         &self,
         uid: &str,
-        which: impl FnOnce(&str, Vec<IdState>) -> Vec<String> + Send + 'static,
-        dry_run: bool,
-        done: CollectDone,
+        then: impl FnOnce(Result<(String, Vec<IdState>, Arc<dyn Transactions>), String>) + Send + 'static,
     ) {
-        if self.options.guarantee != Guarantee::ExactlyOnce {
-            return done(Ok(Vec::new()));
-        }
         let transactions = match self.transactions() {
             Ok(transactions) => Arc::clone(transactions),
-            Err(message) => return done(Err(message)),
+            Err(message) => return then(Err(message)),
         };
-        let (table, again) = (self.table.clone(), Arc::clone(&transactions));
-        let done = move |result: Result<Vec<String>, KafkaFault>| {
-            done(result.map_err(|fault| format!("table {table}: {fault}")));
-        };
-        let prefix = format!("{}-{uid}-", self.options.id_prefix);
-        let of_prefix = prefix.clone();
-        let then: Answer<Vec<IdState>> = Box::new(move |found| match found.map(|found| which(&of_prefix, found)) {
-            Ok(ids) if !dry_run => again.fence(ids.clone(), Box::new(|result| done(result.map(|()| ids)))),
-            other => done(other),
+        let (table, prefix) = (self.table.clone(), format!("{}-{uid}-", self.options.id_prefix));
+        let (asked, again) = (prefix.clone(), Arc::clone(&transactions));
+        let answer: Answer<Vec<IdState>> = Box::new(move |found| {
+            then(found.map(|found| (prefix, found, again)).map_err(|fault| format!("table {table}: {fault}")));
         });
-        transactions.list(prefix, then);
+        transactions.list(asked, answer);
+    }
+
+    const fn has_transactions(&self) -> bool {
+        matches!(self.options.guarantee, Guarantee::ExactlyOnce)
     }
 }
 
@@ -85,15 +75,41 @@ impl Committer for KafkaCommitter {
     }
 
     fn abandon(&self, uid: &str, before: Term, done: CommitDone) {
-        let which = move |prefix: &str, ids| worth_fencing(prefix, before, ids);
-        self.fence(uid, which, false, Box::new(|result| done(result.map(|_| ()))));
+        if !self.has_transactions() {
+            return done(Ok(()));
+        }
+        let table = self.table.clone();
+        self.list(uid, move |found| match found {
+            Ok((prefix, found, transactions)) => {
+                let answer = move |result: Result<(), KafkaFault>| {
+                    done(result.map_err(|fault| format!("table {table}: {fault}")));
+                };
+                transactions.fence(worth_fencing(&prefix, before, found), Box::new(answer));
+            }
+            Err(message) => done(Err(message)),
+        });
     }
 
     fn collect(&self, uid: &str, before: Term, dry_run: bool, done: CollectDone) {
-        let which = move |prefix: &str, ids| left_open(prefix, before, ids);
-        let told = |result: Result<Vec<String>, String>| {
-            done(result.map(|ids| ids.iter().map(|id| format!("abort transaction {id}")).collect()));
-        };
-        self.fence(uid, which, dry_run, Box::new(told));
+        if !self.has_transactions() {
+            return done(Ok(Collected::default()));
+        }
+        let table = self.table.clone();
+        self.list(uid, move |found| {
+            let (prefix, found, transactions) = match found {
+                Ok(found) => found,
+                Err(message) => return done(Err(message)),
+            };
+            let (left, kept) = left_open(&prefix, before, found);
+            let removed = left.iter().map(|id| format!("abort transaction {id}")).collect();
+            let collected = Collected { removed, kept: kept.len() };
+            if dry_run {
+                return done(Ok(collected));
+            }
+            let answer = move |result: Result<(), KafkaFault>| {
+                done(result.map(|()| collected).map_err(|fault| format!("table {table}: {fault}")));
+            };
+            transactions.fence(left, Box::new(answer));
+        });
     }
 }

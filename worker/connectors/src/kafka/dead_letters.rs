@@ -92,7 +92,7 @@ impl DeadLetters {
                 ProducerEvent::Opened { .. } => self.is_open = true,
                 ProducerEvent::Flushed { .. } => self.flushes -= 1,
                 ProducerEvent::Failed(fault) => {
-                    return Err(fault.at("dead letters"));
+                    return Err(fault.at("'scan.errors.dead-letter.topic'"));
                 }
             }
         }

@@ -207,14 +207,15 @@ pub(super) fn refused(table: &TableDescriptor, property: &str, detail: &str) -> 
     // Of several the last one holds.
     let found = table.options.iter().rev().find(comes_from).map(|(option, _)| option.clone());
     let option = found.unwrap_or_else(|| format!("{PREFIX}{property}"));
+    let advice = "settings have the names and values of Kafka's Java client, or of librdkafka";
+    if detail.starts_with("No such configuration property") {
+        // It may be that of a secret, misspelt.
+        return hidden(table, &option, &format!("{detail}: {advice}"));
+    }
     if SECRETS.iter().any(|word| option.contains(word)) {
         return hidden(table, &option, "the client does not take its value");
     }
-    bad(
-        table,
-        &option,
-        format!("{detail}: settings have the names and values of Kafka's Java client, or of librdkafka"),
-    )
+    bad(table, &option, format!("{detail}: {advice}"))
 }
 
 fn translate(
@@ -429,11 +430,12 @@ mod tests {
             let found = of(&table).and_then(|properties| super::super::check_properties(&table, &properties));
             found.expect_err("refused").to_string()
         };
-        let error = said("properties.no.such", "1");
-        assert!(
-            error.starts_with("table t: option 'properties.no.such' = '1': No such configuration property"),
-            "{error}"
-        );
+        // Perhaps a misspelt secret.
+        for option in ["properties.no.such", "properties.sasl.passwort", "properties.ssl.key.pasword"] {
+            let error = said(option, "hush");
+            let expected = format!("table t: option '{option}' = '(hidden)': No such configuration property");
+            assert!(error.starts_with(&expected) && !error.contains("hush"), "{error}");
+        }
         let error = said("properties.compression.type", "rar");
         assert!(error.starts_with("table t: option 'properties.compression.type' = 'rar': Invalid value"), "{error}");
         let error = said("properties.sasl.mechanism", "");

@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use streamfleet_dataflow::{Flow, Sink, Source, SourceStatus, SplitState};
+use streamfleet_dataflow::{Collected, Flow, Sink, Source, SourceStatus, SplitState};
 use streamfleet_logical::{ColumnKind, ScanSpec, SinkSpec};
 use streamfleet_types::{Batch, Epoch, RowKind, Term};
 
@@ -436,9 +436,10 @@ fn transactions_that_were_left_are_told_and_ended() {
     let committer = super::committer(&exactly_once(&[]), shared).expect("sound");
     let asked = || std::mem::take(&mut cluster.0.lock().unwrap().asked);
     for dry_run in [true, false] {
-        let done = Box::new(|result: Result<Vec<String>, String>| {
+        let done = Box::new(|result: Result<Collected, String>| {
             let lines = ["abort transaction streamfleet-uid-1-a-0", "abort transaction streamfleet-uid-2-b-0"];
-            assert_eq!(result.expect("told"), lines);
+            let Collected { removed, kept } = result.expect("told");
+            assert_eq!((removed.as_slice(), kept), (lines.map(str::to_owned).as_slice(), 1));
         });
         committer.collect("uid", Term(3), dry_run, done);
         let fenced = ["fence streamfleet-uid-1-a-0", "fence streamfleet-uid-2-b-0"];

@@ -167,8 +167,12 @@ async fn make(options: &S3Options) -> aws_sdk_s3::Client {
     let has_endpoint = shared.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
     let config = aws_sdk_s3::config::Builder::from(&shared)
         .force_path_style(options.path_style.unwrap_or(has_endpoint))
-        // Servers other than S3 do not all know checksums: they are asked for, by an option.
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        // Servers other than S3 do not all know checksums: they are asked for, by an option. Without this the client names the
+        // algorithm, and leaves the checksum out.
+        .request_checksum_calculation(match options.checksum {
+            Some(_) => RequestChecksumCalculation::WhenSupported,
+            None => RequestChecksumCalculation::WhenRequired,
+        })
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .build();
     aws_sdk_s3::Client::from_conf(config)

@@ -64,7 +64,7 @@ impl NativeConsumer {
         // As librdkafka reads it; its default is that of committed records.
         let reads_committed = settings.properties.get("isolation.level").is_none_or(|level| level == "read_committed");
         let consumer: BaseConsumer<Context> =
-            config.create_with_context(context.clone()).map_err(|error| refused(&error))?;
+            config.create_with_context(context.clone()).map_err(|error| refused(&error, &settings.properties))?;
         let (commands, receiver) = channel();
         let is_over = Arc::<AtomicBool>::default();
         let reader = Reader {
@@ -254,6 +254,7 @@ impl Reader {
             format!("topic {}, partition {}, offset {offset}: ", partition.topic, partition.partition)
         });
         let code = error.rdkafka_error_code()?;
+        let not_there = format!("it is not at {}", self.settings.properties["bootstrap.servers"]);
         let (what, advice) = match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => (
                 "there is no such offset any more, or not yet",
@@ -263,7 +264,10 @@ impl Reader {
             ),
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownPartition
-            | RDKafkaErrorCode::UnknownTopic => ("it is gone", "make it again, or take it out of 'topic'"),
+            | RDKafkaErrorCode::UnknownTopic => match place {
+                Some(_) => ("it is gone", "make it again, or take it out of 'topic'"),
+                None => (not_there.as_str(), "make it, or check 'topic' and 'properties.bootstrap.servers'"),
+            },
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed => {

@@ -140,7 +140,11 @@ pub(super) fn not_written(error: &KafkaError) -> KafkaFault {
                 .to_owned(),
             outlook: Outlook::Lasts,
         },
-        Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+        Some(
+            RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::UnknownTopicOrPartition,
+        ) => {
             KafkaFault::refused("the topic is gone: make it again and start the job again")
         }
         Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed) => {

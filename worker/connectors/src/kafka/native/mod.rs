@@ -70,7 +70,7 @@ pub(super) fn config(properties: &Properties) -> ClientConfig {
 pub(super) fn check(properties: &Properties) -> Result<(), KafkaFault> {
     match config(properties).create_native_config() {
         Ok(_) => Ok(()),
-        Err(error) => Err(refused(&error)),
+        Err(error) => Err(refused(&error, properties)),
     }
 }
 
@@ -83,12 +83,30 @@ pub(super) fn bad_property(properties: &Properties) -> Option<(String, String)> 
     }
 }
 
-fn refused(error: &KafkaError) -> KafkaFault {
+/// The client's properties that name files, with the options that they come from.
+const FILES: [(&str, &str); 3] = [
+    ("ssl.ca.location", "ssl.truststore.location"),
+    ("ssl.certificate.location", "ssl.keystore.location"),
+    ("ssl.key.location", "ssl.keystore.location"),
+];
+
+fn refused(error: &KafkaError, properties: &Properties) -> KafkaFault {
     match error {
         // The value may be a secret.
         KafkaError::ClientConfig(_, what, key, _) => {
             KafkaFault::refused(format!("'properties.{key}' cannot be used: {what}"))
         }
-        other => KafkaFault::refused(format!("the client cannot be made: {other}")),
+        other => {
+            let text = other.to_string();
+            let file = FILES.iter().find(|(name, _)| text.contains(&format!("{name} failed")));
+            let Some((option, path)) = file.and_then(|(name, option)| Some((option, properties.get(*name)?))) else {
+                return KafkaFault::refused(format!("the client cannot be made: {text}"));
+            };
+            let why = match std::fs::read(path) {
+                Err(error) => error.to_string(),
+                Ok(_) => format!("certificates and keys in PEM are needed ({text})"),
+            };
+            KafkaFault::refused(format!("'properties.{option}' = '{path}' cannot be used: {why}"))
+        }
     }
 }

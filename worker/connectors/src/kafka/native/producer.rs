@@ -370,7 +370,8 @@ fn make(
     if let Some(id) = &transactional_id {
         config.set("transactional.id", id);
     }
-    let client: Client = config.create_with_context(context.clone()).map_err(|error| refused(&error))?;
+    let client: Client =
+        config.create_with_context(context.clone()).map_err(|error| refused(&error, &settings.properties))?;
     let tokens = &context.tokens;
     tokens.begin(client.client()).map_err(|fault| fault.at(&format!("topic {}", settings.topic)))?;
     let (begin, longest) = (Instant::now(), reach_within(&settings.properties));
