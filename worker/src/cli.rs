@@ -1,6 +1,6 @@
 //! What the command line takes.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Runs stateful stream and batch jobs written in Flink SQL, exactly-once.
@@ -187,13 +187,14 @@ pub(crate) struct JobArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["place", "job"])))]
 pub(crate) struct GcArgs {
     /// Only tell what would be removed.
     #[arg(long)]
     pub dry_run: bool,
 
     /// A job's checkpoint place.
-    #[arg(value_name = "PLACE/JOB", required_unless_present = "job", conflicts_with = "job")]
+    #[arg(value_name = "PLACE/JOB")]
     pub place: Option<String>,
 
     /// The job's manifest, or its .sql script: its checkpoint place and its sinks.
@@ -201,11 +202,11 @@ pub(crate) struct GcArgs {
     pub job: Option<PathBuf>,
 
     /// A folder, or s3://bucket/folder, as `run --checkpoints` was given.
-    #[arg(long, value_name = "PLACE", requires = "job")]
+    #[arg(long, value_name = "PLACE", conflicts_with = "place")]
     pub checkpoints: Option<String>,
 
     /// A configuration option, as `run --set` was given; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value, requires = "job")]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value, conflicts_with = "place")]
     pub config: Vec<(String, String)>,
 }
 

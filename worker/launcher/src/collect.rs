@@ -95,6 +95,14 @@ fn read_log(place: &str, storage: &dyn Storage) -> Result<LogView, LauncherError
 
 /// The committers of a job's sinks, if nothing that they would find is still to be shown: a checkpoint may name it.
 fn committers_of(job: &CompiledJob, place: &str, view: &LogView) -> Result<Committers, LauncherError> {
+    if let Some(other) = view.newest().filter(|snapshot| snapshot.fingerprint != job.graph.fingerprint) {
+        let why = format!(
+            "the job of this file has another plan than the one that wrote checkpoint {}: its sinks may be others. Name the file \
+             and the options that it was run with",
+            other.epoch
+        );
+        return Err(LauncherError::Option(format!("{place}: {why}")));
+    }
     if let Some(epoch) = view.uncommitted() {
         let why = format!(
             "output of checkpoint {epoch} is not committed yet, and is no leftover: start the job, which commits it, or name the \

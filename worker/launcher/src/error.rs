@@ -88,6 +88,11 @@ impl LauncherError {
         !matches!(self, Self::Deploy(_) | Self::Job(_) | Self::Collect(_))
     }
 
+    /// True if another run of the job goes on instead.
+    pub const fn is_overtaken(&self) -> bool {
+        matches!(self, Self::Job(CoordinatorError::Fenced { .. } | CoordinatorError::FencedLongAgo))
+    }
+
     /// What another run may expect.
     pub const fn outlook(&self) -> Outlook {
         match self {

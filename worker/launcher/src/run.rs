@@ -106,7 +106,8 @@ pub(crate) fn run_with(
         let now = attempts.clock.monotonic();
         match restarts.failed(now, error.outlook(), counts.checkpoints > 0, chance()) {
             Verdict::Over(why) => {
-                if why != Why::NotAsked {
+                // Of a job that goes on elsewhere the error says all.
+                if why != Why::NotAsked && !error.is_overtaken() {
                     eprintln!("{}: not begun again: {why}", job.name);
                 }
                 return Err(error);
