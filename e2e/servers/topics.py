@@ -12,14 +12,14 @@ def create(address, *names, partitions=3, config=None):
     admin = AdminClient({"bootstrap.servers": address})
     topics = [NewTopic(name, num_partitions=partitions, replication_factor=1, config=config or {}) for name in names]
     for future in admin.create_topics(topics).values():
-        future.result(30)
+        future.result(240)
 
 
 def delete(address, *names):
     """Deletes topics."""
     admin = AdminClient({"bootstrap.servers": address})
     for future in admin.delete_topics(list(names)).values():
-        future.result(30)
+        future.result(240)
 
 
 def fill(address, topic, records):
@@ -112,4 +112,4 @@ def add_partitions(address, topic, count):
     """Gives a topic more partitions."""
     admin = AdminClient({"bootstrap.servers": address})
     for future in admin.create_partitions([NewPartitions(topic, count)]).values():
-        future.result(30)
+        future.result(240)

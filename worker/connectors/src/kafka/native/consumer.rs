@@ -39,6 +39,9 @@ const STATISTICS_MS: &str = "5000";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long brokers may list a partition as little as the client does, before it is gone.
+const MISSED_WITHIN: Duration = Duration::from_secs(10);
+
 /// How long to wait before the next try.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -262,6 +265,7 @@ impl Reader {
                  were deleted before they were read: name another, or start the job with --from-nothing, or with an older \
                  or newer checkpoint",
             ),
+            RDKafkaErrorCode::UnknownPartition if self.has_its_partitions() => return None,
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownPartition
             | RDKafkaErrorCode::UnknownTopic => match place {
@@ -292,6 +296,29 @@ impl Reader {
         let fault = KafkaFault::refused(format!("{at}{what}{range} ({}): {advice}", text_of(error)));
         // Records that are gone do not come back.
         Some(if is_offset { KafkaFault { outlook: Outlook::Lasts, ..fault } } else { fault })
+    }
+
+    /// True if the brokers know all partitions that are read, though the client has said that they do not: brokers that have just
+    /// begun, or that have lost each other for a moment, list none. They are asked for [`MISSED_WITHIN`].
+    fn has_its_partitions(&self) -> bool {
+        let is_there = |TopicPartition { topic, partition }: &TopicPartition| {
+            let metadata = self.consumer.fetch_metadata(Some(topic), FIRST_TIMEOUT);
+            metadata.is_ok_and(|metadata| {
+                let partitions = metadata.topics().iter().flat_map(|of| of.partitions());
+                partitions.into_iter().any(|of| of.id() == *partition)
+            })
+        };
+        let begin = Instant::now();
+        while !self.queues.is_empty() {
+            if self.queues.iter().all(|queue| is_there(&queue.partition)) {
+                return true;
+            }
+            if begin.elapsed() >= MISSED_WITHIN {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        false
     }
 
     /// Which offsets a partition has, for an error: if the brokers do not say it, the error goes without.
