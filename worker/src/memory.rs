@@ -8,10 +8,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// mimalloc's `mi_option_purge_delay`, for which its bindings have no name.
 const PURGE_DELAY: mi_option_t = 15;
 
-/// How long freed memory is kept before the system gets it back. Within it falls the next checkpoint, which needs as much as the
-/// one before gave back: a slot whose rows are copied at the beginning of a checkpoint stands still for every page that the
-/// system has to clear for it, and longer if a hypervisor has to find it first.
-const KEPT_MS: std::ffi::c_long = 60_000;
+/// How long freed memory is kept before the system gets it back, all of it at once. Within it fall the next checkpoints, which
+/// need as much as the one before gave back: a slot whose rows are copied at the beginning of a checkpoint stands still for every
+/// page that the system has to clear for it, and longer if a hypervisor has to find it first.
+const KEPT_MS: std::ffi::c_long = 10 * 60_000;
 
 /// Sets the allocator up, before any thread is made.
 #[expect(unsafe_code, reason = "the option has no safe wrapper")]
