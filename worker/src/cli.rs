@@ -96,7 +96,8 @@ pub(crate) enum SnapshotsCommand {
     /// Remove what crashes left of a job: state files, unfinished uploads and start-up probes that nothing refers to, and with
     /// --job also what lies at its sinks: unfinished files, and transactions that hold up readers.
     ///
-    /// Only what the job itself wrote before its newest start, or before its end, is removed: it may run meanwhile.
+    /// Only what the job itself wrote before its newest start is removed, and at the sinks of a job that has ended also what that
+    /// start wrote: the job may run meanwhile.
     #[command(after_help = "\
 Examples:
   streamfleet snapshots gc --dry-run checkpoints/flights
