@@ -30,11 +30,16 @@ impl KafkaCommitter {
     fn transactions(&self) -> Result<&Arc<dyn Transactions>, String> {
         let make = || self.cluster.transactions(self.options.properties.clone()).map(Arc::from);
         let made = self.transactions.get_or_init(make);
-        made.as_ref().map_err(|fault| format!("table {}: {fault}", self.table))
+        made.as_ref().map_err(|fault| self.told()(fault.clone()))
     }
 
-    /// Lists the transactional ids of the job with this uid; `then` gets them with what they begin with and a way to end them. Of
-    /// a sink without transactions there are none.
+    /// Tells a fault with its table.
+    fn told(&self) -> impl Fn(KafkaFault) -> String + Send + 'static {
+        let table = self.table.clone();
+        move |fault| format!("table {table}: {fault}")
+    }
+
+    /// Lists the transactional ids of the job with this uid; `then` gets them with what they begin with and a way to end them.
     fn list(
         &self,
         uid: &str,
@@ -44,10 +49,10 @@ impl KafkaCommitter {
             Ok(transactions) => Arc::clone(transactions),
             Err(message) => return then(Err(message)),
         };
-        let (table, prefix) = (self.table.clone(), format!("{}-{uid}-", self.options.id_prefix));
+        let (told, prefix) = (self.told(), format!("{}-{uid}-", self.options.id_prefix));
         let (asked, again) = (prefix.clone(), Arc::clone(&transactions));
         let answer: Answer<Vec<IdState>> = Box::new(move |found| {
-            then(found.map(|found| (prefix, found, again)).map_err(|fault| format!("table {table}: {fault}")));
+            then(found.map(|found| (prefix, found, again)).map_err(told));
         });
         transactions.list(asked, answer);
     }
@@ -65,12 +70,10 @@ impl Committer for KafkaCommitter {
             })
         };
         let handles: Result<Vec<_>, _> = handles.into_iter().map(parse).collect();
-        let table = self.table.clone();
-        let answer =
-            move |result: Result<(), KafkaFault>| done(result.map_err(|fault| format!("table {table}: {fault}")));
+        let told = self.told();
         match handles.and_then(|handles| Ok((handles, self.transactions()?))) {
-            Ok((handles, transactions)) => transactions.commit(handles, Box::new(answer)),
-            Err(message) => answer(Err(KafkaFault::new(message))),
+            Ok((handles, transactions)) => transactions.commit(handles, Box::new(|result| done(result.map_err(told)))),
+            Err(message) => done(Err(message)),
         }
     }
 
@@ -78,13 +81,11 @@ impl Committer for KafkaCommitter {
         if !self.has_transactions() {
             return done(Ok(()));
         }
-        let table = self.table.clone();
+        let told = self.told();
         self.list(uid, move |found| match found {
             Ok((prefix, found, transactions)) => {
-                let answer = move |result: Result<(), KafkaFault>| {
-                    done(result.map_err(|fault| format!("table {table}: {fault}")));
-                };
-                transactions.fence(worth_fencing(&prefix, before, found), Box::new(answer));
+                let ids = worth_fencing(&prefix, before, found);
+                transactions.fence(ids, Box::new(|result| done(result.map_err(told))));
             }
             Err(message) => done(Err(message)),
         });
@@ -94,7 +95,7 @@ impl Committer for KafkaCommitter {
         if !self.has_transactions() {
             return done(Ok(Collected::default()));
         }
-        let table = self.table.clone();
+        let told = self.told();
         self.list(uid, move |found| {
             let (prefix, found, transactions) = match found {
                 Ok(found) => found,
@@ -106,10 +107,7 @@ impl Committer for KafkaCommitter {
             if dry_run {
                 return done(Ok(collected));
             }
-            let answer = move |result: Result<(), KafkaFault>| {
-                done(result.map(|()| collected).map_err(|fault| format!("table {table}: {fault}")));
-            };
-            transactions.fence(left, Box::new(answer));
+            transactions.fence(left, Box::new(|result| done(result.map(|()| collected).map_err(told))));
         });
     }
 }
