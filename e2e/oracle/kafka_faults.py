@@ -339,23 +339,29 @@ def partition_added(case, kafka):
 
 
 def topic_made_anew(case, kafka):
-    across, running, gone = (case(name, read="") for name in ("topic-anew", "topic-anew-running", "topic-gone"))
+    names = ("topic-anew", "topic-anew-longer", "topic-anew-running", "topic-gone")
+    across, longer, running, gone = cases = [case(name, read="") for name in names]
     processes = []
-    for one in (across, running, gone):
+    for one in cases:
         processes.append(one.start())
         one.put(0, 1_000)
         one.wait_for(1_000)
-    stop(processes[0])
-    topics.delete(kafka.address, across.source, running.source, gone.source)
+    for process in processes[:2]:
+        stop(process)
+    topics.delete(kafka.address, *(one.source for one in cases))
     time.sleep(2)
-    for one in (across, running):
+    # Of the longer one every offset is there again.
+    for one, rows in ((across, 10), (longer, 2_000), (running, 10)):
         topics.create(kafka.address, one.source, partitions=2)
-        one.put(0, 10)
-    for one, process in ((across, across.start()), (running, processes[1])):
-        one.refused(f"topic {one.source}, partition", "there is no such offset any more, or not yet", "--from-nothing",
-                    process=process)
+        one.put(5_000, rows)
+    for one in (across, longer):
+        one.refused(f"topic {one.source}: it was deleted and made anew (its id was ", "--from-nothing",
+                    "'scan.topic.recreated' = 'continue'")
+    running.refused(f"topic {running.source}, partition", "there is no such offset any more, or not yet", "--from-nothing",
+                    process=processes[2])
+    for one in (across, longer, running):
         one.exact(0, 1_000, "nothing of the new topic is written")
-    gone.refused(f"topic {gone.source}, partition", "it is gone", "make it again", process=processes[2])
+    gone.refused(f"topic {gone.source}, partition", "it is gone", "make it again", process=processes[3])
 
 
 def taken_over(case, kafka):

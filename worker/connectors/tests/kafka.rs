@@ -28,6 +28,10 @@ fn a_real_broker_conforms() {
             let made = runtime.block_on(admin.create_topics(&[topic], &AdminOptions::new())).expect("an answer");
             assert!(made.iter().all(Result::is_ok), "{made:?}");
         },
+        delete_topic: &|name| {
+            let gone = runtime.block_on(admin.delete_topics(&[name], &AdminOptions::new())).expect("an answer");
+            assert!(gone.iter().all(Result::is_ok), "{gone:?}");
+        },
         pass: &std::thread::sleep,
         prefix: format!("conformance-{}", now.as_nanos()),
     });

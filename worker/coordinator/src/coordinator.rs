@@ -1,11 +1,12 @@
 //! The coordinator's state machine.
 
 use crate::append::{Appended, Appender};
-use crate::backoff::{FIRST_PAUSE, PATIENCE, TRIES};
+use crate::backoff::{FIRST_PAUSE, TRIES};
 use crate::chain::is_long;
 use crate::commits::{Answer, Commits};
 use crate::config::{CoordinatorConfig, StartFrom};
 use crate::first_rows::FirstRowsOfSlots;
+use crate::last_snapshot::LastSnapshot;
 use crate::leftovers::{DATA_PREFIX, Leftovers};
 use crate::log_view::LogView;
 use crate::message::{Action, CoordinatorError, Ending, Event};
@@ -90,13 +91,7 @@ pub struct Coordinator {
     newest_epoch: Epoch,
     commits: Commits,
     stop_asked: bool,
-    /// The last snapshot stands: nothing but commits and `End` is left.
-    last_done: bool,
-    /// It was begun after all slots had drained: all output is in it.
-    last_drained: bool,
-    last_tries: u32,
-    last_failing_since: Option<Duration>,
-    retry_last_at: Duration,
+    last: LastSnapshot,
     /// Why the run failed; `End` is being appended.
     failure: Option<CoordinatorError>,
     /// Times that the log may be read again because somebody appended to it before this process claimed.
@@ -121,7 +116,7 @@ impl fmt::Debug for Coordinator {
             .field("drained", &self.drained)
             .field("commits", &self.commits)
             .field("appender", &self.appender)
-            .field("last_done", &self.last_done)
+            .field("last", &self.last)
             .finish_non_exhaustive()
     }
 }
@@ -151,11 +146,7 @@ impl Coordinator {
             newest_epoch: Epoch(0),
             commits: Commits::default(),
             stop_asked: false,
-            last_done: false,
-            last_drained: false,
-            last_tries: 0,
-            last_failing_since: None,
-            retry_last_at: Duration::ZERO,
+            last: LastSnapshot::default(),
             failure: None,
             claims_left: TRIES,
             started: false,
@@ -186,16 +177,16 @@ impl Coordinator {
 
     /// True if everything up to the run's end is in a snapshot that stands.
     pub const fn has_last_snapshot(&self) -> bool {
-        self.last_done
+        self.last.is_done()
     }
 
     /// When the coordinator wants a [`Event::Tick`], at the latest.
     pub fn wake_at(&self) -> Option<Duration> {
         let timeout = self.under_way.as_ref().filter(|u| !u.recording).map(|u| u.since + self.config.timeout);
-        let is_running = matches!(self.stage, Stage::Running) && self.under_way.is_none() && !self.last_done;
+        let is_running = matches!(self.stage, Stage::Running) && self.under_way.is_none() && !self.last.is_done();
         let is_free = is_running && self.settling.is_over();
         let next = (self.config.interval.is_some() && is_free).then_some(self.next_checkpoint);
-        let retry_last = (self.last_failing_since.is_some() && is_free).then_some(self.retry_last_at);
+        let retry_last = self.last.retry_at().filter(|_| is_free);
         let retry_abandon = match self.stage {
             Stage::Abandoning { retry_at, .. } => retry_at,
             _ => None,
@@ -207,7 +198,7 @@ impl Coordinator {
         // Once it is past, what else must come wakes it.
         let first_rows = self.first_rows.wait_ends_at().filter(|at| self.stop_asked && *at > self.clock.monotonic());
         let settling = self.settling.wake_at().filter(|_| is_running);
-        let last_fails = self.last_failing_since.filter(|_| is_running).map(|since| since + PATIENCE);
+        let last_fails = self.last.patience_ends_at().filter(|_| is_running);
         let retries = self.commits.wake_at();
         let appender = self.appender.wake_at();
         let all =
@@ -548,11 +539,8 @@ impl Coordinator {
         let Some(under_way) = self.under_way.take() else { return };
         let epoch = under_way.assembly.epoch();
         self.next_checkpoint = now + self.config.interval.unwrap_or(FIRST_PAUSE);
-        if under_way.last {
-            self.last_failing_since.get_or_insert(now);
-            if self.last_failed(now, &reason, is_late) {
-                return;
-            }
+        if under_way.last && self.last_failed(now, &reason, is_late) {
+            return;
         }
         self.settling.begin(self.config.shape.parallelism);
         self.append(LogRecord::Abort { epoch, reason });
@@ -560,10 +548,7 @@ impl Coordinator {
 
     /// A try of the last snapshot has failed; true if it was the last one.
     fn last_failed(&mut self, now: Duration, reason: &str, is_late: bool) -> bool {
-        // Storage that does not answer makes snapshots late; what a slot says counts at once.
-        self.last_tries += u32::from(!is_late);
-        self.retry_last_at = now + FIRST_PAUSE;
-        let is_over = self.last_tries >= TRIES || self.last_failing_since.is_some_and(|since| now >= since + PATIENCE);
+        let is_over = self.last.failed(now, is_late);
         if is_over {
             self.fail(CoordinatorError::LastSnapshot(reason.to_owned()));
         }
@@ -575,7 +560,7 @@ impl Coordinator {
         self.settling.on_settled(now, slot, result.is_ok());
         let Err(reason) = result else { return };
         warn!(slot, reason, "what a checkpoint that was given up holds could not be written; tried again");
-        if self.last_failing_since.is_some() {
+        if self.last.is_failing() {
             self.last_failed(now, &format!("slot {slot}: {reason}"), false);
         }
     }
@@ -598,10 +583,12 @@ impl Coordinator {
         let epoch = snapshot.epoch;
         let under_way = self.under_way.take().expect("only a snapshot under way is recorded");
         if under_way.last {
-            self.last_done = true;
+            self.last.done();
             self.sweep(actions);
         }
-        self.last_drained |= under_way.drained;
+        if under_way.drained {
+            self.last.took_all_output();
+        }
         let total: u64 = snapshot.files.iter().map(|f| f.bytes).sum();
         self.stats = CheckpointStats {
             newest: Some(epoch),
@@ -648,18 +635,20 @@ impl Coordinator {
     }
 
     /// Looks for what earlier terms left. Once at the claim, and once at the end: a process whose place was taken wrote on until it
-    /// noticed.
+    /// noticed, and then this term too has files that its snapshots did without.
     fn sweep(&mut self, actions: &mut Vec<Action>) {
         self.ask(Purpose::Sweep, StorageRequest::List { prefix: DATA_PREFIX.to_owned() }, actions);
         self.ask(Purpose::Sweep, StorageRequest::ListStaged { prefix: DATA_PREFIX.to_owned() }, actions);
         self.ask(Purpose::Sweep, StorageRequest::List { prefix: LOG_PREFIX.to_owned() }, actions);
     }
 
-    /// State files or records are listed: deletes those that earlier terms of this job left and nothing refers to.
+    /// State files or records are listed: deletes those that nothing refers to and nobody may still refer to.
     fn on_swept(&mut self, result: &Result<StorageReply, StorageError>, actions: &mut Vec<Action>) {
         let Ok(listed) = result else { return };
         let kept: Vec<&Snapshot> = self.view.kept().map(|(_, s)| s).collect();
-        let leftovers = Leftovers { uid: &self.uid, below: self.term, kept: &kept, lowest: self.view.lowest };
+        // When the last snapshot stands slots write nothing more: those given up before it were written before it began.
+        let below = if self.last.is_done() { self.term.next() } else { self.term };
+        let leftovers = Leftovers { uid: &self.uid, below, kept: &kept, lowest: self.view.lowest };
         for request in leftovers.removals(listed) {
             self.ask(Purpose::Delete, request, actions);
         }
@@ -714,7 +703,7 @@ impl Coordinator {
     /// being recorded is not left.
     fn awaits_first_rows(&self, now: Duration) -> bool {
         let is_recording = self.under_way.as_ref().is_some_and(|u| u.recording) || !self.commits.is_empty();
-        !self.last_done && !is_recording && self.first_rows.are_kept_waiting(now)
+        !self.last.is_done() && !is_recording && self.first_rows.are_kept_waiting(now)
     }
 
     fn begin_what_is_due(&mut self, now: Duration, actions: &mut Vec<Action>) {
@@ -722,11 +711,11 @@ impl Coordinator {
             return;
         }
         let all_drained = self.drained.len() == self.config.shape.parallelism as usize;
-        if self.last_done {
+        if self.last.is_done() {
             // Behind `End` nobody deletes what is asked to be deleted now.
             if self.commits.is_empty() && self.appender.is_idle() && self.asked.is_empty() {
                 // Slots that drained behind the barrier of a stop gave rows that no snapshot covers: the next run gives them.
-                let outcome = if self.last_drained { Outcome::Finished } else { Outcome::Stopped };
+                let outcome = if self.last.has_all_output() { Outcome::Finished } else { Outcome::Stopped };
                 self.append(LogRecord::End { outcome, reason: String::new() });
                 self.stage = Stage::Ending;
             }
@@ -737,13 +726,13 @@ impl Coordinator {
             if self.settling.is_due(now) {
                 actions.push(Action::Slots(SlotCommand::Settle));
             }
-            if last && self.last_failing_since.is_some_and(|since| now >= since + PATIENCE) {
+            if last && self.last.is_out_of_patience(now) {
                 let reason = "what an earlier checkpoint holds could not be written".to_owned();
                 self.fail(CoordinatorError::LastSnapshot(reason));
             }
             return;
         }
-        let retrying = now < self.retry_last_at;
+        let retrying = self.last.is_pausing(now);
         let due = self.config.interval.is_some() && now >= self.next_checkpoint;
         if (last && !retrying) || due {
             let epoch = self.newest_epoch.next();

@@ -2,7 +2,7 @@
 //!
 //! A state file's name tells the job's uid and the term it was written under. An earlier term of the same uid completes nothing
 //! any more once its successor has claimed: what no snapshot refers to then is nobody's. Files of the newest term may be on
-//! their way into a snapshot, and files of another uid belong to another job, so both stay.
+//! their way into a snapshot as long as its process may live, and files of another uid belong to another job, so both stay.
 //!
 //! A record below the log's lowest was created by a process that had stood still, at a place whose record had been deleted.
 
@@ -27,7 +27,8 @@ const PROBE_AGE_MS: i64 = 60 * 60 * 1000;
 pub fn leftovers(view: &LogView, listed: &StorageReply, wall_clock_ms: i64) -> Vec<StorageRequest> {
     let kept: Vec<&Snapshot> = view.kept().map(|(_, s)| s).collect();
     let uid = view.uid.as_deref().unwrap_or_default();
-    let mut removals = (Leftovers { uid, below: view.term, kept: &kept, lowest: view.lowest }).removals(listed);
+    let mut removals =
+        (Leftovers { uid, below: view.below_who_may_live(), kept: &kept, lowest: view.lowest }).removals(listed);
     if let StorageReply::Paths(paths) = listed {
         let old = paths.iter().filter(|(path, _)| is_old_probe(path, wall_clock_ms));
         removals.extend(old.map(|(path, _)| StorageRequest::Delete { path: path.clone() }));
@@ -50,7 +51,7 @@ fn is_old_probe(path: &str, wall_clock_ms: i64) -> bool {
 pub(crate) struct Leftovers<'a> {
     /// The job's.
     pub uid: &'a str,
-    /// The newest term; only what earlier ones wrote may go.
+    /// The lowest term that may still refer to what it wrote; only what earlier ones wrote may go.
     pub below: Term,
     /// Every snapshot that may still be restored.
     pub kept: &'a [&'a Snapshot],

@@ -15,6 +15,7 @@ mod commits;
 mod config;
 mod coordinator;
 mod first_rows;
+mod last_snapshot;
 mod leftovers;
 mod log_view;
 mod message;

@@ -2,6 +2,7 @@
 
 use super::trial::{Objects, Trial, empty_part};
 use super::*;
+use crate::backoff::PATIENCE;
 
 fn triggered(trial: &mut Trial<'_>) -> Option<Epoch> {
     let mut triggers = trial.wanted.iter().filter_map(|action| match action {

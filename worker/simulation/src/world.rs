@@ -37,6 +37,8 @@ pub struct Report {
     pub crash_points: BTreeSet<CrashPoint>,
     /// What of the sinks' files does not show in the end: small ones, and staged ones.
     pub left_over: Vec<String>,
+    /// State files in the end that no record of the job log names.
+    pub unnamed: Vec<String>,
     /// A digest of every decision: equal for two runs of one seed.
     pub trace: u64,
     /// The most that subtasks of sources were apart in event time.
@@ -298,8 +300,18 @@ impl<'a> World<'a> {
             return Err(Failure::WrongOutput { seed, steps, lives, missing, extra, first });
         }
         let left_over = self.storage.hidden(&self.job.output);
+        let unnamed = self.unnamed_state();
         let (crash_points, trace, widest_drift) = (self.crash_points, self.trace, self.widest_drift);
-        Ok(Report { output, steps, lives, crash_points, left_over, trace, widest_drift })
+        Ok(Report { output, steps, lives, crash_points, left_over, unnamed, trace, widest_drift })
+    }
+
+    fn unnamed_state(&self) -> Vec<String> {
+        let records = self.storage.objects("job/log/");
+        let records: Vec<String> =
+            records.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect();
+        let files = self.storage.objects("job/data/").into_iter().map(|(path, _)| path);
+        let is_named = |path: &String| records.iter().any(|record| record.contains(&path["job/".len()..]));
+        files.filter(|path| !is_named(path)).collect()
     }
 }
 

@@ -10,6 +10,7 @@ fn the_model_conforms() {
         cluster: &|| kafka.cluster(),
         properties: [("bootstrap.servers".to_owned(), "model".to_owned())].into(),
         create_topic: &|name, partitions| kafka.create_topic(name, partitions),
+        delete_topic: &|name| kafka.delete_topic(name),
         pass: &|time| kafka.pass(time),
         prefix: "model".to_owned(),
     });

@@ -32,6 +32,9 @@ impl fmt::Display for TopicPartition {
     }
 }
 
+/// By topic, what tells it from one of the same name that was there before, as Kafka writes it. Brokers before 2.8 know none.
+pub type TopicIds = BTreeMap<Arc<str>, Arc<str>>;
+
 /// Which topics are read.
 #[derive(Debug, Clone)]
 pub enum Topics {
@@ -69,6 +72,8 @@ pub enum OffsetsAt {
 pub enum ConsumerCommand {
     /// List the partitions; answered by [`ConsumerEvent::Partitions`].
     List,
+    /// Say which topics these are; answered by [`ConsumerEvent::Identified`].
+    Identify(Vec<Arc<str>>),
     /// Find offsets; answered by [`ConsumerEvent::Offsets`].
     Offsets {
         /// Which.
@@ -98,8 +103,10 @@ pub enum ConsumerCommand {
 /// What a source hears.
 #[derive(Debug)]
 pub enum ConsumerEvent {
-    /// All partitions of all topics.
-    Partitions(Vec<TopicPartition>),
+    /// All partitions of all topics, and which topics they are.
+    Partitions(Vec<TopicPartition>, TopicIds),
+    /// Which topics those that were asked for are; those that are not there are left out.
+    Identified(TopicIds),
     /// Offsets; `None`: there is none, as with a group that committed nothing.
     Offsets {
         /// As asked.

@@ -28,6 +28,8 @@ pub struct Place<'a> {
     pub properties: Properties,
     /// Makes a topic with so many partitions.
     pub create_topic: &'a dyn Fn(&str, i32),
+    /// Deletes a topic.
+    pub delete_topic: &'a dyn Fn(&str),
     /// Lets time pass.
     pub pass: &'a dyn Fn(Duration),
     /// Begins the names of topics, groups and transactional ids; nothing has such a name yet.
@@ -45,6 +47,7 @@ pub fn check(place: &Place) {
     a_paused_partition_waits_and_keeps_no_other_from_coming(place);
     a_reader_hears_where_a_partition_ends(place);
     unknown_topics_are_told(place);
+    a_topic_made_anew_is_another(place);
     a_transaction_shows_when_it_is_committed_by_whomever(place);
     readers_of_committed_records_wait_for_open_transactions(place);
     an_abandoned_transaction_never_shows(place);
@@ -176,6 +179,15 @@ impl Reader<'_> {
         }
     }
 
+    /// The topic's id, if there is such a topic.
+    fn id(&self) -> Option<Arc<str>> {
+        self.consumer.ask(ConsumerCommand::Identify(vec![Arc::clone(&self.topic)]));
+        match self.next() {
+            ConsumerEvent::Identified(ids) => ids.get(&self.topic).cloned(),
+            event => panic!("ids are expected: {event:?}"),
+        }
+    }
+
     /// Everything that may be read, by partition; ends where the partitions do.
     fn read_all(&self, partitions: i32) -> BTreeMap<i32, Vec<Record>> {
         let mut found: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
@@ -286,8 +298,9 @@ fn offsets_are_found(place: &Place) {
     writer.flush(0).expect("it can be flushed");
     let reader = place.reader(&topic, "read_committed");
     reader.consumer.ask(ConsumerCommand::List);
-    let ConsumerEvent::Partitions(partitions) = reader.next() else { panic!("partitions are expected") };
+    let ConsumerEvent::Partitions(partitions, ids) = reader.next() else { panic!("partitions are expected") };
     assert_eq!(partitions, [reader.partition(0)]);
+    assert_eq!(Some(ids), reader.id().map(|id| [(Arc::clone(&reader.topic), id)].into()));
     assert_eq!(reader.offset(OffsetsAt::Earliest), Some(0));
     assert_eq!(reader.offset(OffsetsAt::Latest), Some(3));
     assert_eq!(reader.offset(OffsetsAt::Timestamp(1_700_000_000_001)), Some(1));
@@ -368,7 +381,7 @@ fn a_paused_partition_waits_and_keeps_no_other_from_coming(place: &Place) {
     reader.consumer.ask(ConsumerCommand::List);
     place.wait("a listing", || {
         let event = reader.inbox.next()?;
-        matches!(event, ConsumerEvent::Partitions(_)).then_some(())
+        matches!(event, ConsumerEvent::Partitions(..)).then_some(())
     });
     let before = [read[0].len(), read[1].len()];
     write(BEHIND, 2 * BEHIND);
@@ -406,6 +419,18 @@ fn a_partition_that_was_left_is_read_again(place: &Place) {
     writer.send(0, &[(None, "c")]);
     writer.flush(0).expect("it can be flushed");
     assert_eq!(reader.read_all(1)[&0].len(), 3, "from its beginning");
+}
+
+/// Its offsets are those of other records.
+fn a_topic_made_anew_is_another(place: &Place) {
+    let topic = place.topic("made-anew", 1);
+    let id = || place.reader(&topic, "read_committed").id();
+    let first = id().expect("an id");
+    assert_eq!(id().as_ref(), Some(&first), "it keeps its id");
+    (place.delete_topic)(&topic);
+    assert_eq!(id(), None);
+    (place.create_topic)(&topic, 1);
+    place.wait("another id", || id().filter(|id| *id != first));
 }
 
 fn unknown_topics_are_told(place: &Place) {

@@ -2,8 +2,8 @@
 
 use super::client::{
     Answer, Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, IdState, KafkaFault, OffsetsAt,
-    OutgoingBlock, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, RecordBlock, TopicPartition,
-    TransactionHandle, Transactions,
+    OutgoingBlock, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, RecordBlock, TopicIds,
+    TopicPartition, TransactionHandle, Transactions,
 };
 use crate::inbox::{Inbox, UnderWay};
 use crate::registry::{self, RegisteredSchema, Registry, RegistryFault, RegistrySettings};
@@ -17,6 +17,10 @@ type Record = (Option<Vec<u8>>, Option<Vec<u8>>, i64);
 #[derive(Default)]
 pub(super) struct State {
     pub partitions: BTreeMap<TopicPartition, Vec<Record>>,
+    /// By topic.
+    pub topic_ids: TopicIds,
+    /// Topics are not identified until this is false.
+    pub holds_ids: bool,
     /// Offsets that the consumer group committed.
     pub group: BTreeMap<TopicPartition, i64>,
     /// What sinks and dead letters asked, as text.
@@ -63,6 +67,7 @@ impl FakeCluster {
     pub fn release(&self) {
         let held = std::mem::take(&mut self.0.lock().unwrap().held);
         self.0.lock().unwrap().holds_flushes = false;
+        self.0.lock().unwrap().holds_ids = false;
         self.0.lock().unwrap().holds_schemas = false;
         held.into_iter().for_each(|answer| answer());
     }
@@ -77,10 +82,18 @@ struct FakeConsumer {
 
 impl Consumer for FakeConsumer {
     fn ask(&self, command: ConsumerCommand) {
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         match command {
             ConsumerCommand::List => {
-                self.inbox.put(ConsumerEvent::Partitions(state.partitions.keys().cloned().collect()));
+                let partitions = state.partitions.keys().cloned().collect();
+                self.inbox.put(ConsumerEvent::Partitions(partitions, state.topic_ids.clone()));
+            }
+            ConsumerCommand::Identify(topics) => {
+                let ids = state.topic_ids.iter().filter(|(topic, _)| topics.contains(topic));
+                let ids = ids.map(|(topic, id)| (Arc::clone(topic), Arc::clone(id))).collect();
+                let inbox = self.inbox.clone();
+                let answer: Box<dyn FnOnce() + Send> = Box::new(move || inbox.put(ConsumerEvent::Identified(ids)));
+                if state.holds_ids { state.held.push(answer) } else { answer() }
             }
             ConsumerCommand::Offsets { at, partitions } => {
                 let offset = |p: &TopicPartition| {

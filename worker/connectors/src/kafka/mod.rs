@@ -29,6 +29,7 @@ mod sink;
 mod source;
 #[cfg(test)]
 mod tests;
+mod topic_ids;
 
 pub use native::NativeCluster;
 
@@ -184,6 +185,12 @@ fn common_options() -> Vec<OptionSpec> {
             OptionKind::Duration,
             "5 min",
             "New partitions and topics are looked for so often; `0` for never.",
+        ),
+        option(
+            "scan.topic.recreated",
+            OptionKind::OneOf(&["fail", "continue"]),
+            "fail",
+            "What becomes of a topic that was deleted and made anew: the job fails, or reads on from the same offsets.",
         ),
         option(
             "scan.errors",

@@ -54,6 +54,8 @@ pub(super) struct ReadOptions {
     pub discovery: Option<Duration>,
     /// The user named a group, and it is told how far every complete checkpoint has come.
     pub tells_group: bool,
+    /// A topic that was deleted and made anew is read on from the same offsets.
+    pub continues_recreated: bool,
 }
 
 impl ReadOptions {
@@ -122,6 +124,11 @@ impl ReadOptions {
             topics,
             tells_group: table.option("properties.group.id").is_some()
                 && options::boolean(table, "properties.commit.offsets.on.checkpoint", true)?,
+            continues_recreated: match table.option("scan.topic.recreated") {
+                None | Some("fail") => false,
+                Some("continue") => true,
+                Some(_) => return Err(bad(table, "scan.topic.recreated", "it is fail or continue")),
+            },
             properties,
             startup,
             reset,

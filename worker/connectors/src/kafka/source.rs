@@ -3,10 +3,12 @@
 //! # Flow
 //! The partitions are listed; those that fall to this subtask by their names are new, or known from a snapshot. Of new ones
 //! the first offset is looked up, and with a bound the last: both are kept in the position, so that a restart changes
-//! neither. Then they are read. Every offset is an absolute one before the first snapshot.
+//! neither. Then they are read. Every offset is an absolute one before the first snapshot. A position also holds its topic's
+//! id: those of a snapshot are read when their topics are known to be the same still.
 
 use super::client::{
-    Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, KafkaFault, RecordBlock, TopicPartition,
+    Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, KafkaFault, RecordBlock, TopicIds,
+    TopicPartition,
 };
 use super::columns::Columns;
 use super::dead_letters::DeadLetters;
@@ -14,11 +16,12 @@ use super::decode::{BlockDecoder, Rows};
 use super::first_offsets::{FirstOffsets, Found};
 use super::options::{Bound, ReadOptions};
 use super::pauses::Pauses;
+use super::topic_ids::KnownTopics;
 use crate::format::{BadMessage, Link};
 use crate::inbox::{Inbox, UnderWay};
 use crate::options::bad;
 use serde_json::json;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_dataflow::{
@@ -72,6 +75,9 @@ pub(super) struct KafkaSource {
     by_partition: HashMap<TopicPartition, usize>,
     /// Of partitions that are not read yet.
     first_offsets: FirstOffsets,
+    topics: KnownTopics,
+    /// It is asked whether the topics of the snapshot are the same still: nothing of them is read before.
+    is_identifying: bool,
     /// The first listing of a job that began from nothing: later, new partitions are read from their beginning.
     is_first: bool,
     /// All partitions of the first listing have their offsets.
@@ -135,6 +141,7 @@ impl KafkaSource {
             table: table.name.clone(),
             decoder: BlockDecoder::new(table, &columns, &spec.read, is_upsert)?,
             on_bad: on_bad(table, columns.value.format.ignores_errors(), &options, &context)?,
+            topics: KnownTopics::new(options.continues_recreated),
             options,
             cluster,
             context,
@@ -144,6 +151,7 @@ impl KafkaSource {
             splits: Vec::new(),
             by_partition: HashMap::new(),
             first_offsets: FirstOffsets::default(),
+            is_identifying: false,
             is_first: false,
             known: false,
             is_listing: false,
@@ -195,6 +203,25 @@ impl KafkaSource {
         self.ask(ConsumerCommand::List);
     }
 
+    fn hear_ids(&mut self, ids: TopicIds) -> Result<(), DataflowError> {
+        self.topics.hear(ids).map_err(|fault| fault.of_table(&self.table))
+    }
+
+    /// The snapshot's partitions can be read.
+    fn on_identified(&mut self) {
+        self.is_identifying = false;
+        for index in 0..self.splits.len() {
+            let Split { partition, next, finished, lag, .. } = &self.splits[index];
+            if !finished {
+                let (partition, lag) = (partition.clone(), Arc::clone(lag));
+                self.ask(ConsumerCommand::Read { partition: partition.clone(), offset: *next, lag });
+                if self.pauses.holds(index) {
+                    self.ask(ConsumerCommand::Pause(partition));
+                }
+            }
+        }
+    }
+
     fn on_listed(&mut self, partitions: Vec<TopicPartition>) -> Result<(), DataflowError> {
         self.is_listing = false;
         self.next_listing = self.options.discovery.map(|interval| self.context.clock.monotonic() + interval);
@@ -240,7 +267,7 @@ impl KafkaSource {
             if !finished {
                 self.ended.push_back(index);
             }
-        } else {
+        } else if !self.is_identifying {
             self.ask(ConsumerCommand::Read { partition: partition.clone(), offset: next, lag: Arc::clone(&lag) });
         }
         self.splits.push(Split { partition, next, stop, finished: is_over, met_end: false, again_at: None, lag });
@@ -370,6 +397,17 @@ impl KafkaSource {
         splits.filter_map(|(_, split)| split.again_at).min()
     }
 
+    fn position(&self, split: &Split) -> serde_json::Value {
+        let mut position = json!({"offset": split.next});
+        if let Some(stop) = split.stop {
+            position["stop"] = stop.into();
+        }
+        if let Some(id) = self.topics.get(&split.partition.topic) {
+            position["topicId"] = id.into();
+        }
+        position
+    }
+
     fn is_durable(&self) -> bool {
         !matches!(&self.on_bad, OnBad::Keep(letters) if !letters.is_durable())
     }
@@ -441,6 +479,7 @@ impl Source for KafkaSource {
 
     fn restore(&mut self, splits: Vec<SplitState>) -> Result<(), DataflowError> {
         self.begin()?;
+        self.is_identifying = true;
         for split in splits {
             let found = parse_split(&split.name).zip(split.position["offset"].as_i64());
             let (partition, next) = found.ok_or_else(|| DataflowError::Record {
@@ -450,8 +489,14 @@ impl Source for KafkaSource {
                     split.name, split.position
                 ),
             })?;
+            if let Some(id) = split.position["topicId"].as_str() {
+                self.topics.expect(&partition.topic, id);
+            }
             self.add_split(partition, next, split.position["stop"].as_i64(), split.finished);
         }
+        let topics: BTreeSet<&Arc<str>> =
+            self.splits.iter().filter(|s| !s.finished).map(|s| &s.partition.topic).collect();
+        self.ask(ConsumerCommand::Identify(topics.into_iter().cloned().collect()));
         for text in changed(&self.options, &self.splits) {
             warn!("table {}: {text}; to begin anew start the job with --from-nothing", self.table);
         }
@@ -480,7 +525,14 @@ impl Source for KafkaSource {
             }
             let Some(event) = self.next_event() else { break };
             match event {
-                ConsumerEvent::Partitions(partitions) => self.on_listed(partitions)?,
+                ConsumerEvent::Partitions(partitions, ids) => {
+                    self.hear_ids(ids)?;
+                    self.on_listed(partitions)?;
+                }
+                ConsumerEvent::Identified(ids) => {
+                    self.hear_ids(ids)?;
+                    self.on_identified();
+                }
                 ConsumerEvent::Offsets { offsets, .. } => self.on_offsets(offsets)?,
                 // What came behind it waits too.
                 ConsumerEvent::Records(block) if !self.decoder.is_ready(&block)? => {
@@ -511,14 +563,8 @@ impl Source for KafkaSource {
     }
 
     fn splits(&self) -> Vec<SplitState> {
-        let state = |s: &Split| SplitState {
-            name: s.partition.to_string(),
-            position: match s.stop {
-                Some(stop) => json!({"offset": s.next, "stop": stop}),
-                None => json!({"offset": s.next}),
-            },
-            finished: s.finished,
-        };
+        let state =
+            |s: &Split| SplitState { name: s.partition.to_string(), position: self.position(s), finished: s.finished };
         self.splits.iter().map(state).collect()
     }
 

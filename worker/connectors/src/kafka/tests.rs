@@ -103,6 +103,91 @@ fn reading_begins_where_the_mode_says() {
     assert_eq!(first(&offsets).as_deref(), Some("1"));
 }
 
+/// A source that reads `t`, told which topic that is.
+fn source_of(cluster: &FakeCluster, id: &str, options: &[(&str, &str)], clock: &Arc<StepClock>) -> Box<dyn Source> {
+    cluster.0.lock().unwrap().topic_ids = [("t".into(), id.into())].into();
+    source(cluster, &spec(&[&[("scan.startup.mode", "earliest-offset")], options].concat()), clock)
+}
+
+#[test]
+fn positions_are_not_those_of_a_topic_made_anew() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":1}", "{\"id\":2}"]);
+    let clock = Arc::<StepClock>::default();
+    let mut first = source_of(&cluster, "A", &[], &clock);
+    first.start().expect("begins");
+    drain(first.as_mut());
+    let kept = first.splits();
+    assert_eq!(kept[0].position, json!({"offset": 2, "topicId": "A"}));
+    cluster.put("t", 0, &["{\"id\":3}"]);
+
+    let mut same = source_of(&cluster, "A", &[], &clock);
+    same.restore(kept.clone()).expect("its own positions");
+    assert_eq!(drain(same.as_mut()).0, ["3|NULL"]);
+
+    for options in [&[][..], &[("scan.bounded.mode", "latest-offset")], &[("scan.topic.recreated", "fail")]] {
+        let mut other = source_of(&cluster, "B", options, &clock);
+        other.restore(kept.clone()).expect("its own positions");
+        let error = other.poll().expect_err("it is another topic").to_string();
+        let said =
+            "topic t: it was deleted and made anew (its id was A, and is B): its offsets are those of other records";
+        assert!(error.contains(said) && error.contains("--from-nothing"), "{error}");
+        assert_eq!(other.splits()[0].position, kept[0].position, "nothing was read");
+    }
+    let continues = [("scan.topic.recreated", "continue")];
+    let mut other = source_of(&cluster, "B", &continues, &clock);
+    other.restore(kept.clone()).expect("its own positions");
+    assert_eq!(drain(other.as_mut()).0, ["3|NULL"]);
+    assert_eq!(other.splits()[0].position, json!({"offset": 3, "topicId": "B"}));
+
+    // Positions of before, and brokers that know no ids.
+    let mut old = kept.clone();
+    old[0].position = json!({"offset": 2});
+    let mut other = source_of(&cluster, "B", &[], &clock);
+    other.restore(old).expect("its own positions");
+    assert_eq!(drain(other.as_mut()).0, ["3|NULL"]);
+    assert_eq!(other.splits()[0].position, json!({"offset": 3, "topicId": "B"}));
+    let mut other = source_of(&cluster, "B", &[], &clock);
+    cluster.0.lock().unwrap().topic_ids.clear();
+    other.restore(kept).expect("its own positions");
+    assert_eq!(drain(other.as_mut()).0, ["3|NULL"]);
+    assert_eq!(other.splits()[0].position, json!({"offset": 3, "topicId": "A"}));
+}
+
+#[test]
+fn a_topic_made_anew_while_it_is_read_is_noticed() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":1}"]);
+    let clock = Arc::<StepClock>::default();
+    let mut source = source_of(&cluster, "A", &[("scan.topic-partition-discovery.interval", "10 s")], &clock);
+    source.start().expect("begins");
+    drain(source.as_mut());
+    cluster.0.lock().unwrap().topic_ids = [("t".into(), "B".into())].into();
+    clock.now.store(10_000, Ordering::Relaxed);
+    let error = (0..2).find_map(|_| source.poll().err()).expect("it is another topic").to_string();
+    assert!(error.contains("(its id was A, and is B)"), "{error}");
+}
+
+#[test]
+fn nothing_is_read_before_the_topic_is_known_and_pauses_hold() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":1}"]);
+    cluster.0.lock().unwrap().holds_ids = true;
+    let clock = Arc::<StepClock>::default();
+    let mut source = source_of(&cluster, "A", &[], &clock);
+    let position =
+        SplitState { name: "t-0".to_owned(), position: json!({"offset": 0, "topicId": "A"}), finished: false };
+    source.restore(vec![position]).expect("its own positions");
+    assert!(drain(source.as_mut()).0.is_empty());
+    source.pause(0, true);
+    cluster.0.lock().unwrap().asked.clear();
+    cluster.release();
+    assert!(drain(source.as_mut()).0.is_empty());
+    assert_eq!(cluster.0.lock().unwrap().asked, ["pause t-0"]);
+    source.pause(0, false);
+    assert_eq!(drain(source.as_mut()).0, ["1|NULL"]);
+}
+
 #[test]
 fn an_offset_behind_the_end_is_no_empty_table() {
     let cluster = FakeCluster::default();

@@ -4,9 +4,10 @@
 //! transaction that has ended may be ended the same way again, and only `init` makes an id's earlier users powerless.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_connectors::kafka::client::{
-    Headers, OffsetsAt, OutgoingBlock, TopicPartition, Topics, TransactionHandle,
+    Headers, OffsetsAt, OutgoingBlock, TopicIds, TopicPartition, Topics, TransactionHandle,
 };
 
 /// How long a client gets for its transactions, if it does not say.
@@ -115,16 +116,31 @@ pub(crate) struct Fetched {
 #[derive(Debug, Default)]
 pub(crate) struct Broker {
     partitions: BTreeMap<TopicPartition, Partition>,
+    topic_ids: TopicIds,
     transactional: BTreeMap<String, Transactional>,
     groups: BTreeMap<(String, TopicPartition), i64>,
     next_producer_id: i64,
+    next_topic_id: u64,
 }
 
 impl Broker {
     pub fn create_topic(&mut self, name: &str, partitions: i32) {
+        self.next_topic_id += 1;
+        self.topic_ids.insert(name.into(), format!("topic {}", self.next_topic_id).into());
         for partition in 0..partitions {
             self.partitions.entry(TopicPartition { topic: name.into(), partition }).or_default();
         }
+    }
+
+    pub fn delete_topic(&mut self, name: &str) {
+        self.partitions.retain(|partition, _| &*partition.topic != name);
+        self.topic_ids.remove(name);
+    }
+
+    /// The ids of those topics that there are.
+    pub fn ids<'a>(&self, topics: impl IntoIterator<Item = &'a Arc<str>>) -> TopicIds {
+        let id_of = |topic: &Arc<str>| Some((Arc::clone(topic), Arc::clone(self.topic_ids.get(topic)?)));
+        topics.into_iter().filter_map(id_of).collect()
     }
 
     pub fn list(&self, topics: &Topics) -> Result<Vec<TopicPartition>, Refused> {

@@ -111,7 +111,13 @@ impl Consumer for SimConsumer {
             ConsumerCommand::List => {
                 let request = Request::List(reader.settings.topics.clone());
                 reader.control("the topics cannot be listed", request, |reply| match reply {
-                    Reply::Partitions(partitions) => Some(ConsumerEvent::Partitions(partitions)),
+                    Reply::Partitions(partitions, ids) => Some(ConsumerEvent::Partitions(partitions, ids)),
+                    _ => None,
+                });
+            }
+            ConsumerCommand::Identify(topics) => {
+                reader.control("the topics cannot be described", Request::Identify(topics), |reply| match reply {
+                    Reply::Identified(ids) => Some(ConsumerEvent::Identified(ids)),
                     _ => None,
                 });
             }
@@ -418,6 +424,11 @@ impl KafkaAtOnce {
     /// Makes a topic.
     pub fn create_topic(&self, name: &str, partitions: i32) {
         self.kafka.with_broker(|broker| broker.create_topic(name, partitions));
+    }
+
+    /// Deletes a topic.
+    pub fn delete_topic(&self, name: &str) {
+        self.kafka.with_broker(|broker| broker.delete_topic(name));
     }
 
     /// The view of a new process.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamfleet_connectors::inbox::UnderWay;
-use streamfleet_connectors::kafka::client::{OffsetsAt, TopicPartition, Topics, TransactionHandle};
+use streamfleet_connectors::kafka::client::{OffsetsAt, TopicIds, TopicPartition, Topics, TransactionHandle};
 use streamfleet_env::Clock;
 
 /// The longest that a request is on its way whose sender has given up waiting, microseconds.
@@ -20,6 +20,7 @@ const LATE_US: u64 = 2_000_000;
 pub(crate) enum Request {
     List(Topics),
     CountPartitions(String),
+    Identify(Vec<Arc<str>>),
     Offsets { at: OffsetsAt, of: Vec<TopicPartition>, group: String, committed: bool },
     CommitToGroup { group: String, offsets: Vec<(TopicPartition, i64)> },
     Fetch { of: TopicPartition, offset: i64, committed: bool, most_records: usize },
@@ -34,7 +35,8 @@ pub(crate) enum Request {
 /// What they answer.
 pub(crate) enum Reply {
     Done,
-    Partitions(Vec<TopicPartition>),
+    Partitions(Vec<TopicPartition>, TopicIds),
+    Identified(TopicIds),
     Count(i32),
     Offsets(Vec<(TopicPartition, Option<i64>)>),
     Fetched(Fetched),
@@ -47,7 +49,7 @@ impl Request {
     /// As crash points name it.
     fn name(&self) -> &'static str {
         match self {
-            Self::List(_) | Self::CountPartitions(_) => "list partitions",
+            Self::List(_) | Self::CountPartitions(_) | Self::Identify(_) => "list partitions",
             Self::Offsets { .. } => "look up offsets",
             Self::CommitToGroup { .. } => "commit to group",
             Self::Fetch { .. } => "fetch",
@@ -69,7 +71,12 @@ impl Request {
 
     fn apply(&self, broker: &mut Broker, now: Duration) -> Result<Reply, Refused> {
         Ok(match self {
-            Self::List(topics) => Reply::Partitions(broker.list(topics)?),
+            Self::List(topics) => {
+                let partitions = broker.list(topics)?;
+                let ids = broker.ids(partitions.iter().map(|partition| &partition.topic));
+                Reply::Partitions(partitions, ids)
+            }
+            Self::Identify(topics) => Reply::Identified(broker.ids(topics)),
             Self::CountPartitions(topic) => match broker.partition_count(topic) {
                 0 => return Err(Refused::UnknownTopic),
                 count => Reply::Count(count),

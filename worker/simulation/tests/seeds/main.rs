@@ -76,6 +76,7 @@ fn run_seeds(job: &SimJob, seeds: u64, faults: impl Fn(u64) -> Faults) -> BTreeS
                 // What failed to be cleaned, or was made by a process that stood still, is there until the next start.
                 let may_be = faults(seed).freeze > 0 || faults(seed).storage_errors > 0;
                 assert!(may_be || report.left_over.is_empty(), "seed {seed}: left over: {:?}", report.left_over);
+                assert!(may_be || report.unnamed.is_empty(), "seed {seed}: state left over: {:?}", report.unnamed);
                 crash_points.extend(report.crash_points);
             }
             Err(failure) => panic!("{failure}"),

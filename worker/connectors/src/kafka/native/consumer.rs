@@ -1,13 +1,14 @@
 //! A subtask's reader: one librdkafka consumer on one thread, with a queue per partition.
 
 use super::context::{Context, text_of};
+use super::describe::describe;
 use super::reach::Reach;
 use super::tokens::tokens_of;
 use super::{config, refused};
 use crate::inbox::{Inbox, UnderWay};
 use crate::kafka::client::{
     Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, Headers, KafkaFault, NO_TIME, OffsetsAt, PartitionLag,
-    RecordBlock, TopicPartition, Topics, reach_advice, reach_within,
+    RecordBlock, TopicIds, TopicPartition, Topics, reach_advice, reach_within,
 };
 use rdkafka::bindings::rd_kafka_message_leader_epoch;
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -15,6 +16,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message, Timestamp};
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -333,7 +335,13 @@ impl Reader {
         match command {
             ConsumerCommand::List => {
                 let partitions = self.list()?;
-                self.inbox.put(ConsumerEvent::Partitions(partitions));
+                let topics: BTreeSet<&Arc<str>> = partitions.iter().map(|of| &of.topic).collect();
+                let ids = self.identify(topics.into_iter().cloned().collect())?;
+                self.inbox.put(ConsumerEvent::Partitions(partitions, ids));
+            }
+            ConsumerCommand::Identify(topics) => {
+                let ids = self.identify(topics)?;
+                self.inbox.put(ConsumerEvent::Identified(ids));
             }
             ConsumerCommand::Offsets { at, partitions } => {
                 let offsets = self.offsets(at, partitions)?;
@@ -428,6 +436,21 @@ impl Reader {
                     within = (within * 2).min(REQUEST_TIMEOUT);
                 }
             }
+        }
+    }
+
+    /// Which topics these are. Brokers that have just begun may not know one yet; one that is gone is left out: reading it says so.
+    fn identify(&self, topics: Vec<Arc<str>>) -> Result<TopicIds, KafkaFault> {
+        let begin = Instant::now();
+        loop {
+            let found = self.retried("the topics cannot be described", |within| {
+                describe(self.consumer.client(), &topics, within)
+            })?;
+            let is_late = begin.elapsed() >= MISSED_WITHIN || self.is_over.load(Ordering::Acquire);
+            if found.len() == topics.len() || is_late {
+                return Ok(found.into_iter().filter_map(|(topic, id)| Some((topic, id?))).collect());
+            }
+            std::thread::sleep(PAUSE);
         }
     }
 

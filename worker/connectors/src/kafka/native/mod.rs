@@ -3,6 +3,7 @@
 
 mod consumer;
 mod context;
+mod describe;
 mod producer;
 mod reach;
 #[cfg(test)]

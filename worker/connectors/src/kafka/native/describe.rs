@@ -1,0 +1,108 @@
+//! Which topics names stand for: librdkafka tells it, but the crate around it does not ask.
+
+use rdkafka::bindings::{
+    rd_kafka_AdminOptions_destroy, rd_kafka_AdminOptions_new, rd_kafka_AdminOptions_set_request_timeout,
+    rd_kafka_DescribeTopics, rd_kafka_DescribeTopics_result_topics, rd_kafka_TopicCollection_destroy,
+    rd_kafka_TopicCollection_of_topic_names, rd_kafka_TopicDescription_error, rd_kafka_TopicDescription_name,
+    rd_kafka_TopicDescription_t, rd_kafka_TopicDescription_topic_id, rd_kafka_Uuid_base64str,
+    rd_kafka_Uuid_least_significant_bits, rd_kafka_Uuid_most_significant_bits, rd_kafka_admin_op_t,
+    rd_kafka_error_code, rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy, rd_kafka_event_error,
+    rd_kafka_queue_destroy, rd_kafka_queue_new, rd_kafka_queue_poll, rd_kafka_resp_err_t,
+};
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_char};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The topics that there are, with their ids if the brokers know such: those before 2.8 do not.
+pub(super) type Described = BTreeMap<Arc<str>, Option<Arc<str>>>;
+
+/// Asks for topics.
+///
+/// # Errors
+/// Nobody answered in time, or could not.
+#[expect(unsafe_code, reason = "the functions have no safe wrapper")]
+pub(super) fn describe<C: ClientContext>(
+    client: &Client<C>,
+    topics: &[Arc<str>],
+    within: Duration,
+) -> Result<Described, KafkaError> {
+    if topics.is_empty() {
+        return Ok(Described::new());
+    }
+    let names = topics.iter().map(|topic| CString::new(&**topic)).collect::<Result<Vec<_>, _>>()?;
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    let milliseconds = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    let mut why: [c_char; 256] = [0; 256];
+    // SAFETY: the client lives as long as its reference, the names as long as the call that copies them. What is made here is
+    // given back when its owner is dropped, the event last of those that read it; an answer that nobody waits for any more is
+    // the client's own to drop.
+    unsafe {
+        let client = client.native_ptr();
+        let collection = rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        let collection = Owned { pointer: collection, destroy: rd_kafka_TopicCollection_destroy };
+        let options = rd_kafka_AdminOptions_new(client, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        let options = Owned { pointer: options, destroy: rd_kafka_AdminOptions_destroy };
+        // A time out of its bounds leaves the default; the wait below ends all the same.
+        rd_kafka_AdminOptions_set_request_timeout(options.pointer, milliseconds, why.as_mut_ptr(), why.len());
+        let queue = Owned { pointer: rd_kafka_queue_new(client), destroy: rd_kafka_queue_destroy };
+        rd_kafka_DescribeTopics(client, collection.pointer, options.pointer, queue.pointer);
+        let event = rd_kafka_queue_poll(queue.pointer, milliseconds);
+        if event.is_null() {
+            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut));
+        }
+        let event = Owned { pointer: event, destroy: rd_kafka_event_destroy };
+        match rd_kafka_event_error(event.pointer) {
+            rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+            code => return Err(KafkaError::MetadataFetch(code.into())),
+        }
+        let mut count = 0;
+        let found =
+            rd_kafka_DescribeTopics_result_topics(rd_kafka_event_DescribeTopics_result(event.pointer), &raw mut count);
+        if found.is_null() {
+            return Ok(Described::new());
+        }
+        let found = std::slice::from_raw_parts(found, count);
+        Ok(found.iter().filter_map(|topic| described(*topic)).collect())
+    }
+}
+
+/// A topic and its id; `None` if there is no such topic.
+///
+/// # Safety
+/// The description is one that an event gave that is still there.
+#[expect(unsafe_code, reason = "the functions have no safe wrapper")]
+unsafe fn described(topic: *const rd_kafka_TopicDescription_t) -> Option<(Arc<str>, Option<Arc<str>>)> {
+    // SAFETY: as the caller says; texts are copied.
+    unsafe {
+        let text = |text: *const c_char| Arc::<str>::from(CStr::from_ptr(text).to_string_lossy());
+        let name = text(rd_kafka_TopicDescription_name(topic));
+        match rd_kafka_error_code(rd_kafka_TopicDescription_error(topic)).into() {
+            RDKafkaErrorCode::NoError => {
+                let id = rd_kafka_TopicDescription_topic_id(topic);
+                let is_known = !id.is_null()
+                    && (rd_kafka_Uuid_most_significant_bits(id), rd_kafka_Uuid_least_significant_bits(id)) != (0, 0);
+                Some((name, is_known.then(|| text(rd_kafka_Uuid_base64str(id)))))
+            }
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::LeaderNotAvailable => None,
+            // Reading it says what is wrong.
+            _ => Some((name, None)),
+        }
+    }
+}
+
+/// Something of the client's, given back in the end.
+struct Owned<T> {
+    pointer: *mut T,
+    destroy: unsafe extern "C" fn(*mut T),
+}
+
+impl<T> Drop for Owned<T> {
+    #[expect(unsafe_code, reason = "the functions have no safe wrapper")]
+    fn drop(&mut self) {
+        // SAFETY: the client gave it, and nobody else gives it back.
+        unsafe { (self.destroy)(self.pointer) }
+    }
+}
