@@ -5,7 +5,8 @@
 //! - A reply to `Put`, `PutNew`, `Seal`, `Prepare` or `Publish` comes after the effect is durable.
 //! - What `Append` wrote is staged: no reader and no listing sees it before `Seal`, or `Prepare` and then `Publish`. It belongs
 //!   to the process that appended; another process can only publish it with its token, or discard it. What several processes
-//!   stage for one path are so many things, each with a token of its own.
+//!   stage for one path are so many things, each with a token of its own. When a request on it has failed, it may lack something:
+//!   all that the process may do is to throw it away.
 
 use std::fmt;
 use streamfleet_types::Outlook;

@@ -12,7 +12,7 @@ use streamfleet_logical::{Node, OperatorSpec, Position};
 use streamfleet_manifest::{JobMode, JobState, Manifest, ManifestError, SqlPlace, StateBackend};
 use streamfleet_plan::JobGraph;
 use streamfleet_runtime::state_tables;
-use streamfleet_sql::{Catalog, RUNTIME_MODE, check_setting};
+use streamfleet_sql::{Catalog, RUNTIME_MODE, check_setting, under_own_names};
 use streamfleet_state::TableSchema;
 use streamfleet_storage::{S3Options, S3Place};
 use streamfleet_types::DEFAULT_MAX_PARALLELISM;
@@ -208,12 +208,13 @@ fn compile_script(
 ) -> Result<CompiledJob, LauncherError> {
     let (connectors, formats) = connectors::descriptors();
     let spec = &manifest.spec;
+    let known = known_settings();
     let mut catalog = Catalog {
         connectors,
         formats,
-        settings: known_settings(),
-        defaults: spec.job.config_as_text(),
-        overrides: overrides.config.clone(),
+        defaults: under_own_names(&known, spec.job.config_as_text()),
+        overrides: under_own_names(&known, overrides.config.clone()),
+        settings: known,
     };
     if let Some(mode) = spec.job.mode {
         catalog.defaults.entry(RUNTIME_MODE.to_owned()).or_insert_with(|| mode.name().to_owned());
@@ -272,6 +273,7 @@ fn compile_script(
         (None, None) => settings.text("execution.checkpointing.dir").unwrap_or(DEFAULT_LOCATION).to_owned(),
     };
     let interval = settings.duration("execution.checkpointing.interval")?.unwrap_or_else(|| spec.snapshots.interval());
+    let pause = settings.duration("execution.checkpointing.min-pause")?.unwrap_or_default();
     let retained = settings.number("execution.checkpointing.num-retained")?;
     let restart = RestartStrategy::of(&settings)?;
     warnings.extend(RestartStrategy::ignored(&settings));
@@ -299,7 +301,7 @@ fn compile_script(
         batch_mode,
         location: place_of(&location)?,
         s3,
-        interval: (!interval.is_zero()).then_some(interval),
+        interval: (!interval.is_zero()).then_some(interval.max(pause)),
         timeout: settings.duration("execution.checkpointing.timeout")?.unwrap_or_else(|| spec.snapshots.timeout()),
         retain: retained.map_or_else(|| spec.snapshots.retain(), |n| n as usize),
         idle_timeout: settings.duration("table.exec.source.idle-timeout")?.filter(|t| !t.is_zero()),

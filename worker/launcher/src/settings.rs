@@ -24,10 +24,14 @@ const fn no_effect(name: &'static str, kind: OptionKind, why: &'static str) -> S
     SettingSpec { no_effect: Some(why), ..setting(name, kind, "", "") }
 }
 
+/// One that had another name in earlier versions of Flink, under which scripts may still set it.
+const fn renamed(older: &'static str, spec: SettingSpec) -> SettingSpec {
+    SettingSpec { option: OptionSpec { older, ..spec.option }, ..spec }
+}
+
 /// Every option that a job takes.
 pub fn known_settings() -> Vec<SettingSpec> {
     use OptionKind::{Boolean, Duration, Integer, MemorySize, Number, OneOf, Text};
-    const ALWAYS_ALIGNED: &str = "barriers are always aligned";
     const PLANNER: &str = "the planner decides by itself; results are the same";
     vec![
         setting(
@@ -64,6 +68,12 @@ pub fn known_settings() -> Vec<SettingSpec> {
             "10 s",
             "Time between checkpoints; 0 for none but the last.",
         ),
+        setting(
+            "execution.checkpointing.min-pause",
+            Duration,
+            "0 ms",
+            "The least time between checkpoints: what counts if it is longer than the interval, which begins when the checkpoint before is complete.",
+        ),
         SettingSpec {
             check: Some(some_time),
             ..setting(
@@ -73,22 +83,31 @@ pub fn known_settings() -> Vec<SettingSpec> {
                 "A checkpoint that takes longer is given up.",
             )
         },
-        SettingSpec {
-            check: Some(above_zero),
-            ..setting("execution.checkpointing.num-retained", Integer, "3", "Checkpoints that are kept.")
-        },
-        setting(
-            "execution.checkpointing.dir",
-            Text,
-            "checkpoints",
-            "Folder for the job log and checkpoints; a folder per job is made in it. `--checkpoints` goes before it.",
+        renamed(
+            "state.checkpoints.num-retained",
+            SettingSpec {
+                check: Some(above_zero),
+                ..setting("execution.checkpointing.num-retained", Integer, "3", "Checkpoints that are kept.")
+            },
         ),
-        setting(
-            restart::TYPE,
-            OneOf(restart::STRATEGIES),
-            "none",
-            "When a run that failed is begun again, in the same process, from its newest checkpoint: never; a number of times; \
-             unless failures come too fast; after pauses that grow.",
+        renamed(
+            "state.checkpoints.dir",
+            setting(
+                "execution.checkpointing.dir",
+                Text,
+                "checkpoints",
+                "Folder for the job log and checkpoints; a folder per job is made in it. `--checkpoints` goes before it.",
+            ),
+        ),
+        renamed(
+            "restart-strategy",
+            setting(
+                restart::TYPE,
+                OneOf(restart::STRATEGIES),
+                "none",
+                "When a run that failed is begun again, in the same process, from its newest checkpoint: never; a number of \
+                 times; unless failures come too fast; after pauses that grow.",
+            ),
         ),
         SettingSpec {
             check: Some(above_zero),
@@ -165,11 +184,14 @@ pub fn known_settings() -> Vec<SettingSpec> {
         },
         SettingSpec {
             check: Some(memory_only),
-            ..setting(
-                "state.backend.type",
-                Text,
-                "hashmap",
-                "Where state lives while the job runs: `hashmap`, in memory.",
+            ..renamed(
+                "state.backend",
+                setting(
+                    "state.backend.type",
+                    Text,
+                    "hashmap",
+                    "Where state lives while the job runs: `hashmap`, in memory.",
+                ),
             )
         },
         SettingSpec {
@@ -187,19 +209,28 @@ pub fn known_settings() -> Vec<SettingSpec> {
             "",
             "The buckets' region; absent: AWS_REGION, else the profile's, else `us-east-1`.",
         ),
-        setting(
-            "s3.path.style.access",
-            Boolean,
-            "",
-            "The bucket's name is in the URL's path, not in its host; absent: if there is an endpoint of one's own.",
+        renamed(
+            "s3.path-style-access",
+            setting(
+                "s3.path.style.access",
+                Boolean,
+                "",
+                "The bucket's name is in the URL's path, not in its host; absent: if there is an endpoint of one's own.",
+            ),
         ),
-        setting(
-            "s3.access-key",
-            Text,
-            "",
-            "Access key; better AWS_ACCESS_KEY_ID, or a role: what a manifest holds is read by many.",
+        renamed(
+            "s3.access.key",
+            setting(
+                "s3.access-key",
+                Text,
+                "",
+                "Access key; better AWS_ACCESS_KEY_ID, or a role: what a manifest holds is read by many.",
+            ),
         ),
-        setting("s3.secret-key", Text, "", "The access key's secret; better AWS_SECRET_ACCESS_KEY, or a role."),
+        renamed(
+            "s3.secret.key",
+            setting("s3.secret-key", Text, "", "The access key's secret; better AWS_SECRET_ACCESS_KEY, or a role."),
+        ),
         setting(
             "s3.sse.type",
             OneOf(&["none", "sse-s3", "sse-kms"]),
@@ -244,9 +275,24 @@ pub fn known_settings() -> Vec<SettingSpec> {
             OneOf(&["exactly_once", "at_least_once"]),
             "checkpoints are always exactly-once",
         ),
-        no_effect("execution.checkpointing.unaligned.enabled", Boolean, ALWAYS_ALIGNED),
-        no_effect("execution.checkpointing.unaligned", Boolean, ALWAYS_ALIGNED),
-        no_effect("execution.checkpointing.incremental", Boolean, "checkpoints are always incremental"),
+        renamed(
+            "execution.checkpointing.unaligned",
+            no_effect("execution.checkpointing.unaligned.enabled", Boolean, "barriers are always aligned"),
+        ),
+        renamed(
+            "state.backend.incremental",
+            no_effect("execution.checkpointing.incremental", Boolean, "checkpoints are always incremental"),
+        ),
+        no_effect(
+            "execution.checkpointing.externalized-checkpoint-retention",
+            Text,
+            "the newest checkpoints are always kept, whatever a job's end",
+        ),
+        no_effect(
+            "execution.checkpointing.tolerable-failed-checkpoints",
+            Integer,
+            "a checkpoint that fails never fails the job",
+        ),
         no_effect("execution.checkpointing.max-concurrent-checkpoints", Integer, "there is one at a time"),
         no_effect("pipeline.name", Text, "a job is named by its manifest, or by the name of its script"),
         no_effect("pipeline.object-reuse", Boolean, "rows are columns here, there are no objects to use again"),
@@ -421,7 +467,7 @@ mod tests {
 
     use super::*;
     use std::collections::BTreeSet;
-    use streamfleet_sql::check_setting;
+    use streamfleet_sql::{check_setting, under_own_names};
 
     /// `docs/configuration.md`: every option with its kind, default and meaning.
     fn configuration_page() -> String {
@@ -435,8 +481,9 @@ mod tests {
         );
         let known = known_settings();
         for spec in known.iter().filter(|s| s.no_effect.is_none()) {
-            let OptionSpec { name, kind, default, help, .. } = &spec.option;
-            page.push_str(&format!("| `{name}` | {kind} | `{default}` | {help} |\n").replace("| `` |", "| |"));
+            let OptionSpec { name, kind, default, help, older, .. } = &spec.option;
+            let older = if older.is_empty() { String::new() } else { format!(" Once `{older}`, which is taken too.") };
+            page.push_str(&format!("| `{name}` | {kind} | `{default}` | {help}{older} |\n").replace("| `` |", "| |"));
         }
         page.push_str(
             "\nTaken so that scripts written for Flink run, and without effect; `run` and `validate` say so in a warning:\n\n\
@@ -467,11 +514,29 @@ mod tests {
     #[test]
     fn no_option_is_declared_twice_and_defaults_are_usable() {
         let known = known_settings();
-        let names: BTreeSet<&str> = known.iter().map(|s| s.option.name).collect();
-        assert_eq!(names.len(), known.len());
+        let older = known.iter().map(|s| s.option.older).filter(|older| !older.is_empty());
+        let names: Vec<&str> = known.iter().map(|s| s.option.name).chain(older).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
         for spec in known.iter().filter(|s| !s.option.default.is_empty()) {
             check_setting(&known, spec.option.name, spec.option.default).unwrap();
         }
+    }
+
+    #[test]
+    fn options_are_taken_under_the_names_that_they_had() {
+        let known = known_settings();
+        let own = |values: &[(&str, &str)]| {
+            values.iter().for_each(|(key, value)| assert!(check_setting(&known, key, value).is_ok(), "{key}"));
+            let values = values.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            under_own_names(&known, values.collect())
+        };
+        let found = own(&[("state.checkpoints.dir", "a"), ("restart-strategy", "none"), ("s3.region", "r")]);
+        let expected = [("execution.checkpointing.dir", "a"), ("restart-strategy.type", "none"), ("s3.region", "r")];
+        assert_eq!(found, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        let found = own(&[("execution.checkpointing.dir", "b"), ("state.checkpoints.dir", "a")]);
+        assert_eq!(found, [("execution.checkpointing.dir".to_owned(), "b".to_owned())].into());
+        let error = check_setting(&known, "state.backend", "rocksdb").unwrap_err().to_string();
+        assert!(error.starts_with("option 'state.backend' = 'rocksdb': this build keeps state in memory"), "{error}");
     }
 
     #[test]

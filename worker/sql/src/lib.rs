@@ -28,7 +28,7 @@ mod upsert;
 mod window_tvf;
 
 pub use error::{SqlError, SqlErrorKind};
-pub use options::check_setting;
+pub use options::{check_setting, under_own_names};
 
 use context::Context;
 use data_type::word_follows;
@@ -180,7 +180,8 @@ impl Compiler<'_> {
         end(parser)?;
         let note = check_setting(&self.catalog.settings, &key, &value).map_err(|kind| kind.at(position))?;
         self.program.warnings.extend(note.map(|text| Warning { position, text }));
-        self.program.settings.insert(key, value);
+        let own = options::setting_of(&self.catalog.settings, &key).map_or(key, |spec| spec.option.name.to_owned());
+        self.program.settings.insert(own, value);
         Ok(())
     }
 

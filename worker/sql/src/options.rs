@@ -4,6 +4,7 @@ use crate::Catalog;
 use crate::ddl::TableDeclaration;
 use crate::error::{SqlError, SqlErrorKind};
 use crate::foreign_option;
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Duration;
 use streamfleet_logical::{
@@ -193,12 +194,28 @@ fn span(table: &TableDeclaration, key: &str) -> Result<Option<Duration>, SqlErro
     parsed.map_err(|why| refused(table, key, &format!("option '{key}': {why}")))
 }
 
+/// Settings under their own names: one under an older name gives way to that under its own, as in Flink.
+pub fn under_own_names(known: &[SettingSpec], values: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let is_own = |key: &String| setting_of(known, key).is_none_or(|spec| spec.option.name == key);
+    let (mut own, older): (BTreeMap<_, _>, BTreeMap<_, _>) = values.into_iter().partition(|(key, _)| is_own(key));
+    for (key, value) in older {
+        let name = setting_of(known, &key).map_or(key, |spec| spec.option.name.to_owned());
+        own.entry(name).or_insert(value);
+    }
+    own
+}
+
+/// The setting that a key names, by its own name or by an older one.
+pub(crate) fn setting_of<'a>(known: &'a [SettingSpec], key: &str) -> Option<&'a SettingSpec> {
+    known.iter().find(|spec| spec.option.name == key || (!spec.option.older.is_empty() && spec.option.older == key))
+}
+
 /// Checks a setting; gives what the user should know of it, if anything.
 ///
 /// # Errors
 /// No job has such a setting, or its value is not usable.
 pub fn check_setting(known: &[SettingSpec], key: &str, value: &str) -> Result<Option<String>, SqlErrorKind> {
-    let Some(spec) = known.iter().find(|spec| spec.option.name == key) else {
+    let Some(spec) = setting_of(known, key) else {
         return Err(SqlErrorKind::unknown("option", key, " of a job", known.iter().map(|s| s.option.name)));
     };
     let usable = match &spec.option.kind {

@@ -31,6 +31,8 @@ pub(super) struct Upload {
     checksums: Vec<String>,
     /// Bytes of the next part.
     buffer: Vec<u8>,
+    /// A part was lost: what is staged can only be thrown away.
+    has_hole: bool,
 }
 
 /// All that completing an upload takes.
@@ -87,8 +89,20 @@ impl Inner {
         self.staged.lock().expect("no holder of this lock panics").insert(path.to_owned(), upload);
     }
 
+    /// What is staged, if nothing of it is lost.
+    fn take_whole(&self, path: &str) -> Result<Option<Upload>, Failure> {
+        match self.take_staged(path) {
+            Some(upload) if upload.has_hole => {
+                self.keep_staged(path, upload);
+                let detail = "a part of it could not be uploaded before: it can only be thrown away";
+                Err(Failure::new(StorageErrorKind::Broken, detail))
+            }
+            upload => Ok(upload),
+        }
+    }
+
     pub(super) async fn append(&self, path: &str, bytes: &[u8]) -> Result<StorageReply, Failure> {
-        let mut upload = self.take_staged(path).unwrap_or_default();
+        let mut upload = self.take_whole(path)?.unwrap_or_default();
         upload.buffer.extend_from_slice(bytes);
         let mut result = Ok(());
         while result.is_ok() {
@@ -106,7 +120,7 @@ impl Inner {
     }
 
     pub(super) async fn seal(&self, path: &str) -> Result<StorageReply, Failure> {
-        let Some(mut upload) = self.take_staged(path) else { return Err(nothing_appended()) };
+        let Some(mut upload) = self.take_whole(path)? else { return Err(nothing_appended()) };
         if upload.id.is_none() {
             return self.put(path, upload.buffer).await;
         }
@@ -120,7 +134,7 @@ impl Inner {
     }
 
     pub(super) async fn prepare(&self, path: &str) -> Result<StorageReply, Failure> {
-        let Some(mut upload) = self.take_staged(path) else { return Err(nothing_appended()) };
+        let Some(mut upload) = self.take_whole(path)? else { return Err(nothing_appended()) };
         match self.upload_rest(path, &mut upload).await {
             Ok(token) => {
                 let token = serde_json::to_string(&token).expect("a token has only string keys");
@@ -152,6 +166,7 @@ impl Inner {
     }
 
     async fn upload_part(&self, path: &str, upload: &mut Upload, bytes: Vec<u8>) -> Result<(), Failure> {
+        upload.has_hole = true;
         let (client, key) = (self.client.get().await, self.naming.key(path));
         let id = match &upload.id {
             Some(id) => id.clone(),
@@ -171,6 +186,7 @@ impl Inner {
         let mut answer = self.patiently(path, send).await?;
         upload.parts.push(answer.e_tag.take().unwrap_or_default());
         upload.checksums.push(Checksums::told(checksum, answer));
+        upload.has_hole = false;
         Ok(())
     }
 
@@ -287,4 +303,40 @@ impl Inner {
 
 fn nothing_appended() -> Failure {
     Failure::new(StorageErrorKind::NotFound, "nothing was appended")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::s3::{S3Options, S3Place, S3Storage};
+
+    #[test]
+    fn what_lost_a_part_is_never_whole() {
+        // Nobody listens there.
+        let options = S3Options {
+            endpoint: Some("http://127.0.0.1:1".to_owned()),
+            region: Some("r".to_owned()),
+            credentials: Some(("key".to_owned(), "secret".to_owned())),
+            ..S3Options::default()
+        };
+        let place = S3Place::parse("s3://bucket/place").expect("a place");
+        let storage = S3Storage::below(&place, &options);
+        let inner = &storage.inner;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            inner.append("x", b"first").await.expect("it fits into the buffer");
+            let lost = inner.append("x", &vec![0; PART_BYTES]).await.expect_err("nobody takes the part");
+            assert_eq!(lost.kind, StorageErrorKind::Uncertain, "{}", lost.detail);
+            let steps = [inner.append("x", b"more").await, inner.prepare("x").await, inner.seal("x").await];
+            for step in steps {
+                let failure = step.expect_err("there is a hole");
+                assert_eq!(failure.kind, StorageErrorKind::Broken, "{}", failure.detail);
+            }
+            inner.discard_own("x").await.expect("it can be thrown away");
+            inner.append("x", b"anew").await.expect("it fits into the buffer");
+            for _ in 0..2 {
+                inner.prepare("x").await.expect_err("nobody takes the part");
+            }
+        });
+    }
 }
