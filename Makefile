@@ -13,10 +13,11 @@ CARGO := cargo
 PYTHON := $(CACHE)/venv/bin/python
 OUT := out/flights
 
-.PHONY: help setup servers data build run test unit lint doc oracle refusals rescale kills s3 kafka simulate test-long clean clean-cache
+.PHONY: help setup servers data build run test unit lint doc oracle refusals rescale kills s3 kafka kafka-kills kafka-faults kafka-features
+.PHONY: example-clickstream simulate test-long clean clean-cache
 
 help: ## List what can be made.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-19s %s\n", $$1, $$2}'
 
 setup: ## Install what is missing: system packages, Rust, Python packages.
 	@CACHE=$(CACHE) bash deploy/setup/setup.sh
@@ -38,7 +39,9 @@ run: build data ## Run the flights example and show its results.
 example-clickstream: build servers ## Run the clickstream example on a real Kafka broker and S3 server.
 	@CACHE=$(CACHE) $(PYTHON) deploy/examples/clickstream/run.py --bin $(BIN) --out out/clickstream
 
-test: setup data servers lint build unit doc oracle refusals rescale kills s3 kafka example-clickstream ## Run every test.
+# Those between real servers mostly wait, so two of them run beside each other.
+test: setup data servers lint build unit doc oracle refusals rescale kills ## Run every test.
+	@$(MAKE) --no-print-directory -j2 s3 kafka example-clickstream
 	@echo "test: all passed"
 
 lint: setup ## Check formatting, warnings and licences.
@@ -70,9 +73,15 @@ s3: build data ## Checkpoints and output on a real S3 server: S3_KILLS kills (20
 	@$(PYTHON) e2e/oracle/s3.py --bin $(BIN) --data $(CACHE)/data --kills $(or $(S3_KILLS),20)
 	@$(PYTHON) e2e/oracle/s3_log.py --bin $(BIN)
 
-kafka: build servers ## Kill a job between real topics KAFKA_KILLS times (100); then stop, pause and restart its broker.
+kafka: kafka-kills kafka-faults kafka-features ## Kill jobs between real topics, stop their broker, use what it can.
+
+kafka-kills: build servers ## Kill a job between real topics KAFKA_KILLS times (100).
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka.py --bin $(BIN) --kills $(or $(KAFKA_KILLS),100)
+
+kafka-faults: build servers ## Stop, pause and restart a job's broker; wrong log-ins, topics and records.
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_faults.py --bin $(BIN)
+
+kafka-features: build servers ## Kafka's options, changelogs, formats that others wrote, reading at one pace.
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_options.py --bin $(BIN)
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_changes.py --bin $(BIN)
 	@CACHE=$(CACHE) $(PYTHON) e2e/oracle/kafka_formats.py --bin $(BIN)
