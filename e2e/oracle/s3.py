@@ -47,8 +47,12 @@ class Trial:
         text = text.replace("'path' = 'rows/", f"'path' = '{ROOT}/rows/")
         (folder / "on-s3.sql").write_text(text)
 
-    def start(self, parallelism="2", endpoint=None, more=(), profile=None):
+    def start(self, parallelism="2", endpoint=None, more=(), profile=None, hosts=None):
         command = [self.binary, "run", "on-s3.sql", "--quiet", "--parallelism", parallelism, *self.options, *more]
+        if hosts:
+            # A file that only the job sees as /etc/hosts. Each command becomes the next one, so that a kill is the job's.
+            mount = 'mount --bind "$0" /etc/hosts && exec "$@"'
+            command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, hosts, *command]
         environment = os.environ | self.server.environment()
         if endpoint:
             environment["AWS_ENDPOINT_URL"] = endpoint
@@ -292,6 +296,32 @@ def checksums(make, server, expected):
         if bare or not proxy.parts or {headers.get("x-amz-checksum-algorithm") for headers in begun} != {"CRC32C"}:
             raise SystemExit(f"s3: checksums: {len(bare)} of {len(sent)} without: {bare[:1]}, begun: {begun[:1]}")
         print(f"s3: checksums: in each of {len(sent)} puts and parts", flush=True)
+
+
+def hosts(make, server, expected, turn):
+    """The bucket's name is in the URL's path or in its host, as the option says. It is the same bucket: the job goes on there."""
+    bucket_host = f"{s3.BUCKET}.{s3.DOMAIN}"
+    trial = make(f"hosts{turn}")
+    names = trial.folder / "hosts"
+    names.write_text(f"127.0.0.1 {s3.DOMAIN} {bucket_host}\n")
+    for in_path, host, to_the_end in [("true", s3.DOMAIN, False), ("false", bucket_host, False), ("false", bucket_host, True)]:
+        # One for each run: what a killed one asked for may come late.
+        with fault_proxy.in_front_of(server.endpoint) as proxy:
+            address = proxy.endpoint.removeprefix("http://").replace("127.0.0.1", "{}")
+            before = max(trial.said("complete"), default=0)
+            more = ["--set", f"s3.path.style.access={in_path}"]
+            process = trial.start(endpoint="http://" + address.format(s3.DOMAIN), more=more, hosts=names)
+            if to_the_end:
+                trial.finish(process)
+            else:
+                trial.until(lambda: max(trial.said("complete"), default=0) > before, process)
+                process.kill()
+                process.wait()
+            asked = {(name, first == s3.BUCKET) for name, first in proxy.asked}
+            if asked != {(address.format(host), in_path == "true")}:
+                raise SystemExit(f"s3: path style {in_path}: hosts and first parts of paths: {proxy.asked}")
+    trial.exact(expected, "bucket in the host")
+    print("s3: bucket in the path, and in the host: asked for so, exact after a kill of each", flush=True)
 
 
 def clocks(make, server, expected):
@@ -546,6 +576,7 @@ def main():
         refusals(undisturbed)
         encryption(lambda what: trial(join, what), server, join[4])
         checksums(lambda what: trial(join, what), server, join[4])
+        in_time(lambda turn: hosts(lambda what: trial(join, what), server, join[4], turn))
         clocks(lambda what: trial(join, what), server, join[4])
         in_time(lambda turn: restarts(lambda what: trial(join, what), server, join[4], turn))
 

@@ -1,7 +1,7 @@
 """A proxy in front of an S3 server that does harm on demand.
 
 It can answer 503 to a share of the requests, deny all, delay them, refuse connections, drop answers of requests that took effect, and have another
-clock. It keeps the headers of what creates objects.
+clock. It keeps the headers of what creates objects, and which hosts and paths were asked for.
 """
 
 import datetime
@@ -36,6 +36,7 @@ class Proxy(HttpServer):
         self.delay = 0.0  # seconds, of every request
         self.ahead = None  # seconds that the server's clock is ahead: requests of another time are refused
         self.says_time = True  # its answers tell the time
+        self.asked = set()  # host and first part of the path of every request
         self.created = []  # method and headers of the requests that create objects
         self.parts = []  # headers of the requests that add to them
         self.counts = {"served": 0, "unavailable": 0, "dropped": 0, "refused": 0, "denied": 0, "skewed": 0}
@@ -55,6 +56,8 @@ class Proxy(HttpServer):
             hang_up(handler)
             return
         body = body_of(handler)
+        with self.lock:
+            self.asked.add((handler.headers.get("host"), urllib.parse.urlsplit(handler.path).path.split("/")[1]))
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(handler.path).query, keep_blank_values=True)
         # Parts of an upload are encrypted as its beginning says.
         if (handler.command == "PUT" and "partNumber" not in query) or (handler.command == "POST" and "uploads" in query):

@@ -15,6 +15,8 @@ from s3_client import Client
 
 KEY, SECRET = "streamfleet-test", "streamfleet-test-secret"
 BUCKET = "streamfleet"
+# The server knows a bucket's name in front of it as that bucket's host.
+DOMAIN = "s3.streamfleet.test"
 
 # Every port that the server listens at, all on the loopback address.
 PORTS = ["s3", "master", "volume", "filer", "admin", "webdav"]
@@ -76,7 +78,7 @@ class S3:
         command = [binary, "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"]
         command += [f"-{name}.port={port}" for name, port in self.ports.items()]
         command = ["nice", "-n", str(self.niceness), *command]
-        command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+        command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false", f"-s3.domainName={DOMAIN}"]
         environment = os.environ | {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
         with open(self.folder / "server.log", "a") as log:
             # A group of its own: an interrupt at the terminal is for the tests, which then stop it.
