@@ -32,6 +32,12 @@ from s3_client import Client  # noqa: E402
 ROOT = f"s3://{s3.BUCKET}"
 
 
+def with_hosts(hosts, command):
+    """The command with a file that only it sees as /etc/hosts. Each one becomes the next, so that a kill is the job's."""
+    mount = 'mount --bind "$0" /etc/hosts && exec "$@"'
+    return ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, hosts, *command]
+
+
 class Trial:
     """One run of a job, in a folder and a part of the bucket of its own."""
 
@@ -50,9 +56,7 @@ class Trial:
     def start(self, parallelism="2", endpoint=None, more=(), profile=None, hosts=None):
         command = [self.binary, "run", "on-s3.sql", "--quiet", "--parallelism", parallelism, *self.options, *more]
         if hosts:
-            # A file that only the job sees as /etc/hosts. Each command becomes the next one, so that a kill is the job's.
-            mount = 'mount --bind "$0" /etc/hosts && exec "$@"'
-            command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, hosts, *command]
+            command = with_hosts(hosts, command)
         environment = os.environ | self.server.environment()
         if endpoint:
             environment["AWS_ENDPOINT_URL"] = endpoint
@@ -173,10 +177,12 @@ def merged(plain, trial, chance, expected, count, took):
     print(f"s3: files merged: {few}, {many} without; {done} kills in {runs} runs: exact, nothing left over", flush=True)
 
 
-def refused(trial, what, words, environment, options=(), within=LIMIT):
+def refused(trial, what, words, environment, options=(), within=LIMIT, hosts=None):
     """The job does not begin, and says why."""
     began = time.time()
     command = [trial.binary, "run", "on-s3.sql", "--quiet", *(options or trial.options)]
+    if hosts:
+        command = with_hosts(hosts, command)
     done = subprocess.run(
         command, cwd=trial.folder, env=os.environ | trial.server.environment() | environment, capture_output=True,
         text=True, timeout=within,
@@ -322,6 +328,17 @@ def hosts(make, server, expected, turn):
                 raise SystemExit(f"s3: path style {in_path}: hosts and first parts of paths: {proxy.asked}")
     trial.exact(expected, "bucket in the host")
     print("s3: bucket in the path, and in the host: asked for so, exact after a kill of each", flush=True)
+    # A server that does not know the name takes the first part of the path for the bucket, and makes one.
+    trial = make(f"foreign-host{turn}")
+    names.write_text(f"127.0.0.1 other.test {s3.BUCKET}.other.test\n")
+    port = server.endpoint.rsplit(":", 1)[1]
+    for options in (trial.options, ["--checkpoints", "checkpoints"]):
+        refused(trial, "a bucket in the host of a server that does not know it", ["set `s3.path.style.access` to `true`"],
+                {"AWS_ENDPOINT_URL": f"http://other.test:{port}"}, [*options, "--set", "s3.path.style.access=false"], hosts=names)
+    everywhere = Client(server.endpoint, s3.KEY, s3.SECRET, "")
+    buckets = [bucket["Name"] for bucket in everywhere.elements(everywhere.ask("GET"), "Bucket")]
+    if s3.BUCKET not in buckets or trial.prefix in buckets:
+        raise SystemExit(f"s3: a bucket was made of a folder's name: {buckets}")
 
 
 def clocks(make, server, expected):

@@ -215,7 +215,7 @@ pub fn known_settings() -> Vec<SettingSpec> {
                 "s3.path.style.access",
                 Boolean,
                 "",
-                "The bucket's name is in the URL's path, not in its host; absent: if there is an endpoint of one's own.",
+                "The bucket's name is in the URL's path, not in its host; absent: if there is an endpoint of one's own. An address as endpoint, not a name, always has it in the path.",
             ),
         ),
         renamed(

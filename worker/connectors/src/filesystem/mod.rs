@@ -3,6 +3,7 @@
 mod committer;
 mod compaction;
 mod dead_letters;
+mod decompress;
 mod joiner;
 mod listing;
 mod mailbox;

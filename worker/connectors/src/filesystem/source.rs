@@ -1,10 +1,11 @@
 //! Reads files, each from its beginning to its end, in the order of their paths.
 //!
 //! One split per file. Bytes come from storage in chunks, ahead of what is decoded on the slot. A position is the offset of
-//! the next record, or row group and row of a parquet file. A monitored folder is listed again and again, and its new files
+//! the next record, in a compressed file that in what it was made of, or row group and row of a parquet file. A monitored folder is listed again and again, and its new files
 //! are read behind the known ones; a file's owner depends on its path alone, also after a restore at another parallelism.
 
 use super::dead_letters::DeadLetters;
+use super::decompress::{Compression, Decompressor};
 use super::listing::Choice;
 use super::mailbox::Mailbox;
 use super::partition::Partitioning;
@@ -57,6 +58,8 @@ enum Reading {
 /// Records end to end.
 struct Records {
     decoder: Box<dyn RecordDecoder>,
+    /// The file is compressed: what is asked for are its bytes, and all else is counted in those that it was made of.
+    compressed: Option<Box<Decompressor>>,
     /// Bytes from `offset` on that are not decoded yet.
     buffer: Vec<u8>,
     /// Bytes of the buffer that are used up; they are dropped when more come.
@@ -304,7 +307,11 @@ impl FileSource {
             }
             Some(decoder) => {
                 let after_head = Some(offset).filter(|offset| decoder.needs_head() && *offset > 0);
-                let from = if after_head.is_some() { 0 } else { offset };
+                let compressed = match decoder.needs_head() {
+                    true => None,
+                    false => self.decompressor(&split.path, offset)?,
+                };
+                let from = if after_head.is_some() || compressed.is_some() { 0 } else { offset };
                 let line = match offset {
                     _ if decoder.needs_head() => None,
                     0 => Some(1),
@@ -314,7 +321,8 @@ impl FileSource {
                     decoder,
                     buffer: Vec::new(),
                     used: 0,
-                    offset: from,
+                    offset: if compressed.is_some() { offset } else { from },
+                    compressed,
                     line,
                     asked_to: from,
                     at_end: from >= size,
@@ -327,6 +335,20 @@ impl FileSource {
         Ok(None)
     }
 
+    /// For a file that its name says to be compressed.
+    fn decompressor(&self, path: &str, offset: u64) -> Result<Option<Box<Decompressor>>, DataflowError> {
+        let refused =
+            |detail: String| DataflowError::Refused { place: format!("table {}, {path}", self.table), detail };
+        let compression = Compression::of(path).map_err(|name| {
+            refused(format!(
+                "files that {name} compressed are not read (those of gzip, deflate and zstd are): write them anew, or leave them \
+                 out by 'source.path.regex-pattern'"
+            ))
+        })?;
+        let new = |compression| Decompressor::new(compression, offset).map(Box::new);
+        compression.map(new).transpose().map_err(|error| refused(error.to_string()))
+    }
+
     fn on_answer(&mut self, tag: u64, result: Result<StorageReply, StorageError>) -> Result<(), DataflowError> {
         let reply = result.map_err(|e| self.external(&e))?;
         match reply {
@@ -337,7 +359,7 @@ impl FileSource {
                     file.on_bytes(bytes)?;
                 }
                 Some(Current { split, reading: Reading::Records(records), .. }) => {
-                    let Records { buffer, used, asked_to, at_end, is_asking, .. } = records.as_mut();
+                    let Records { buffer, used, asked_to, at_end, is_asking, compressed, .. } = records.as_mut();
                     *is_asking = false;
                     let split = &self.splits[*split];
                     let size = split.size.unwrap_or(0);
@@ -352,9 +374,15 @@ impl FileSource {
                         });
                     }
                     *asked_to += expected;
-                    *at_end = *asked_to >= size;
-                    buffer.drain(..std::mem::take(used));
-                    buffer.extend_from_slice(&bytes);
+                    let is_whole = *asked_to >= size;
+                    match compressed {
+                        Some(compressed) => compressed.give(&bytes, is_whole),
+                        None => {
+                            *at_end = is_whole;
+                            buffer.drain(..std::mem::take(used));
+                            buffer.extend_from_slice(&bytes);
+                        }
+                    }
                 }
                 None => {}
             },
@@ -438,7 +466,8 @@ impl FileSource {
                     let before = reading.used;
                     let records = self.decode(index, reading)?;
                     // A batch may consist of bad records only, with good ones behind it.
-                    if records.is_some() || reading.used == before || reading.used == reading.buffer.len() {
+                    let has_more = reading.used != before && reading.used != reading.buffer.len();
+                    if records.is_some() || !has_more && !self.decompress(index, reading)? {
                         break records;
                     }
                 };
@@ -454,7 +483,8 @@ impl FileSource {
                     });
                 }
                 // One chunk is asked for ahead of what is being decoded; a record may be longer than a chunk.
-                if !reading.at_end && !reading.is_asking && (records.is_none() || left < self.chunk_bytes) {
+                let wants_more = reading.asked_to < size && (records.is_none() || left < self.chunk_bytes);
+                if wants_more && !reading.is_asking {
                     reading.is_asking = true;
                     // Not past the size that was listed: the last record of a growing file may be cut.
                     let range = Some((reading.asked_to, self.chunk_bytes.min(size - reading.asked_to)));
@@ -470,6 +500,29 @@ impl FileSource {
                 }
             }
         }
+    }
+
+    /// Adds to the buffer of a compressed file; false if that does not change anything now.
+    fn decompress(&self, index: usize, reading: &mut Records) -> Result<bool, DataflowError> {
+        let Records { compressed: Some(compressed), buffer, used, at_end, asked_to, .. } = reading else {
+            return Ok(false);
+        };
+        let is_too_long = (buffer.len() - *used) as u64 > self.max_record_bytes;
+        if *at_end || is_too_long {
+            return Ok(false);
+        }
+        buffer.drain(..std::mem::take(used));
+        let before = buffer.len();
+        compressed.read(self.chunk_bytes as usize, buffer).map_err(|error| DataflowError::Record {
+            place: format!("{}, before byte {asked_to}", self.splits[index].path),
+            detail: format!(
+                "the file is no {} file, is damaged, or is not whole ({error}): write it again, under another name until it is \
+                 whole, or under one that does not say that it is compressed",
+                compressed.compression().name()
+            ),
+        })?;
+        *at_end = compressed.is_at_end();
+        Ok(*at_end || buffer.len() > before)
     }
 
     /// Decodes what is in the buffer, once; deals with the records that cannot be read.

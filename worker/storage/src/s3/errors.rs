@@ -75,8 +75,24 @@ fn answered(status: u16, code: &str, message: &str, region: &str) -> Failure {
         ("QuotaExceeded" | "StorageFull", _) | (_, 507) => (Kind::Full, said),
         ("NoSuchKey" | "NoSuchUpload" | "NotFound", _) | (_, 404) => (Kind::NotFound, said),
         (_, 401 | 403) => (Kind::Denied, said),
-        ("RequestTimeout" | "SlowDown" | "OperationAborted" | "ConditionalRequestConflict", _)
+        // What takes its time is answered with 200 at once, and may fail all the same.
+        (
+            "InternalError"
+            | "OperationAborted"
+            | "RequestTimeout"
+            | "ServiceUnavailable"
+            | "SlowDown"
+            | "ConditionalRequestConflict",
+            _,
+        )
         | (_, 408 | 409 | 429 | 500..) => (Kind::Uncertain, said),
+        ("", 200..=299) => (
+            Kind::Broken,
+            format!(
+                "what is answered is another question ({said}): check the endpoint; if the server does not know the bucket by its \
+                 host, set `s3.path.style.access` to `true`"
+            ),
+        ),
         _ => (Kind::Broken, said),
     };
     Failure { kind, code: code.to_owned(), detail }
@@ -99,8 +115,12 @@ fn not_sent(error: &(dyn Error + 'static)) -> Failure {
             "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role";
         return Failure::new(StorageErrorKind::Broken, detail);
     }
+    let of_bucket = match all.contains("dns error") {
+        true => "; with `s3.path.style.access` = `false` the host is the bucket's name, a dot and that of the endpoint",
+        false => "",
+    };
     let detail = format!(
-        "the server cannot be reached ({all}): check the endpoint (`s3.endpoint` or AWS_ENDPOINT_URL) and the network"
+        "the server cannot be reached ({all}): check the endpoint (`s3.endpoint` or AWS_ENDPOINT_URL) and the network{of_bucket}"
     );
     Failure::new(StorageErrorKind::Uncertain, detail)
 }
@@ -128,6 +148,14 @@ mod tests {
             (403, "AccessDenied", "", Kind::Denied, "AccessDenied: why"),
             (503, "SlowDown", "", Kind::Uncertain, "SlowDown: why"),
             (500, "InternalError", "", Kind::Uncertain, "InternalError: why"),
+            (200, "InternalError", "", Kind::Uncertain, "InternalError: why"),
+            (
+                200,
+                "",
+                "",
+                Kind::Broken,
+                "another question (status 200): check the endpoint; if the server does not know",
+            ),
             (400, "InvalidArgument", "", Kind::Broken, "InvalidArgument: why"),
         ] {
             let failure = answered(status, code, "why.", region);

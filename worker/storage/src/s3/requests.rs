@@ -32,7 +32,8 @@ impl Inner {
         }
     }
 
-    /// Fails if the bucket is not there: some servers make it at the first writing, under whatever name was mistyped.
+    /// Fails if the bucket is not there: some servers make it at the first writing, under whatever name was mistyped, or taken for
+    /// that of a bucket. An answer that is none to this question says that they do not know the bucket by its host.
     pub(super) async fn see_bucket(&self) -> Result<(), Failure> {
         let look = async {
             let list = self.client.get().await.list_objects_v2().bucket(&self.bucket).max_keys(1);
@@ -43,7 +44,7 @@ impl Inner {
             }
         };
         match self.seen.get_or_try_init(|| look).await {
-            Err(failure) if failure.is("NoSuchBucket") => Err(failure),
+            Err(failure) if failure.kind == StorageErrorKind::Broken => Err(failure),
             // What else is wrong, the request itself will tell.
             _ => Ok(()),
         }

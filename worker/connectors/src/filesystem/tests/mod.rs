@@ -3,6 +3,7 @@
 mod avro;
 mod bad_records;
 mod compaction;
+mod compressed;
 mod monitoring;
 mod partition_commit;
 mod partitions;
