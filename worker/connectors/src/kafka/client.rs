@@ -105,6 +105,8 @@ pub enum ConsumerCommand {
 pub enum ConsumerEvent {
     /// All partitions of all topics, and which topics they are.
     Partitions(Vec<TopicPartition>, TopicIds),
+    /// They could not be listed now; it can be asked again.
+    NotListed(KafkaFault),
     /// Which topics those that were asked for are; those that are not there are left out.
     Identified(TopicIds),
     /// Offsets; `None`: there is none, as with a group that committed nothing.

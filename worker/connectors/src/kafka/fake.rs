@@ -19,6 +19,8 @@ pub(super) struct State {
     pub partitions: BTreeMap<TopicPartition, Vec<Record>>,
     /// By topic.
     pub topic_ids: TopicIds,
+    /// Why nothing can be listed.
+    pub listing_fault: Option<KafkaFault>,
     /// Topics are not identified until this is false.
     pub holds_ids: bool,
     /// Offsets that the consumer group committed.
@@ -86,7 +88,10 @@ impl Consumer for FakeConsumer {
         match command {
             ConsumerCommand::List => {
                 let partitions = state.partitions.keys().cloned().collect();
-                self.inbox.put(ConsumerEvent::Partitions(partitions, state.topic_ids.clone()));
+                self.inbox.put(match state.listing_fault.clone() {
+                    Some(fault) => ConsumerEvent::NotListed(fault),
+                    None => ConsumerEvent::Partitions(partitions, state.topic_ids.clone()),
+                });
             }
             ConsumerCommand::Identify(topics) => {
                 let ids = state.topic_ids.iter().filter(|(topic, _)| topics.contains(topic));

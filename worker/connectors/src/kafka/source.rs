@@ -222,9 +222,13 @@ impl KafkaSource {
         }
     }
 
-    fn on_listed(&mut self, partitions: Vec<TopicPartition>) -> Result<(), DataflowError> {
+    fn listing_is_over(&mut self) {
         self.is_listing = false;
         self.next_listing = self.options.discovery.map(|interval| self.context.clock.monotonic() + interval);
+    }
+
+    fn on_listed(&mut self, partitions: Vec<TopicPartition>) -> Result<(), DataflowError> {
+        self.listing_is_over();
         let (subtask, parallelism) = (self.context.subtask, self.context.parallelism);
         let is_known = |p: &TopicPartition| self.by_partition.contains_key(p) || self.first_offsets.has(p);
         let mine: Vec<TopicPartition> =
@@ -529,6 +533,12 @@ impl Source for KafkaSource {
                     self.hear_ids(ids)?;
                     self.on_listed(partitions)?;
                 }
+                // What is read is read on: brokers may be away for longer than a listing waits.
+                ConsumerEvent::NotListed(fault) if self.known => {
+                    warn!("table {}: {fault}; new partitions are looked for again later", self.table);
+                    self.listing_is_over();
+                }
+                ConsumerEvent::NotListed(fault) => return Err(self.fault(&fault)),
                 ConsumerEvent::Identified(ids) => {
                     self.hear_ids(ids)?;
                     self.on_identified();

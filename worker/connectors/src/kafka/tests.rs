@@ -1,6 +1,6 @@
 //! Source, sink and committer over a cluster in memory.
 
-use super::client::Cluster;
+use super::client::{Cluster, KafkaFault};
 use super::fake::FakeCluster;
 use crate::testing::{StepClock, context, rows, scan, sink_context, table};
 use arrow::array::{Int64Array, RecordBatch, StringArray};
@@ -166,6 +166,41 @@ fn a_topic_made_anew_while_it_is_read_is_noticed() {
     clock.now.store(10_000, Ordering::Relaxed);
     let error = (0..2).find_map(|_| source.poll().err()).expect("it is another topic").to_string();
     assert!(error.contains("(its id was A, and is B)"), "{error}");
+}
+
+#[test]
+fn brokers_that_are_away_fail_a_first_listing_and_no_later_one() {
+    let cluster = FakeCluster::default();
+    cluster.put("t", 0, &["{\"id\":1}"]);
+    let clock = Arc::<StepClock>::default();
+    let away = |is_away: bool| {
+        cluster.0.lock().unwrap().listing_fault = is_away.then(|| KafkaFault::new("no answer"));
+    };
+    let options = [("scan.topic-partition-discovery.interval", "10 s")];
+    away(true);
+    let mut source = source_of(&cluster, "A", &options, &clock);
+    source.start().expect("begins");
+    let error = source.poll().expect_err("nothing is known").to_string();
+    assert!(error.contains("no answer"), "{error}");
+    let mut source = source_of(&cluster, "A", &options, &clock);
+    source.restore(Vec::new()).expect("no positions");
+    assert!(source.poll().is_err(), "there may be partitions that nobody has read");
+
+    away(false);
+    let mut source = source_of(&cluster, "A", &options, &clock);
+    source.start().expect("begins");
+    assert_eq!(drain(source.as_mut()).0, ["1|NULL"]);
+    away(true);
+    cluster.put("t", 1, &["{\"id\":2}"]);
+    for now in [10_000, 20_000] {
+        clock.now.store(now, Ordering::Relaxed);
+        drain(source.as_mut());
+        assert!(drain(source.as_mut()).0.is_empty());
+    }
+    away(false);
+    clock.now.store(30_000, Ordering::Relaxed);
+    drain(source.as_mut());
+    assert_eq!(drain(source.as_mut()).0, ["2|NULL"]);
 }
 
 #[test]

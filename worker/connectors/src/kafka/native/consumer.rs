@@ -334,10 +334,11 @@ impl Reader {
     fn perform(&mut self, command: ConsumerCommand) -> Result<(), KafkaFault> {
         match command {
             ConsumerCommand::List => {
-                let partitions = self.list()?;
-                let topics: BTreeSet<&Arc<str>> = partitions.iter().map(|of| &of.topic).collect();
-                let ids = self.identify(topics.into_iter().cloned().collect())?;
-                self.inbox.put(ConsumerEvent::Partitions(partitions, ids));
+                self.inbox.put(match self.list_with_ids() {
+                    Ok((partitions, ids)) => ConsumerEvent::Partitions(partitions, ids),
+                    Err(fault) if fault.outlook == Outlook::MayPass => ConsumerEvent::NotListed(fault),
+                    Err(fault) => return Err(fault),
+                });
             }
             ConsumerCommand::Identify(topics) => {
                 let ids = self.identify(topics)?;
@@ -439,12 +440,25 @@ impl Reader {
         }
     }
 
+    fn list_with_ids(&self) -> Result<(Vec<TopicPartition>, TopicIds), KafkaFault> {
+        let partitions = self.list()?;
+        let topics: BTreeSet<&Arc<str>> = partitions.iter().map(|of| &of.topic).collect();
+        let ids = self.identify(topics.into_iter().cloned().collect())?;
+        Ok((partitions, ids))
+    }
+
     /// Which topics these are. Brokers that have just begun may not know one yet; one that is gone is left out: reading it says so.
     fn identify(&self, topics: Vec<Arc<str>>) -> Result<TopicIds, KafkaFault> {
-        let begin = Instant::now();
+        let Some(first) = topics.first() else { return Ok(TopicIds::new()) };
+        let (begin, mut tries) = (Instant::now(), 0);
         loop {
             let found = self.retried("the topics cannot be described", |within| {
-                describe(self.consumer.client(), &topics, within)
+                let metadata = self.consumer.fetch_metadata(Some(first), within)?;
+                let brokers = metadata.brokers();
+                let broker = brokers.get(tries % brokers.len().max(1));
+                let broker = broker.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerNotAvailable))?;
+                tries += 1;
+                describe(self.consumer.client(), broker.id(), &topics, within)
             })?;
             let is_late = begin.elapsed() >= MISSED_WITHIN || self.is_over.load(Ordering::Acquire);
             if found.len() == topics.len() || is_late {

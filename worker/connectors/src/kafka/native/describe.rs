@@ -1,13 +1,13 @@
 //! Which topics names stand for: librdkafka tells it, but the crate around it does not ask.
 
 use rdkafka::bindings::{
-    rd_kafka_AdminOptions_destroy, rd_kafka_AdminOptions_new, rd_kafka_AdminOptions_set_request_timeout,
-    rd_kafka_DescribeTopics, rd_kafka_DescribeTopics_result_topics, rd_kafka_TopicCollection_destroy,
-    rd_kafka_TopicCollection_of_topic_names, rd_kafka_TopicDescription_error, rd_kafka_TopicDescription_name,
-    rd_kafka_TopicDescription_t, rd_kafka_TopicDescription_topic_id, rd_kafka_Uuid_base64str,
-    rd_kafka_Uuid_least_significant_bits, rd_kafka_Uuid_most_significant_bits, rd_kafka_admin_op_t,
-    rd_kafka_error_code, rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy, rd_kafka_event_error,
-    rd_kafka_queue_destroy, rd_kafka_queue_new, rd_kafka_queue_poll, rd_kafka_resp_err_t,
+    rd_kafka_AdminOptions_destroy, rd_kafka_AdminOptions_new, rd_kafka_AdminOptions_set_broker,
+    rd_kafka_AdminOptions_set_request_timeout, rd_kafka_DescribeTopics, rd_kafka_DescribeTopics_result_topics,
+    rd_kafka_TopicCollection_destroy, rd_kafka_TopicCollection_of_topic_names, rd_kafka_TopicDescription_error,
+    rd_kafka_TopicDescription_name, rd_kafka_TopicDescription_t, rd_kafka_TopicDescription_topic_id,
+    rd_kafka_Uuid_base64str, rd_kafka_Uuid_least_significant_bits, rd_kafka_Uuid_most_significant_bits,
+    rd_kafka_admin_op_t, rd_kafka_error_code, rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy,
+    rd_kafka_event_error, rd_kafka_queue_destroy, rd_kafka_queue_new, rd_kafka_queue_poll, rd_kafka_resp_err_t,
 };
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -19,19 +19,17 @@ use std::time::Duration;
 /// The topics that there are, with their ids if the brokers know such: those before 2.8 do not.
 pub(super) type Described = BTreeMap<Arc<str>, Option<Arc<str>>>;
 
-/// Asks for topics.
+/// Asks a broker for topics, at least one. Every broker knows them: the one that the client would ask itself, the controller, may be away.
 ///
 /// # Errors
-/// Nobody answered in time, or could not.
+/// It did not answer in time, or could not.
 #[expect(unsafe_code, reason = "the functions have no safe wrapper")]
 pub(super) fn describe<C: ClientContext>(
     client: &Client<C>,
+    broker: i32,
     topics: &[Arc<str>],
     within: Duration,
 ) -> Result<Described, KafkaError> {
-    if topics.is_empty() {
-        return Ok(Described::new());
-    }
     let names = topics.iter().map(|topic| CString::new(&**topic)).collect::<Result<Vec<_>, _>>()?;
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let milliseconds = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
@@ -45,8 +43,9 @@ pub(super) fn describe<C: ClientContext>(
         let collection = Owned { pointer: collection, destroy: rd_kafka_TopicCollection_destroy };
         let options = rd_kafka_AdminOptions_new(client, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
         let options = Owned { pointer: options, destroy: rd_kafka_AdminOptions_destroy };
-        // A time out of its bounds leaves the default; the wait below ends all the same.
+        // What is out of its bounds leaves the default; the wait below ends all the same.
         rd_kafka_AdminOptions_set_request_timeout(options.pointer, milliseconds, why.as_mut_ptr(), why.len());
+        rd_kafka_AdminOptions_set_broker(options.pointer, broker, why.as_mut_ptr(), why.len());
         let queue = Owned { pointer: rd_kafka_queue_new(client), destroy: rd_kafka_queue_destroy };
         rd_kafka_DescribeTopics(client, collection.pointer, options.pointer, queue.pointer);
         let event = rd_kafka_queue_poll(queue.pointer, milliseconds);

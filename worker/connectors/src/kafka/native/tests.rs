@@ -262,6 +262,29 @@ fn a_log_in_that_brokers_refuse_is_told_at_once() {
     }
 }
 
+/// What is read waits for brokers that are away; a question does not wait for ever.
+#[test]
+fn brokers_that_are_away_are_asked_again() {
+    let mock = MockCluster::new(1).expect("a cluster");
+    mock.create_topic("t", 1, 1).expect("a topic");
+    let properties =
+        [("bootstrap.servers", &*mock.bootstrap_servers()), ("default.api.timeout.ms", "1500"), ("group.id", "g")];
+    let properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let inbox = Inbox::new(Arc::new(|| {}));
+    let reader = NativeCluster.consumer(reads(properties), inbox.clone(), Arc::default()).expect("sound settings");
+    let list = || {
+        reader.ask(ConsumerCommand::List);
+        next_of(&inbox)
+    };
+    assert!(matches!(list(), ConsumerEvent::Partitions(partitions, _) if partitions.len() == 1));
+    mock.broker_down(1).expect("it is there");
+    let ConsumerEvent::NotListed(fault) = list() else { panic!("nobody can be asked") };
+    assert!(fault.detail.contains("no answer from"), "{fault}");
+    mock.broker_up(1).expect("it was there");
+    let again = std::iter::repeat_with(list).take(40);
+    assert!({ again }.any(|event| matches!(event, ConsumerEvent::Partitions(partitions, _) if partitions.len() == 1)));
+}
+
 /// Such a transaction is open still when the broker is asked, but without the records.
 #[test]
 fn records_of_a_transaction_that_failed_are_missed() {
