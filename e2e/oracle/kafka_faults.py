@@ -339,8 +339,8 @@ def partition_added(case, kafka):
 
 
 def topic_made_anew(case, kafka):
-    names = ("topic-anew", "topic-anew-longer", "topic-anew-running", "topic-gone")
-    across, longer, running, gone = cases = [case(name, read="") for name in names]
+    names = ("topic-anew", "topic-anew-longer", "topic-anew-running", "topic-gone", "topic-anew-unseen")
+    across, longer, running, gone, unseen = cases = [case(name, read="") for name in names]
     processes = []
     for one in cases:
         processes.append(one.start())
@@ -348,20 +348,25 @@ def topic_made_anew(case, kafka):
         one.wait_for(1_000)
     for process in processes[:2]:
         stop(process)
+    # It does not see that there was none for a while.
+    processes[4].send_signal(signal.SIGSTOP)
     topics.delete(kafka.address, *(one.source for one in cases))
     time.sleep(2)
     # Of the longer one every offset is there again.
-    for one, rows in ((across, 10), (longer, 2_000), (running, 10)):
+    for one, rows in ((across, 10), (longer, 2_000), (running, 10), (unseen, 2_000)):
         topics.create(kafka.address, one.source, partitions=2)
         one.put(5_000, rows)
+    processes[4].send_signal(signal.SIGCONT)
+    unseen.refused(f"topic {unseen.source}: it was deleted and made anew (its id was ", "--from-nothing", process=processes[4])
     for one in (across, longer):
         one.refused(f"topic {one.source}: it was deleted and made anew (its id was ", "--from-nothing",
                     "'scan.topic.recreated' = 'continue'")
-    running.refused(f"topic {running.source}, partition", "there is no such offset any more, or not yet", "--from-nothing",
-                    process=processes[2])
+    # By its offset or by its id, whichever comes first.
+    running.refused(f"topic {running.source}", "made anew", "--from-nothing", process=processes[2])
     for one in (across, longer, running):
         one.exact(0, 1_000, "nothing of the new topic is written")
-    gone.refused(f"topic {gone.source}, partition", "it is gone", "make it again", process=processes[3])
+    gone.refused(f"topic {gone.source}, partition", "it is gone", "that does not name the topic", process=processes[3])
+    gone.refused(f"topic {gone.source}, partition", "it is gone", "that does not name the topic")
 
 
 def taken_over(case, kafka):

@@ -268,10 +268,8 @@ fn compile_script(
     }
     // Also finds what would keep an operator from running.
     let state_tables = graph.vertices.iter().map(|v| state_tables(v, batch_mode)).collect::<Result<_, _>>()?;
-    let location = match (&overrides.checkpoints, &spec.snapshots.location) {
-        (Some(location), _) | (None, Some(location)) => location.clone(),
-        (None, None) => settings.text("execution.checkpointing.dir").unwrap_or(DEFAULT_LOCATION).to_owned(),
-    };
+    let location = overrides.checkpoints.as_deref().or_else(|| settings.text("execution.checkpointing.dir"));
+    let location = location.or(spec.snapshots.location.as_deref()).unwrap_or(DEFAULT_LOCATION).to_owned();
     let interval = settings.duration("execution.checkpointing.interval")?.unwrap_or_else(|| spec.snapshots.interval());
     let pause = settings.duration("execution.checkpointing.min-pause")?.unwrap_or_default();
     let retained = settings.number("execution.checkpointing.num-retained")?;

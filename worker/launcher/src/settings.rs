@@ -96,7 +96,7 @@ pub fn known_settings() -> Vec<SettingSpec> {
                 "execution.checkpointing.dir",
                 Text,
                 "checkpoints",
-                "Folder for the job log and checkpoints; a folder per job is made in it. `--checkpoints` goes before it.",
+                "Folder for the job log and checkpoints; a folder per job is made in it. `--checkpoints` goes before it, and it before the manifest's `spec.snapshots.location`.",
             ),
         ),
         renamed(

@@ -36,7 +36,7 @@ use error::from_parser;
 use script::{StatementTokens, position_of, statements};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use streamfleet_logical::{ConnectorDescriptor, FormatDescriptor, Node, Position, SettingSpec};
@@ -94,6 +94,7 @@ pub fn compile(script: &str, catalog: &Catalog) -> Result<Program, SqlError> {
         catalog,
         context: Context::new(),
         program: Program { sinks: Vec::new(), settings: BTreeMap::new(), warnings: Vec::new() },
+        own_names: BTreeSet::new(),
     };
     for statement in statements(script)? {
         compiler.statement(&statement).map_err(|e| at_the_end(e, &statement))?;
@@ -115,6 +116,8 @@ pub(crate) struct Compiler<'a> {
     pub catalog: &'a Catalog,
     pub context: Context,
     pub program: Program,
+    /// Settings that the script has set under their own names.
+    own_names: BTreeSet<String>,
 }
 
 impl Compiler<'_> {
@@ -180,7 +183,14 @@ impl Compiler<'_> {
         end(parser)?;
         let note = check_setting(&self.catalog.settings, &key, &value).map_err(|kind| kind.at(position))?;
         self.program.warnings.extend(note.map(|text| Warning { position, text }));
-        let own = options::setting_of(&self.catalog.settings, &key).map_or(key, |spec| spec.option.name.to_owned());
+        let spec = options::setting_of(&self.catalog.settings, &key);
+        let own = spec.map_or_else(|| key.clone(), |spec| spec.option.name.to_owned());
+        // What is set under a setting's own name counts more than under an older one, in whatever order.
+        if own == key {
+            self.own_names.insert(own.clone());
+        } else if self.own_names.contains(&own) {
+            return Ok(());
+        }
         self.program.settings.insert(own, value);
         Ok(())
     }

@@ -216,7 +216,9 @@ pub(crate) fn setting_of<'a>(known: &'a [SettingSpec], key: &str) -> Option<&'a 
 /// No job has such a setting, or its value is not usable.
 pub fn check_setting(known: &[SettingSpec], key: &str, value: &str) -> Result<Option<String>, SqlErrorKind> {
     let Some(spec) = setting_of(known, key) else {
-        return Err(SqlErrorKind::unknown("option", key, " of a job", known.iter().map(|s| s.option.name)));
+        let older = known.iter().map(|spec| spec.option.older).filter(|older| !older.is_empty());
+        let names = known.iter().map(|spec| spec.option.name).chain(older);
+        return Err(SqlErrorKind::unknown("option", key, " of a job", names));
     };
     let usable = match &spec.option.kind {
         kind @ OptionKind::OneOf(_) => check_value(kind, &value.to_lowercase()),

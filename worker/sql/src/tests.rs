@@ -62,7 +62,10 @@ fn catalog() -> Catalog {
                 no_effect: Some("a test"),
             },
             SettingSpec {
-                option: option("table.exec.sink.not-null-enforcer", OptionKind::OneOf(&["error", "drop"]), false),
+                option: OptionSpec {
+                    older: "table.exec.sink.enforcer",
+                    ..option("table.exec.sink.not-null-enforcer", OptionKind::OneOf(&["error", "drop"]), false)
+                },
                 check: None,
                 no_effect: None,
             },
@@ -513,6 +516,20 @@ fn a_sinks_not_null_column_is_not_null_in_the_plan() {
     assert_eq!(filter("SET 'table.exec.sink.not-null-enforcer' = 'ERROR';"), None);
     let dropping = filter("SET 'table.exec.sink.not-null-enforcer' = 'DROP';").expect("a filter");
     assert!(dropping.ends_with("IS NOT NULL") && !dropping.contains("AND"), "{dropping}");
+}
+
+#[test]
+fn settings_count_more_under_their_own_names() {
+    let mode = |sets: &[(&str, &str)]| {
+        let sets: String = sets.iter().map(|(key, value)| format!("SET '{key}' = '{value}';")).collect();
+        let program = run(&format!("{TABLES}{sets}INSERT INTO files SELECT auction, price FROM bid")).expect("sound");
+        program.settings.get("table.exec.sink.not-null-enforcer").cloned()
+    };
+    let (own, older) = ("table.exec.sink.not-null-enforcer", "table.exec.sink.enforcer");
+    assert_eq!(mode(&[(older, "drop")]).as_deref(), Some("drop"));
+    assert_eq!(mode(&[(older, "error"), (older, "drop")]).as_deref(), Some("drop"));
+    assert_eq!(mode(&[(own, "drop"), (older, "error")]).as_deref(), Some("drop"));
+    assert_eq!(mode(&[(older, "error"), (own, "drop")]).as_deref(), Some("drop"));
 }
 
 #[test]

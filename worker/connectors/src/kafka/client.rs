@@ -6,7 +6,7 @@ use crate::format::MessageBuffer;
 use crate::inbox::{Inbox, UnderWay};
 use crate::registry::{Registry, RegistryFault, RegistrySettings};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +32,17 @@ impl fmt::Display for TopicPartition {
     }
 }
 
-/// By topic, what tells it from one of the same name that was there before, as Kafka writes it. Brokers before 2.8 know none.
-pub type TopicIds = BTreeMap<Arc<str>, Arc<str>>;
+/// What brokers say of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicState {
+    /// What tells it from one of the same name that was there before, as Kafka writes it. Brokers before 2.8 know none.
+    pub id: Option<Arc<str>>,
+    /// The number of its partitions.
+    pub partitions: i32,
+}
+
+/// Topics that are there.
+pub type TopicStates = BTreeMap<Arc<str>, TopicState>;
 
 /// Which topics are read.
 #[derive(Debug, Clone)]
@@ -73,7 +82,7 @@ pub enum ConsumerCommand {
     /// List the partitions; answered by [`ConsumerEvent::Partitions`].
     List,
     /// Say which topics these are; answered by [`ConsumerEvent::Identified`].
-    Identify(Vec<Arc<str>>),
+    Identify(BTreeSet<Arc<str>>),
     /// Find offsets; answered by [`ConsumerEvent::Offsets`].
     Offsets {
         /// Which.
@@ -104,11 +113,13 @@ pub enum ConsumerCommand {
 #[derive(Debug)]
 pub enum ConsumerEvent {
     /// All partitions of all topics, and which topics they are.
-    Partitions(Vec<TopicPartition>, TopicIds),
+    Partitions(Vec<TopicPartition>, TopicStates),
     /// They could not be listed now; it can be asked again.
     NotListed(KafkaFault),
     /// Which topics those that were asked for are; those that are not there are left out.
-    Identified(TopicIds),
+    Identified(TopicStates),
+    /// Which topics they are cannot be told now; it can be asked again.
+    NotIdentified(KafkaFault),
     /// Offsets; `None`: there is none, as with a group that committed nothing.
     Offsets {
         /// As asked.
@@ -436,6 +447,10 @@ pub trait Cluster: Send + Sync {
     /// Transactions of the cluster that these properties lead to.
     fn transactions(&self, properties: Properties) -> Result<Box<dyn Transactions>, KafkaFault>;
 }
+
+/// What to do about a topic or partition that a checkpoint tells of and that is gone.
+pub const GONE_ADVICE: &str = "start the job with a 'topic' or 'topic-pattern' that does not name the topic, which leaves what is gone \
+                               out, or with --from-nothing";
 
 /// The property that says how long a client tries to reach a cluster before it gives up; the Java client's, which
 /// librdkafka does not know.

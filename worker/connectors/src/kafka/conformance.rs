@@ -181,9 +181,9 @@ impl Reader<'_> {
 
     /// The topic's id, if there is such a topic.
     fn id(&self) -> Option<Arc<str>> {
-        self.consumer.ask(ConsumerCommand::Identify(vec![Arc::clone(&self.topic)]));
+        self.consumer.ask(ConsumerCommand::Identify([Arc::clone(&self.topic)].into()));
         match self.next() {
-            ConsumerEvent::Identified(ids) => ids.get(&self.topic).cloned(),
+            ConsumerEvent::Identified(states) => states.get(&self.topic).and_then(|state| state.id.clone()),
             event => panic!("ids are expected: {event:?}"),
         }
     }
@@ -298,9 +298,10 @@ fn offsets_are_found(place: &Place) {
     writer.flush(0).expect("it can be flushed");
     let reader = place.reader(&topic, "read_committed");
     reader.consumer.ask(ConsumerCommand::List);
-    let ConsumerEvent::Partitions(partitions, ids) = reader.next() else { panic!("partitions are expected") };
+    let ConsumerEvent::Partitions(partitions, states) = reader.next() else { panic!("partitions are expected") };
     assert_eq!(partitions, [reader.partition(0)]);
-    assert_eq!(Some(ids), reader.id().map(|id| [(Arc::clone(&reader.topic), id)].into()));
+    assert_eq!(states[&reader.topic].partitions, 1);
+    assert_eq!(states[&reader.topic].id, reader.id());
     assert_eq!(reader.offset(OffsetsAt::Earliest), Some(0));
     assert_eq!(reader.offset(OffsetsAt::Latest), Some(3));
     assert_eq!(reader.offset(OffsetsAt::Timestamp(1_700_000_000_001)), Some(1));

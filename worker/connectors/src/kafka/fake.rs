@@ -2,8 +2,8 @@
 
 use super::client::{
     Answer, Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, IdState, KafkaFault, OffsetsAt,
-    OutgoingBlock, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, RecordBlock, TopicIds,
-    TopicPartition, TransactionHandle, Transactions,
+    OutgoingBlock, Producer, ProducerCommand, ProducerEvent, ProducerSettings, Properties, RecordBlock, TopicPartition,
+    TopicState, TopicStates, TransactionHandle, Transactions,
 };
 use crate::inbox::{Inbox, UnderWay};
 use crate::registry::{self, RegisteredSchema, Registry, RegistryFault, RegistrySettings};
@@ -18,7 +18,7 @@ type Record = (Option<Vec<u8>>, Option<Vec<u8>>, i64);
 pub(super) struct State {
     pub partitions: BTreeMap<TopicPartition, Vec<Record>>,
     /// By topic.
-    pub topic_ids: TopicIds,
+    pub topic_ids: BTreeMap<Arc<str>, Arc<str>>,
     /// Why nothing can be listed.
     pub listing_fault: Option<KafkaFault>,
     /// Topics are not identified until this is false.
@@ -40,6 +40,17 @@ pub(super) struct State {
     /// Transactional ids that the brokers know.
     pub ids: Vec<IdState>,
     held: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+impl State {
+    fn topics(&self) -> TopicStates {
+        let mut states = TopicStates::new();
+        for TopicPartition { topic, .. } in self.partitions.keys() {
+            let id = self.topic_ids.get(topic).cloned();
+            states.entry(Arc::clone(topic)).or_insert(TopicState { id, partitions: 0 }).partitions += 1;
+        }
+        states
+    }
 }
 
 #[derive(Clone, Default)]
@@ -90,14 +101,13 @@ impl Consumer for FakeConsumer {
                 let partitions = state.partitions.keys().cloned().collect();
                 self.inbox.put(match state.listing_fault.clone() {
                     Some(fault) => ConsumerEvent::NotListed(fault),
-                    None => ConsumerEvent::Partitions(partitions, state.topic_ids.clone()),
+                    None => ConsumerEvent::Partitions(partitions, state.topics()),
                 });
             }
             ConsumerCommand::Identify(topics) => {
-                let ids = state.topic_ids.iter().filter(|(topic, _)| topics.contains(topic));
-                let ids = ids.map(|(topic, id)| (Arc::clone(topic), Arc::clone(id))).collect();
+                let states = state.topics().into_iter().filter(|(topic, _)| topics.contains(topic)).collect();
                 let inbox = self.inbox.clone();
-                let answer: Box<dyn FnOnce() + Send> = Box::new(move || inbox.put(ConsumerEvent::Identified(ids)));
+                let answer: Box<dyn FnOnce() + Send> = Box::new(move || inbox.put(ConsumerEvent::Identified(states)));
                 if state.holds_ids { state.held.push(answer) } else { answer() }
             }
             ConsumerCommand::Offsets { at, partitions } => {

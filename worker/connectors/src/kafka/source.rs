@@ -7,8 +7,8 @@
 //! id: those of a snapshot are read when their topics are known to be the same still.
 
 use super::client::{
-    Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, KafkaFault, RecordBlock, TopicIds,
-    TopicPartition,
+    Cluster, Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, GONE_ADVICE, KafkaFault, RecordBlock,
+    TopicPartition, TopicStates,
 };
 use super::columns::Columns;
 use super::dead_letters::DeadLetters;
@@ -21,7 +21,7 @@ use crate::format::{BadMessage, Link};
 use crate::inbox::{Inbox, UnderWay};
 use crate::options::bad;
 use serde_json::json;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_dataflow::{
@@ -38,6 +38,21 @@ const MOST_UNDER_WAY: usize = 16 << 20;
 /// How soon a partition that ended before its bound is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// How often it is asked whether the topics are the same still. A job that reads another one for longer than this says so.
+const LOOK_AT_TOPICS: Duration = Duration::from_secs(5);
+
+/// Why it is asked whether the topics are the same still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    No,
+    /// Partitions of a snapshot are to be read: nothing of them is read before.
+    ToBegin,
+    /// They are being read.
+    ToGoOn,
+    /// All of them were read: the source ends when the answer is there.
+    ToEnd,
+}
+
 /// A partition.
 #[derive(Debug, Clone)]
 struct Split {
@@ -47,6 +62,8 @@ struct Split {
     /// Reading ends before this offset.
     stop: Option<i64>,
     finished: bool,
+    /// It had not ended when this source began.
+    is_read: bool,
     /// It met an end, at least once.
     met_end: bool,
     /// It met an end before its bound: read on then.
@@ -76,8 +93,10 @@ pub(super) struct KafkaSource {
     /// Of partitions that are not read yet.
     first_offsets: FirstOffsets,
     topics: KnownTopics,
-    /// It is asked whether the topics of the snapshot are the same still: nothing of them is read before.
-    is_identifying: bool,
+    asked: Asked,
+    next_look: Duration,
+    /// What was read to its end is of the topics that it was begun with.
+    is_confirmed: bool,
     /// The first listing of a job that began from nothing: later, new partitions are read from their beginning.
     is_first: bool,
     /// All partitions of the first listing have their offsets.
@@ -151,7 +170,9 @@ impl KafkaSource {
             splits: Vec::new(),
             by_partition: HashMap::new(),
             first_offsets: FirstOffsets::default(),
-            is_identifying: false,
+            asked: Asked::No,
+            next_look: Duration::ZERO,
+            is_confirmed: false,
             is_first: false,
             known: false,
             is_listing: false,
@@ -203,28 +224,89 @@ impl KafkaSource {
         self.ask(ConsumerCommand::List);
     }
 
-    fn hear_ids(&mut self, ids: TopicIds) -> Result<(), DataflowError> {
-        self.topics.hear(ids).map_err(|fault| fault.of_table(&self.table))
+    fn hear(&mut self, states: &TopicStates) -> Result<(), DataflowError> {
+        self.topics.hear(states).map_err(|fault| fault.of_table(&self.table))
     }
 
-    /// The snapshot's partitions can be read.
-    fn on_identified(&mut self) {
-        self.is_identifying = false;
-        for index in 0..self.splits.len() {
-            let Split { partition, next, finished, lag, .. } = &self.splits[index];
-            if !finished {
-                let (partition, lag) = (partition.clone(), Arc::clone(lag));
-                self.ask(ConsumerCommand::Read { partition: partition.clone(), offset: *next, lag });
-                if self.pauses.holds(index) {
-                    self.ask(ConsumerCommand::Pause(partition));
-                }
+    /// Asks whether the topics are the same still.
+    fn identify(&mut self, why: Asked) {
+        self.asked = why;
+        let is_asked = |split: &&Split| if why == Asked::ToEnd { split.is_read } else { !split.finished };
+        let topics = self.splits.iter().filter(is_asked).map(|split| Arc::clone(&split.partition.topic)).collect();
+        self.ask(ConsumerCommand::Identify(topics));
+    }
+
+    fn on_identified(&mut self, states: &TopicStates) -> Result<(), DataflowError> {
+        let ids_are_new = |split: &Split| {
+            let is_told = states.get(&split.partition.topic).is_some_and(|state| state.id.is_some());
+            is_told && self.topics.get(&split.partition.topic).is_none()
+        };
+        if self.asked == Asked::ToBegin && self.splits.iter().any(|split| !split.finished && ids_are_new(split)) {
+            warn!(
+                "table {}: the checkpoint does not tell topics' ids: whether one was made anew since then cannot be told",
+                self.table
+            );
+        }
+        self.hear(states)?;
+        self.next_look = self.context.clock.monotonic() + LOOK_AT_TOPICS;
+        match std::mem::replace(&mut self.asked, Asked::No) {
+            Asked::ToBegin => self.begin_known(states),
+            Asked::ToEnd => {
+                self.is_confirmed = true;
+                Ok(())
             }
+            Asked::ToGoOn | Asked::No => Ok(()),
         }
     }
 
+    /// Reads the snapshot's partitions, now that their topics are known to be the same.
+    fn begin_known(&mut self, states: &TopicStates) -> Result<(), DataflowError> {
+        for index in 0..self.splits.len() {
+            let Split { partition, next, finished: false, lag, .. } = &self.splits[index] else { continue };
+            let TopicPartition { topic, partition: number } = partition;
+            if states.get(topic).is_none_or(|state| *number >= state.partitions) {
+                let what = format!("topic {topic}, partition {number}: it is gone");
+                if self.options.topics.has(topic) {
+                    return Err(self.fault(&KafkaFault::refused(format!("{what}: {GONE_ADVICE}"))));
+                }
+                warn!(
+                    "table {}: {what}, and 'topic' or 'topic-pattern' does not name it any more: it is left out",
+                    self.table
+                );
+                self.end_split(index);
+                continue;
+            }
+            let (partition, offset, lag) = (partition.clone(), *next, Arc::clone(lag));
+            self.ask(ConsumerCommand::Read { partition: partition.clone(), offset, lag });
+            if self.pauses.holds(index) {
+                self.ask(ConsumerCommand::Pause(partition));
+            }
+        }
+        Ok(())
+    }
+
     fn listing_is_over(&mut self) {
+        let now = self.context.clock.monotonic();
         self.is_listing = false;
-        self.next_listing = self.options.discovery.map(|interval| self.context.clock.monotonic() + interval);
+        self.next_listing = self.options.discovery.map(|interval| now + interval);
+        self.next_look = now + LOOK_AT_TOPICS;
+    }
+
+    /// Asks what is due; also while there is much to read.
+    fn ask_what_is_due(&mut self) {
+        let now = self.context.clock.monotonic();
+        if self.next_listing.is_some_and(|at| at <= now) && !self.is_listing {
+            self.list();
+        }
+        if self.next_look_at().is_some_and(|at| at <= now) {
+            self.identify(Asked::ToGoOn);
+        }
+    }
+
+    /// When it is to be asked whether the topics are the same still, if that is not under way.
+    fn next_look_at(&self) -> Option<Duration> {
+        let is_reading = self.known && self.asked == Asked::No && self.splits.iter().any(|split| !split.finished);
+        is_reading.then_some(self.next_look)
     }
 
     fn on_listed(&mut self, partitions: Vec<TopicPartition>) -> Result<(), DataflowError> {
@@ -271,10 +353,20 @@ impl KafkaSource {
             if !finished {
                 self.ended.push_back(index);
             }
-        } else if !self.is_identifying {
+        } else if self.asked != Asked::ToBegin {
             self.ask(ConsumerCommand::Read { partition: partition.clone(), offset: next, lag: Arc::clone(&lag) });
         }
-        self.splits.push(Split { partition, next, stop, finished: is_over, met_end: false, again_at: None, lag });
+        let is_read = !finished;
+        self.splits.push(Split {
+            partition,
+            next,
+            stop,
+            finished: is_over,
+            is_read,
+            met_end: false,
+            again_at: None,
+            lag,
+        });
     }
 
     fn end_split(&mut self, index: usize) {
@@ -401,6 +493,47 @@ impl KafkaSource {
         splits.filter_map(|(_, split)| split.again_at).min()
     }
 
+    /// Takes what came, up to something that is to be told.
+    fn take_events(&mut self) -> Result<Option<SourceStatus>, DataflowError> {
+        loop {
+            if let Some(index) = self.ended.pop_front() {
+                return Ok(Some(SourceStatus::SplitEnded(index)));
+            }
+            let Some(event) = self.next_event() else { return Ok(None) };
+            match event {
+                ConsumerEvent::Partitions(partitions, states) => {
+                    self.hear(&states)?;
+                    self.on_listed(partitions)?;
+                }
+                // What is read is read on: brokers may be away for longer than a listing waits.
+                ConsumerEvent::NotListed(fault) if self.known => {
+                    warn!("table {}: {fault}; new partitions are looked for again later", self.table);
+                    self.listing_is_over();
+                }
+                ConsumerEvent::NotListed(fault) => return Err(self.fault(&fault)),
+                ConsumerEvent::Identified(states) => self.on_identified(&states)?,
+                ConsumerEvent::NotIdentified(_) if self.asked == Asked::ToGoOn => {
+                    self.asked = Asked::No;
+                    self.next_look = self.context.clock.monotonic() + LOOK_AT_TOPICS;
+                }
+                ConsumerEvent::NotIdentified(fault) => return Err(self.fault(&fault)),
+                ConsumerEvent::Offsets { offsets, .. } => self.on_offsets(offsets)?,
+                // What came behind it waits too.
+                ConsumerEvent::Records(block) if !self.decoder.is_ready(&block)? => {
+                    self.held = Some(block);
+                    return Ok(Some(SourceStatus::Waiting(None)));
+                }
+                ConsumerEvent::Records(block) => {
+                    if let Some(rows) = self.on_records(*block)? {
+                        return Ok(Some(SourceStatus::Rows(rows)));
+                    }
+                }
+                ConsumerEvent::Reached(partition, end) => self.on_reached(&partition, end),
+                ConsumerEvent::Failed(fault) => return Err(self.fault(&fault)),
+            }
+        }
+    }
+
     fn position(&self, split: &Split) -> serde_json::Value {
         let mut position = json!({"offset": split.next});
         if let Some(stop) = split.stop {
@@ -483,7 +616,7 @@ impl Source for KafkaSource {
 
     fn restore(&mut self, splits: Vec<SplitState>) -> Result<(), DataflowError> {
         self.begin()?;
-        self.is_identifying = true;
+        self.asked = Asked::ToBegin;
         for split in splits {
             let found = parse_split(&split.name).zip(split.position["offset"].as_i64());
             let (partition, next) = found.ok_or_else(|| DataflowError::Record {
@@ -498,9 +631,7 @@ impl Source for KafkaSource {
             }
             self.add_split(partition, next, split.position["stop"].as_i64(), split.finished);
         }
-        let topics: BTreeSet<&Arc<str>> =
-            self.splits.iter().filter(|s| !s.finished).map(|s| &s.partition.topic).collect();
-        self.ask(ConsumerCommand::Identify(topics.into_iter().cloned().collect()));
+        self.identify(Asked::ToBegin);
         for text in changed(&self.options, &self.splits) {
             warn!("table {}: {text}; to begin anew start the job with --from-nothing", self.table);
         }
@@ -523,52 +654,26 @@ impl Source for KafkaSource {
                 return Ok(SourceStatus::Waiting(None));
             }
         }
+        self.ask_what_is_due();
         loop {
-            if let Some(index) = self.ended.pop_front() {
-                return Ok(SourceStatus::SplitEnded(index));
+            if let Some(status) = self.take_events()? {
+                return Ok(status);
             }
-            let Some(event) = self.next_event() else { break };
-            match event {
-                ConsumerEvent::Partitions(partitions, ids) => {
-                    self.hear_ids(ids)?;
-                    self.on_listed(partitions)?;
-                }
-                // What is read is read on: brokers may be away for longer than a listing waits.
-                ConsumerEvent::NotListed(fault) if self.known => {
-                    warn!("table {}: {fault}; new partitions are looked for again later", self.table);
-                    self.listing_is_over();
-                }
-                ConsumerEvent::NotListed(fault) => return Err(self.fault(&fault)),
-                ConsumerEvent::Identified(ids) => {
-                    self.hear_ids(ids)?;
-                    self.on_identified();
-                }
-                ConsumerEvent::Offsets { offsets, .. } => self.on_offsets(offsets)?,
-                // What came behind it waits too.
-                ConsumerEvent::Records(block) if !self.decoder.is_ready(&block)? => {
-                    self.held = Some(block);
-                    return Ok(SourceStatus::Waiting(None));
-                }
-                ConsumerEvent::Records(block) => {
-                    if let Some(rows) = self.on_records(*block)? {
-                        return Ok(SourceStatus::Rows(rows));
-                    }
-                }
-                ConsumerEvent::Reached(partition, end) => self.on_reached(&partition, end),
-                ConsumerEvent::Failed(fault) => return Err(self.fault(&fault)),
+            let is_over = self.options.bounded.is_some() && self.known && self.splits.iter().all(|s| s.finished);
+            // A source that has ended is not asked again, and could not tell what failed.
+            if !is_over || !self.is_durable() {
+                break;
+            }
+            match self.asked {
+                _ if self.is_confirmed => return Ok(SourceStatus::Ended),
+                // The answer may be there at once.
+                Asked::No => self.identify(Asked::ToEnd),
+                _ => return Ok(SourceStatus::Waiting(None)),
             }
         }
         let now = self.context.clock.monotonic();
-        let again = self.look_again(now);
-        let is_over = self.options.bounded.is_some() && self.known && self.splits.iter().all(|s| s.finished);
-        // A source that has ended is not asked again, and could not tell what failed.
-        if is_over && self.is_durable() {
-            return Ok(SourceStatus::Ended);
-        }
-        if self.next_listing.is_some_and(|at| at <= now) && !self.is_listing {
-            self.list();
-        }
-        let next = [again, self.next_listing.filter(|_| !self.is_listing)].into_iter().flatten().min();
+        let listing = self.next_listing.filter(|_| !self.is_listing);
+        let next = [self.look_again(now), listing, self.next_look_at()].into_iter().flatten().min();
         Ok(SourceStatus::Waiting(next.map(|at| at.saturating_sub(now))))
     }
 
@@ -654,7 +759,7 @@ mod tests {
         let split = |name: &str, stop, finished| {
             let partition = parse_split(name).expect("a partition");
             let lag = Arc::new(PartitionLag::new(Arc::clone(&partition.topic), partition.partition, 5, stop));
-            Split { partition, next: 5, stop, finished, met_end: false, again_at: None, lag }
+            Split { partition, next: 5, stop, finished, is_read: !finished, met_end: false, again_at: None, lag }
         };
         let earliest = ("scan.startup.mode", "earliest-offset");
         let old = [split("old-0", None, false), split("new-1", None, false), split("gone-0", None, true)];

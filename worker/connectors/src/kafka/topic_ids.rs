@@ -1,6 +1,7 @@
-//! Ids of the topics that are read: one that was deleted and made anew has another, and its offsets are those of other records.
+//! Which topics are read: one that was deleted and made anew has another id, and its offsets are those of other records.
 
-use super::client::{KafkaFault, TopicIds};
+use super::client::{KafkaFault, TopicStates};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use streamfleet_types::Outlook;
 use tracing::warn;
@@ -8,14 +9,14 @@ use tracing::warn;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct KnownTopics {
-    ids: TopicIds,
+    ids: BTreeMap<Arc<str>, Arc<str>>,
     /// Offsets count on in a topic that was made anew.
     continues: bool,
 }
 
 impl KnownTopics {
     pub fn new(continues: bool) -> Self {
-        Self { ids: TopicIds::new(), continues }
+        Self { ids: BTreeMap::new(), continues }
     }
 
     /// A position was made with this topic.
@@ -27,9 +28,9 @@ impl KnownTopics {
     ///
     /// # Errors
     /// A topic is not the one that was read before.
-    pub fn hear(&mut self, ids: TopicIds) -> Result<(), KafkaFault> {
-        for (topic, id) in ids {
-            if let Some(before) = self.ids.get(&topic).filter(|before| **before != id) {
+    pub fn hear(&mut self, states: &TopicStates) -> Result<(), KafkaFault> {
+        for (topic, id) in states.iter().filter_map(|(topic, state)| Some((topic, state.id.as_ref()?))) {
+            if let Some(before) = self.ids.get(topic).filter(|before| *before != id) {
                 let what = format!("topic {topic}: it was deleted and made anew (its id was {before}, and is {id})");
                 if !self.continues {
                     let advice = "its offsets are those of other records: start the job with --from-nothing. If it has the same \
@@ -40,7 +41,7 @@ impl KnownTopics {
                 }
                 warn!("{what}; it is read on from the same offsets, as 'scan.topic.recreated' says");
             }
-            self.ids.insert(topic, id);
+            self.ids.insert(Arc::clone(topic), Arc::clone(id));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use streamfleet_connectors::kafka::client::{
-    Headers, OffsetsAt, OutgoingBlock, TopicIds, TopicPartition, Topics, TransactionHandle,
+    Headers, OffsetsAt, OutgoingBlock, TopicPartition, TopicState, TopicStates, Topics, TransactionHandle,
 };
 
 /// How long a client gets for its transactions, if it does not say.
@@ -116,7 +116,7 @@ pub(crate) struct Fetched {
 #[derive(Debug, Default)]
 pub(crate) struct Broker {
     partitions: BTreeMap<TopicPartition, Partition>,
-    topic_ids: TopicIds,
+    topic_ids: BTreeMap<Arc<str>, Arc<str>>,
     transactional: BTreeMap<String, Transactional>,
     groups: BTreeMap<(String, TopicPartition), i64>,
     next_producer_id: i64,
@@ -137,10 +137,13 @@ impl Broker {
         self.topic_ids.remove(name);
     }
 
-    /// The ids of those topics that there are.
-    pub fn ids<'a>(&self, topics: impl IntoIterator<Item = &'a Arc<str>>) -> TopicIds {
-        let id_of = |topic: &Arc<str>| Some((Arc::clone(topic), Arc::clone(self.topic_ids.get(topic)?)));
-        topics.into_iter().filter_map(id_of).collect()
+    /// Those of the topics that there are.
+    pub fn states<'a>(&self, topics: impl IntoIterator<Item = &'a Arc<str>>) -> TopicStates {
+        let state = |topic: &Arc<str>| {
+            let id = Some(Arc::clone(self.topic_ids.get(topic)?));
+            Some((Arc::clone(topic), TopicState { id, partitions: self.partition_count(topic) }))
+        };
+        topics.into_iter().filter_map(state).collect()
     }
 
     pub fn list(&self, topics: &Topics) -> Result<Vec<TopicPartition>, Refused> {

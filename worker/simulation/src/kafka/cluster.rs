@@ -111,13 +111,13 @@ impl Consumer for SimConsumer {
             ConsumerCommand::List => {
                 let request = Request::List(reader.settings.topics.clone());
                 reader.control("the topics cannot be listed", request, |reply| match reply {
-                    Reply::Partitions(partitions, ids) => Some(ConsumerEvent::Partitions(partitions, ids)),
+                    Reply::Partitions(partitions, states) => Some(ConsumerEvent::Partitions(partitions, states)),
                     _ => None,
                 });
             }
             ConsumerCommand::Identify(topics) => {
                 reader.control("the topics cannot be described", Request::Identify(topics), |reply| match reply {
-                    Reply::Identified(ids) => Some(ConsumerEvent::Identified(ids)),
+                    Reply::Identified(states) => Some(ConsumerEvent::Identified(states)),
                     _ => None,
                 });
             }

@@ -4,12 +4,12 @@ use super::broker::{Broker, Fetched, ProducerName, Record, Refused};
 use crate::process::SimClock;
 use crate::storage::{Delays, Fate};
 use crate::{CrashPoint, Random, SimTopic};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamfleet_connectors::inbox::UnderWay;
-use streamfleet_connectors::kafka::client::{OffsetsAt, TopicIds, TopicPartition, Topics, TransactionHandle};
+use streamfleet_connectors::kafka::client::{OffsetsAt, TopicPartition, TopicStates, Topics, TransactionHandle};
 use streamfleet_env::Clock;
 
 /// The longest that a request is on its way whose sender has given up waiting, microseconds.
@@ -20,7 +20,7 @@ const LATE_US: u64 = 2_000_000;
 pub(crate) enum Request {
     List(Topics),
     CountPartitions(String),
-    Identify(Vec<Arc<str>>),
+    Identify(BTreeSet<Arc<str>>),
     Offsets { at: OffsetsAt, of: Vec<TopicPartition>, group: String, committed: bool },
     CommitToGroup { group: String, offsets: Vec<(TopicPartition, i64)> },
     Fetch { of: TopicPartition, offset: i64, committed: bool, most_records: usize },
@@ -35,8 +35,8 @@ pub(crate) enum Request {
 /// What they answer.
 pub(crate) enum Reply {
     Done,
-    Partitions(Vec<TopicPartition>, TopicIds),
-    Identified(TopicIds),
+    Partitions(Vec<TopicPartition>, TopicStates),
+    Identified(TopicStates),
     Count(i32),
     Offsets(Vec<(TopicPartition, Option<i64>)>),
     Fetched(Fetched),
@@ -73,10 +73,10 @@ impl Request {
         Ok(match self {
             Self::List(topics) => {
                 let partitions = broker.list(topics)?;
-                let ids = broker.ids(partitions.iter().map(|partition| &partition.topic));
-                Reply::Partitions(partitions, ids)
+                let states = broker.states(partitions.iter().map(|partition| &partition.topic));
+                Reply::Partitions(partitions, states)
             }
-            Self::Identify(topics) => Reply::Identified(broker.ids(topics)),
+            Self::Identify(topics) => Reply::Identified(broker.states(topics)),
             Self::CountPartitions(topic) => match broker.partition_count(topic) {
                 0 => return Err(Refused::UnknownTopic),
                 count => Reply::Count(count),

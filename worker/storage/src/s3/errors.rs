@@ -58,8 +58,8 @@ fn answered(status: u16, code: &str, message: &str, region: &str) -> Failure {
         ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" | "InvalidSecurity", _) => (
             Kind::Broken,
             format!(
-                "the credentials were refused ({said}): check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role of \
-                 this machine"
+                "the credentials were refused ({said}): check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the options \
+                 `s3.access-key` and `s3.secret-key` if they are set, or the role of this machine"
             ),
         ),
         ("RequestTimeTooSkewed", _) => {

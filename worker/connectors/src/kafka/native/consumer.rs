@@ -7,8 +7,8 @@ use super::tokens::tokens_of;
 use super::{config, refused};
 use crate::inbox::{Inbox, UnderWay};
 use crate::kafka::client::{
-    Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, Headers, KafkaFault, NO_TIME, OffsetsAt, PartitionLag,
-    RecordBlock, TopicIds, TopicPartition, Topics, reach_advice, reach_within,
+    Consumer, ConsumerCommand, ConsumerEvent, ConsumerSettings, GONE_ADVICE, Headers, KafkaFault, NO_TIME, OffsetsAt,
+    PartitionLag, RecordBlock, TopicPartition, TopicStates, Topics, reach_advice, reach_within,
 };
 use rdkafka::bindings::rd_kafka_message_leader_epoch;
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -271,7 +271,7 @@ impl Reader {
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownPartition
             | RDKafkaErrorCode::UnknownTopic => match place {
-                Some(_) => ("it is gone", "make it again, or take it out of 'topic'"),
+                Some(_) => ("it is gone", GONE_ADVICE),
                 None => (not_there.as_str(), "make it, or check 'topic' and 'properties.bootstrap.servers'"),
             },
             RDKafkaErrorCode::TopicAuthorizationFailed
@@ -334,15 +334,18 @@ impl Reader {
     fn perform(&mut self, command: ConsumerCommand) -> Result<(), KafkaFault> {
         match command {
             ConsumerCommand::List => {
-                self.inbox.put(match self.list_with_ids() {
-                    Ok((partitions, ids)) => ConsumerEvent::Partitions(partitions, ids),
+                self.inbox.put(match self.list_with_states() {
+                    Ok((partitions, states)) => ConsumerEvent::Partitions(partitions, states),
                     Err(fault) if fault.outlook == Outlook::MayPass => ConsumerEvent::NotListed(fault),
                     Err(fault) => return Err(fault),
                 });
             }
             ConsumerCommand::Identify(topics) => {
-                let ids = self.identify(topics)?;
-                self.inbox.put(ConsumerEvent::Identified(ids));
+                self.inbox.put(match self.identify(&topics) {
+                    Ok(states) => ConsumerEvent::Identified(states),
+                    Err(fault) if fault.outlook == Outlook::MayPass => ConsumerEvent::NotIdentified(fault),
+                    Err(fault) => return Err(fault),
+                });
             }
             ConsumerCommand::Offsets { at, partitions } => {
                 let offsets = self.offsets(at, partitions)?;
@@ -440,16 +443,15 @@ impl Reader {
         }
     }
 
-    fn list_with_ids(&self) -> Result<(Vec<TopicPartition>, TopicIds), KafkaFault> {
+    fn list_with_states(&self) -> Result<(Vec<TopicPartition>, TopicStates), KafkaFault> {
         let partitions = self.list()?;
-        let topics: BTreeSet<&Arc<str>> = partitions.iter().map(|of| &of.topic).collect();
-        let ids = self.identify(topics.into_iter().cloned().collect())?;
-        Ok((partitions, ids))
+        let states = self.identify(&partitions.iter().map(|of| Arc::clone(&of.topic)).collect())?;
+        Ok((partitions, states))
     }
 
-    /// Which topics these are. Brokers that have just begun may not know one yet; one that is gone is left out: reading it says so.
-    fn identify(&self, topics: Vec<Arc<str>>) -> Result<TopicIds, KafkaFault> {
-        let Some(first) = topics.first() else { return Ok(TopicIds::new()) };
+    /// Which topics these are. Brokers that have just begun may not know one yet; one that is gone is left out.
+    fn identify(&self, topics: &BTreeSet<Arc<str>>) -> Result<TopicStates, KafkaFault> {
+        let Some(first) = topics.first() else { return Ok(TopicStates::new()) };
         let (begin, mut tries) = (Instant::now(), 0);
         loop {
             let found = self.retried("the topics cannot be described", |within| {
@@ -458,11 +460,11 @@ impl Reader {
                 let broker = brokers.get(tries % brokers.len().max(1));
                 let broker = broker.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerNotAvailable))?;
                 tries += 1;
-                describe(self.consumer.client(), broker.id(), &topics, within)
+                describe(self.consumer.client(), broker.id(), topics, within)
             })?;
             let is_late = begin.elapsed() >= MISSED_WITHIN || self.is_over.load(Ordering::Acquire);
             if found.len() == topics.len() || is_late {
-                return Ok(found.into_iter().filter_map(|(topic, id)| Some((topic, id?))).collect());
+                return Ok(found);
             }
             std::thread::sleep(PAUSE);
         }

@@ -1,23 +1,22 @@
 //! Which topics names stand for: librdkafka tells it, but the crate around it does not ask.
 
+use crate::kafka::client::{TopicState, TopicStates};
 use rdkafka::bindings::{
     rd_kafka_AdminOptions_destroy, rd_kafka_AdminOptions_new, rd_kafka_AdminOptions_set_broker,
     rd_kafka_AdminOptions_set_request_timeout, rd_kafka_DescribeTopics, rd_kafka_DescribeTopics_result_topics,
     rd_kafka_TopicCollection_destroy, rd_kafka_TopicCollection_of_topic_names, rd_kafka_TopicDescription_error,
-    rd_kafka_TopicDescription_name, rd_kafka_TopicDescription_t, rd_kafka_TopicDescription_topic_id,
-    rd_kafka_Uuid_base64str, rd_kafka_Uuid_least_significant_bits, rd_kafka_Uuid_most_significant_bits,
-    rd_kafka_admin_op_t, rd_kafka_error_code, rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy,
-    rd_kafka_event_error, rd_kafka_queue_destroy, rd_kafka_queue_new, rd_kafka_queue_poll, rd_kafka_resp_err_t,
+    rd_kafka_TopicDescription_name, rd_kafka_TopicDescription_partitions, rd_kafka_TopicDescription_t,
+    rd_kafka_TopicDescription_topic_id, rd_kafka_Uuid_base64str, rd_kafka_Uuid_least_significant_bits,
+    rd_kafka_Uuid_most_significant_bits, rd_kafka_admin_op_t, rd_kafka_error_code,
+    rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy, rd_kafka_event_error, rd_kafka_queue_destroy,
+    rd_kafka_queue_new, rd_kafka_queue_poll, rd_kafka_resp_err_t,
 };
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The topics that there are, with their ids if the brokers know such: those before 2.8 do not.
-pub(super) type Described = BTreeMap<Arc<str>, Option<Arc<str>>>;
 
 /// Asks a broker for topics, at least one. Every broker knows them: the one that the client would ask itself, the controller, may be away.
 ///
@@ -27,9 +26,9 @@ pub(super) type Described = BTreeMap<Arc<str>, Option<Arc<str>>>;
 pub(super) fn describe<C: ClientContext>(
     client: &Client<C>,
     broker: i32,
-    topics: &[Arc<str>],
+    topics: &BTreeSet<Arc<str>>,
     within: Duration,
-) -> Result<Described, KafkaError> {
+) -> Result<TopicStates, KafkaError> {
     let names = topics.iter().map(|topic| CString::new(&**topic)).collect::<Result<Vec<_>, _>>()?;
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let milliseconds = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
@@ -61,19 +60,19 @@ pub(super) fn describe<C: ClientContext>(
         let found =
             rd_kafka_DescribeTopics_result_topics(rd_kafka_event_DescribeTopics_result(event.pointer), &raw mut count);
         if found.is_null() {
-            return Ok(Described::new());
+            return Ok(TopicStates::new());
         }
         let found = std::slice::from_raw_parts(found, count);
         Ok(found.iter().filter_map(|topic| described(*topic)).collect())
     }
 }
 
-/// A topic and its id; `None` if there is no such topic.
+/// A topic and what it is; `None` if there is no such topic.
 ///
 /// # Safety
 /// The description is one that an event gave that is still there.
 #[expect(unsafe_code, reason = "the functions have no safe wrapper")]
-unsafe fn described(topic: *const rd_kafka_TopicDescription_t) -> Option<(Arc<str>, Option<Arc<str>>)> {
+unsafe fn described(topic: *const rd_kafka_TopicDescription_t) -> Option<(Arc<str>, TopicState)> {
     // SAFETY: as the caller says; texts are copied.
     unsafe {
         let text = |text: *const c_char| Arc::<str>::from(CStr::from_ptr(text).to_string_lossy());
@@ -83,11 +82,14 @@ unsafe fn described(topic: *const rd_kafka_TopicDescription_t) -> Option<(Arc<st
                 let id = rd_kafka_TopicDescription_topic_id(topic);
                 let is_known = !id.is_null()
                     && (rd_kafka_Uuid_most_significant_bits(id), rd_kafka_Uuid_least_significant_bits(id)) != (0, 0);
-                Some((name, is_known.then(|| text(rd_kafka_Uuid_base64str(id)))))
+                let id = is_known.then(|| text(rd_kafka_Uuid_base64str(id)));
+                let mut count = 0;
+                rd_kafka_TopicDescription_partitions(topic, &raw mut count);
+                Some((name, TopicState { id, partitions: i32::try_from(count).unwrap_or(i32::MAX) }))
             }
             RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::LeaderNotAvailable => None,
             // Reading it says what is wrong.
-            _ => Some((name, None)),
+            _ => Some((name, TopicState { id: None, partitions: i32::MAX })),
         }
     }
 }
