@@ -16,7 +16,7 @@ use super::decode::{BlockDecoder, Rows};
 use super::first_offsets::{FirstOffsets, Found};
 use super::options::{Bound, ReadOptions};
 use super::pauses::Pauses;
-use super::topic_ids::KnownTopics;
+use super::topic_ids::{Asked, KnownTopics};
 use crate::format::{BadMessage, Link};
 use crate::inbox::{Inbox, UnderWay};
 use crate::options::bad;
@@ -37,21 +37,6 @@ const MOST_UNDER_WAY: usize = 16 << 20;
 
 /// How soon a partition that ended before its bound is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// How often it is asked whether the topics are the same still. A job that reads another one for longer than this says so.
-const LOOK_AT_TOPICS: Duration = Duration::from_secs(5);
-
-/// Why it is asked whether the topics are the same still.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    No,
-    /// Partitions of a snapshot are to be read: nothing of them is read before.
-    ToBegin,
-    /// They are being read.
-    ToGoOn,
-    /// All of them were read: the source ends when the answer is there.
-    ToEnd,
-}
 
 /// A partition.
 #[derive(Debug, Clone)]
@@ -93,10 +78,6 @@ pub(super) struct KafkaSource {
     /// Of partitions that are not read yet.
     first_offsets: FirstOffsets,
     topics: KnownTopics,
-    asked: Asked,
-    next_look: Duration,
-    /// What was read to its end is of the topics that it was begun with.
-    is_confirmed: bool,
     /// The first listing of a job that began from nothing: later, new partitions are read from their beginning.
     is_first: bool,
     /// All partitions of the first listing have their offsets.
@@ -170,9 +151,6 @@ impl KafkaSource {
             splits: Vec::new(),
             by_partition: HashMap::new(),
             first_offsets: FirstOffsets::default(),
-            asked: Asked::No,
-            next_look: Duration::ZERO,
-            is_confirmed: false,
             is_first: false,
             known: false,
             is_listing: false,
@@ -224,39 +202,30 @@ impl KafkaSource {
         self.ask(ConsumerCommand::List);
     }
 
-    fn hear(&mut self, states: &TopicStates) -> Result<(), DataflowError> {
-        self.topics.hear(states).map_err(|fault| fault.of_table(&self.table))
-    }
-
     /// Asks whether the topics are the same still.
     fn identify(&mut self, why: Asked) {
-        self.asked = why;
+        self.topics.ask(why);
         let is_asked = |split: &&Split| if why == Asked::ToEnd { split.is_read } else { !split.finished };
         let topics = self.splits.iter().filter(is_asked).map(|split| Arc::clone(&split.partition.topic)).collect();
         self.ask(ConsumerCommand::Identify(topics));
     }
 
     fn on_identified(&mut self, states: &TopicStates) -> Result<(), DataflowError> {
-        let ids_are_new = |split: &Split| {
-            let is_told = states.get(&split.partition.topic).is_some_and(|state| state.id.is_some());
-            is_told && self.topics.get(&split.partition.topic).is_none()
-        };
-        if self.asked == Asked::ToBegin && self.splits.iter().any(|split| !split.finished && ids_are_new(split)) {
+        let is_told = |topic: &Arc<str>| states.get(topic).is_some_and(|state| state.id.is_some());
+        let is_new =
+            |split: &Split| is_told(&split.partition.topic) && self.topics.get(&split.partition.topic).is_none();
+        let lacks_ids = self.splits.iter().any(|split| !split.finished && is_new(split));
+        let asked = self.topics.answered(self.context.clock.monotonic(), states);
+        if asked.map_err(|fault| self.fault(&fault))? != Asked::ToBegin {
+            return Ok(());
+        }
+        if lacks_ids {
+            let table = &self.table;
             warn!(
-                "table {}: the checkpoint does not tell topics' ids: whether one was made anew since then cannot be told",
-                self.table
+                "table {table}: the checkpoint does not tell topics' ids: whether one was made anew since then cannot be told"
             );
         }
-        self.hear(states)?;
-        self.next_look = self.context.clock.monotonic() + LOOK_AT_TOPICS;
-        match std::mem::replace(&mut self.asked, Asked::No) {
-            Asked::ToBegin => self.begin_known(states),
-            Asked::ToEnd => {
-                self.is_confirmed = true;
-                Ok(())
-            }
-            Asked::ToGoOn | Asked::No => Ok(()),
-        }
+        self.begin_known(states)
     }
 
     /// Reads the snapshot's partitions, now that their topics are known to be the same.
@@ -289,7 +258,6 @@ impl KafkaSource {
         let now = self.context.clock.monotonic();
         self.is_listing = false;
         self.next_listing = self.options.discovery.map(|interval| now + interval);
-        self.next_look = now + LOOK_AT_TOPICS;
     }
 
     /// Asks what is due; also while there is much to read.
@@ -298,15 +266,15 @@ impl KafkaSource {
         if self.next_listing.is_some_and(|at| at <= now) && !self.is_listing {
             self.list();
         }
-        if self.next_look_at().is_some_and(|at| at <= now) {
+        if self.next_look_at_topics().is_some_and(|at| at <= now) {
             self.identify(Asked::ToGoOn);
         }
     }
 
-    /// When it is to be asked whether the topics are the same still, if that is not under way.
-    fn next_look_at(&self) -> Option<Duration> {
-        let is_reading = self.known && self.asked == Asked::No && self.splits.iter().any(|split| !split.finished);
-        is_reading.then_some(self.next_look)
+    /// When it is to be asked whether the topics are the same still.
+    fn next_look_at_topics(&self) -> Option<Duration> {
+        let is_reading = self.known && self.splits.iter().any(|split| !split.finished);
+        self.topics.next().filter(|_| is_reading)
     }
 
     fn on_listed(&mut self, partitions: Vec<TopicPartition>) -> Result<(), DataflowError> {
@@ -353,7 +321,7 @@ impl KafkaSource {
             if !finished {
                 self.ended.push_back(index);
             }
-        } else if self.asked != Asked::ToBegin {
+        } else if self.topics.asked() != Asked::ToBegin {
             self.ask(ConsumerCommand::Read { partition: partition.clone(), offset: next, lag: Arc::clone(&lag) });
         }
         let is_read = !finished;
@@ -502,7 +470,8 @@ impl KafkaSource {
             let Some(event) = self.next_event() else { return Ok(None) };
             match event {
                 ConsumerEvent::Partitions(partitions, states) => {
-                    self.hear(&states)?;
+                    let heard = self.topics.hear(self.context.clock.monotonic(), &states);
+                    heard.map_err(|fault| self.fault(&fault))?;
                     self.on_listed(partitions)?;
                 }
                 // What is read is read on: brokers may be away for longer than a listing waits.
@@ -512,11 +481,11 @@ impl KafkaSource {
                 }
                 ConsumerEvent::NotListed(fault) => return Err(self.fault(&fault)),
                 ConsumerEvent::Identified(states) => self.on_identified(&states)?,
-                ConsumerEvent::NotIdentified(_) if self.asked == Asked::ToGoOn => {
-                    self.asked = Asked::No;
-                    self.next_look = self.context.clock.monotonic() + LOOK_AT_TOPICS;
+                ConsumerEvent::NotIdentified(fault) => {
+                    if !self.topics.unanswered(self.context.clock.monotonic()) {
+                        return Err(self.fault(&fault));
+                    }
                 }
-                ConsumerEvent::NotIdentified(fault) => return Err(self.fault(&fault)),
                 ConsumerEvent::Offsets { offsets, .. } => self.on_offsets(offsets)?,
                 // What came behind it waits too.
                 ConsumerEvent::Records(block) if !self.decoder.is_ready(&block)? => {
@@ -616,7 +585,7 @@ impl Source for KafkaSource {
 
     fn restore(&mut self, splits: Vec<SplitState>) -> Result<(), DataflowError> {
         self.begin()?;
-        self.asked = Asked::ToBegin;
+        self.topics.ask(Asked::ToBegin);
         for split in splits {
             let found = parse_split(&split.name).zip(split.position["offset"].as_i64());
             let (partition, next) = found.ok_or_else(|| DataflowError::Record {
@@ -664,8 +633,8 @@ impl Source for KafkaSource {
             if !is_over || !self.is_durable() {
                 break;
             }
-            match self.asked {
-                _ if self.is_confirmed => return Ok(SourceStatus::Ended),
+            match self.topics.asked() {
+                _ if self.topics.are_confirmed() => return Ok(SourceStatus::Ended),
                 // The answer may be there at once.
                 Asked::No => self.identify(Asked::ToEnd),
                 _ => return Ok(SourceStatus::Waiting(None)),
@@ -673,7 +642,7 @@ impl Source for KafkaSource {
         }
         let now = self.context.clock.monotonic();
         let listing = self.next_listing.filter(|_| !self.is_listing);
-        let next = [self.look_again(now), listing, self.next_look_at()].into_iter().flatten().min();
+        let next = [self.look_again(now), listing, self.next_look_at_topics()].into_iter().flatten().min();
         Ok(SourceStatus::Waiting(next.map(|at| at.saturating_sub(now))))
     }
 
