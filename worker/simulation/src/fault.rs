@@ -13,6 +13,8 @@ pub struct Faults {
     pub storage_delay_ms: u64,
     /// Chance that a process dies at a request to storage or brokers, per ten thousand: before its effect, or after it unanswered.
     pub death_at_request: u64,
+    /// It is so many times as great at what there is little of among all requests, and all depends on: records of snapshots.
+    pub deaths_at_snapshots: u64,
     /// Chance that a process dies between two steps, per ten thousand.
     pub death_at_step: u64,
     /// Chance that the user stops the job between two steps, per ten thousand; it is started again.
@@ -33,6 +35,7 @@ impl Faults {
         kafka_errors: 0,
         storage_delay_ms: 5,
         death_at_request: 0,
+        deaths_at_snapshots: 1,
         death_at_step: 0,
         stop_at_step: 0,
         freeze: 0,
@@ -46,6 +49,7 @@ impl Faults {
         Self {
             until_step: self.until_step * 3,
             death_at_request: self.death_at_request / 4,
+            deaths_at_snapshots: 4,
             death_at_step: self.death_at_step / 4,
             freeze_steps: self.freeze_steps * 3,
             ..self
@@ -61,6 +65,7 @@ impl Faults {
             kafka_errors: [0, 2, 10][random.below(3) as usize],
             storage_delay_ms: [5, 50, 500][random.below(3) as usize],
             death_at_request: [0, 20, 60, 200, 800][random.below(5) as usize],
+            deaths_at_snapshots: 1,
             death_at_step: [0, 5, 20][random.below(3) as usize],
             stop_at_step: [0, 2, 10][random.below(3) as usize],
             freeze: [0, 30, 60][random.below(3) as usize],

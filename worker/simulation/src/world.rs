@@ -315,8 +315,15 @@ impl<'a> World<'a> {
     }
 }
 
+/// True for a record of the job log that says how a snapshot fares.
+fn is_of_snapshot(request: &StorageRequest) -> bool {
+    let is_record = matches!(request, StorageRequest::PutNew { path, .. } if path.starts_with("job/log/"));
+    is_record && matches!(&*CrashPoint::of(request, false).step, "log complete" | "log committed" | "log retire")
+}
+
 fn fate(random: &mut Random, faults: &Faults, request: &StorageRequest) -> Fate {
-    if random.below(10_000) < faults.death_at_request {
+    let times = if is_of_snapshot(request) { faults.deaths_at_snapshots } else { 1 };
+    if random.below(10_000) < faults.death_at_request * times {
         return if random.chance(50) { Fate::DiesBefore } else { Fate::DiesAfter };
     }
     // Output has very many appends, and one that fails fails the run: no run would ever come far.
