@@ -391,4 +391,30 @@ mod tests {
         assert_eq!(warnings("", "process-time", JobMode::Streaming), [""; 0]);
         assert_eq!(warnings("", "partition-time", JobMode::Batch), [""; 0], "all are complete at the end");
     }
+
+    #[test]
+    fn the_checkpoint_place_is_that_which_goes_before_the_others() {
+        let place = |in_manifest: &str, set: &str, overrides: &Overrides| {
+            let sql = "CREATE TABLE s (a INT) WITH ('connector' = 'datagen', 'number-of-rows' = '1');
+                       CREATE TABLE o (a INT) WITH ('connector' = 'print'); INSERT INTO o SELECT a FROM s;";
+            let mut manifest = Manifest::for_script("job");
+            manifest.spec.snapshots.location = (!in_manifest.is_empty()).then(|| in_manifest.to_owned());
+            let script = Script::of_file(format!("{set}{sql}"), Path::new("job.sql"));
+            compile_script(&manifest, &script, overrides, Vec::new()).unwrap().location
+        };
+        let none = Overrides::default();
+        let on_command_line = |key: &str| {
+            let config = [(key.to_owned(), "line".to_owned())].into();
+            Overrides { config, ..Overrides::default() }
+        };
+        let set = "SET 'execution.checkpointing.dir' = 'script';";
+        assert_eq!(place("", "", &none), DEFAULT_LOCATION);
+        assert_eq!(place("manifest", "", &none), "manifest");
+        assert_eq!(place("manifest", set, &none), "script");
+        for key in ["execution.checkpointing.dir", "state.checkpoints.dir"] {
+            assert_eq!(place("manifest", set, &on_command_line(key)), "line");
+            let both = Overrides { checkpoints: Some("option".to_owned()), ..on_command_line(key) };
+            assert_eq!(place("manifest", set, &both), "option");
+        }
+    }
 }

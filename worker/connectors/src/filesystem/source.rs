@@ -1,8 +1,9 @@
 //! Reads files, each from its beginning to its end, in the order of their paths.
 //!
 //! One split per file. Bytes come from storage in chunks, ahead of what is decoded on the slot. A position is the offset of
-//! the next record, in a compressed file that in what it was made of, or row group and row of a parquet file. A monitored folder is listed again and again, and its new files
-//! are read behind the known ones; a file's owner depends on its path alone, also after a restore at another parallelism.
+//! the next record, in a compressed file that in what it was made of, or row group and row of a parquet file. A monitored
+//! folder is listed again and again, and its new files are read behind the known ones; a file's owner depends on its path
+//! alone, also after a restore at another parallelism.
 
 use super::dead_letters::DeadLetters;
 use super::decompress::{Compression, Decompressor};

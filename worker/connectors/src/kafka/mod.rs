@@ -27,6 +27,7 @@ mod raw_copy;
 mod schema_tests;
 mod sink;
 mod source;
+mod split;
 #[cfg(test)]
 mod tests;
 mod topic_ids;

@@ -18,7 +18,8 @@ use std::ffi::{CStr, CString, c_char};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Asks a broker for topics, at least one. Every broker knows them: the one that the client would ask itself, the controller, may be away.
+/// Asks a broker for topics, at least one. Every broker knows them: the one that the client would ask itself, the controller,
+/// may be away.
 ///
 /// # Errors
 /// It did not answer in time, or could not.
